@@ -1,0 +1,32 @@
+"""What can go wrong, by kind.
+
+Every error of trtmatte is a `TrtmatteError` and also the builtin that fits, so that either can be caught.
+"""
+
+
+class TrtmatteError(Exception):
+    """The base of all errors that trtmatte raises."""
+
+
+class FrameError(TrtmatteError, ValueError):
+    """A frame, or another array of a call, is not what was expected."""
+
+
+class SettingError(TrtmatteError, ValueError):
+    """An option has a value that it cannot have."""
+
+
+class ModelError(TrtmatteError, ValueError):
+    """A model file cannot be read, is not recognised, or is not what it claims to be."""
+
+
+class EngineError(TrtmatteError, RuntimeError):
+    """An engine file cannot be read or written."""
+
+
+class BackendError(TrtmatteError, RuntimeError):
+    """What should run a network or an op cannot do so on this machine."""
+
+
+class DownloadError(TrtmatteError, OSError):
+    """A model could not be fetched, or what came is not what was expected."""

@@ -1,0 +1,1 @@
+"""The known kinds of model, one package each."""

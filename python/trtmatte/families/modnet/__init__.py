@@ -1,0 +1,1 @@
+"""MODNet: one picture in, one alpha out."""

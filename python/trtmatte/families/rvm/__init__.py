@@ -1,0 +1,1 @@
+"""Robust Video Matting: recurrent, lifted to the frame by a guided filter."""

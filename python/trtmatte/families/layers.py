@@ -39,9 +39,15 @@ def scale(x: Tensor, factor: float) -> Tensor:
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False, recompute_scale_factor=False)
 
 
+def tracing() -> bool:
+    """Whether an exporter is watching, to whom sizes are tensors: no time to judge them."""
+    watched: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return watched
+
+
 def require_multiple(x: Tensor, divisor: int, who: str) -> None:
     """Refuse a picture whose sides `divisor` does not divide."""
-    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+    if tracing():
         return
     height, width = x.shape[-2:]
     if height % divisor or width % divisor:
@@ -57,6 +63,7 @@ class Entry(nn.Module):
         super().__init__()
         self.network = network
         self.method = method
+        self.train(network.training)
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         outputs: Tensor | tuple[Tensor, ...] = getattr(self.network, self.method)(*inputs)

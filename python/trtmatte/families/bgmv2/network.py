@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from trtmatte.errors import FrameError, SettingError
 from trtmatte.families import mobilenetv2
-from trtmatte.families.layers import conv_bn, conv_bn_relu, require_multiple, resize_like
+from trtmatte.families.layers import conv_bn, conv_bn_relu, require_multiple, resize_like, tracing
 from trtmatte.families.resnet import ResNet
 
 PATCH = 4  # pixels of the frame along a patch's side
@@ -169,8 +169,7 @@ class MattingRefine(MattingBase):
         if self.refine_mode == "thresholding":
             return (err > self.refine_threshold).to(err.dtype)
         err = err.flatten(1)
-        largest = err.argsort(dim=1, descending=True, stable=True)[:, : self.refine_sample_pixels // PATCH**2]
-        ref = torch.zeros_like(err).scatter(1, largest, 1.0)
+        ref = torch.zeros_like(err).scatter(1, _largest(err, self.refine_sample_pixels // PATCH**2), 1.0)
         if self.prevent_oversampling:
             ref = ref * (err > 0)
         return ref.reshape(-1, 1, rows, columns)
@@ -191,7 +190,7 @@ class MattingRefine(MattingBase):
             )
         if not 0 < self.backbone_scale <= 0.5:
             raise SettingError(f"backbone_scale={self.backbone_scale!r} is out of range; choose one above 0, up to 0.5")
-        if src.shape != bgr.shape:
+        if not tracing() and src.shape != bgr.shape:
             raise FrameError(f"src is {tuple(src.shape)} and bgr is {tuple(bgr.shape)}; resize one to the other's size")
         require_multiple(src, PATCH, "BackgroundMattingV2's refiner")
 
@@ -210,6 +209,13 @@ class MattingRefine(MattingBase):
         where = ref.squeeze(1).nonzero().unbind(1)
         patches = self.refine_patches(_crop(half, where, 2, half_halo), _crop(pair, where, PATCH, full_halo))
         return _replace(resize_like(maps[:, _HIDDEN:], pair), where, patches)
+
+
+def _largest(x: Tensor, count: int) -> Tensor:
+    """Where the `count` largest values of each row are; among equal ones the first."""
+    if tracing():  # exporters know topk, and the ONNX runtime's takes the first among equals too
+        return x.topk(count, dim=1).indices
+    return x.argsort(dim=1, descending=True, stable=True)[:, :count]
 
 
 def _pad(x: Tensor, halo: int) -> Tensor:

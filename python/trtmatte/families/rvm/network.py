@@ -61,11 +61,7 @@ class ConvGRU(nn.Module):
 
 def _full_state(x: Tensor, h: Tensor | None) -> Tensor:
     """No state is zeros. One of 1x1 pixels, as callers of the ONNX files pass at first, is spread."""
-    if h is None:
-        return torch.zeros_like(x)
-    if h.shape[2:] == (1, 1) and x.shape[2:] != (1, 1):
-        return h.expand_as(x)
-    return h
+    return torch.zeros_like(x) if h is None else h.expand_as(x)
 
 
 class BottleneckBlock(nn.Module):

@@ -95,7 +95,7 @@ def test_bgmv2_as_a_whole(mode: str) -> None:
 
 
 @pytest.mark.parametrize("opset", OPSETS)
-@pytest.mark.parametrize("model, size", [("modnet", (64, 96)), ("u2netp", (63, 95))])
+@pytest.mark.parametrize(("model", "size"), [("modnet", (64, 96)), ("u2netp", (63, 95))])
 def test_alpha(model: str, size: tuple[int, int], opset: int) -> None:
     network, (image,), _ = example(model)
     part, arguments = entry(network, "alpha"), (image[:, :, : size[0], : size[1]],)

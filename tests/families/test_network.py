@@ -37,27 +37,27 @@ def run_rvm(network: Any, vector: reference.Vector) -> dict[str, Any]:
     names = (("seg",) if segmentation else ("fgr", "pha")) + STATES
     call = {"downsample_ratio": settings["downsample_ratio"], "segmentation_pass": segmentation}
     if settings.get("chunk"):
-        return dict(zip(names, network(src, **call)))
+        return dict(zip(names, network(src, **call), strict=True))
     states: tuple[Any, ...] = (None,) * 4
     frames = []
     for frame in src:
         outputs = network(frame, *states, **call)
         states = outputs[-4:]
         frames.append(outputs)
-    stacked = {name: torch.stack(series) for name, series in zip(names, zip(*frames))}
+    stacked = {name: torch.stack(series) for name, series in zip(names, zip(*frames, strict=True), strict=True)}
     return {name: stacked[name] for name in vector.outputs}
 
 
 def run_bgmv2(network: Any, vector: reference.Vector) -> dict[str, Any]:
     outputs = network(torch.from_numpy(vector.picture()), torch.from_numpy(vector.picture("bgr")))
     if "ref_sm" in vector.arrays:
-        return dict(zip(REFINE_OUTPUTS, outputs))
+        return dict(zip(REFINE_OUTPUTS, outputs, strict=True))
     *maps, hid = outputs
-    return dict(zip(BASE_OUTPUTS, (*maps, hid[:, :, 1::4, 2::4])))
+    return dict(zip(BASE_OUTPUTS, (*maps, hid[:, :, 1::4, 2::4]), strict=True))
 
 
 def run_modnet(network: Any, vector: reference.Vector) -> dict[str, Any]:
-    return dict(zip(("semantic", "detail", "matte"), network(torch.from_numpy(vector.picture()), False)))
+    return dict(zip(("semantic", "detail", "matte"), network(torch.from_numpy(vector.picture()), False), strict=True))
 
 
 def run_u2net(network: Any, vector: reference.Vector) -> dict[str, Any]:
@@ -162,9 +162,9 @@ def test_a_chunk_equals_its_frames() -> None:
         for index in range(3):
             outputs = network(frames[:, index], *states, downsample_ratio=0.5)
             states = outputs[2:]
-            for together, alone in zip(chunk[:2], outputs[:2]):
+            for together, alone in zip(chunk[:2], outputs[:2], strict=True):
                 torch.testing.assert_close(together[:, index], alone, rtol=0, atol=1e-5)
-    for together, alone in zip(chunk[2:], states):
+    for together, alone in zip(chunk[2:], states, strict=True):
         torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
 
 
@@ -172,7 +172,7 @@ def test_states_of_one_pixel_are_spread() -> None:
     network, (src,), settings = example("rvm_mobilenetv3")
     zero = torch.zeros(1, 1, 1, 1)
     with torch.inference_mode():
-        for spread, none in zip(network(src, *[zero] * 4, **settings), network(src, **settings)):
+        for spread, none in zip(network(src, *[zero] * 4, **settings), network(src, **settings), strict=True):
             torch.testing.assert_close(spread, none, rtol=0, atol=0)
 
 
@@ -204,7 +204,7 @@ def test_rvm_parts_without_a_refiner() -> None:
         torch.testing.assert_close(seg_states, states, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("model, call", [("modnet", lambda n, x: n(x, False)[2]), ("u2netp", lambda n, x: n(x)[0])])
+@pytest.mark.parametrize(("model", "call"), [("modnet", lambda n, x: n(x, False)[2]), ("u2netp", lambda n, x: n(x)[0])])
 def test_alpha_is_the_result_alone(model: str, call: Any) -> None:
     network, (image,), _ = example(model)
     with torch.inference_mode():
@@ -215,7 +215,8 @@ def test_modnet_for_inference_gives_the_matte_only() -> None:
     network, (image,), _ = example("modnet")
     with torch.inference_mode():
         semantic, detail, matte = network(image, True)
-        assert semantic is None and detail is None
+        assert semantic is None
+        assert detail is None
         torch.testing.assert_close(matte, network(image, False)[2], rtol=0, atol=0)
 
 
@@ -244,7 +245,7 @@ def test_equal_errors_are_taken_in_row_major_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "model, options, says",
+    ("model", "options", "says"),
     [
         ("rvm_mobilenet", {}, "rvm_mobilenetv3"),
         ("rvm_mobilenetv3", {"refiner": "guided"}, "deep_guided_filter"),
@@ -266,7 +267,7 @@ def test_wrong_settings_are_refused_at_the_call(setting: dict[str, Any]) -> None
         network(*pair)
 
 
-@pytest.mark.parametrize("model, size", [("modnet", (64, 80)), ("bgmv2_refine_mobilenetv2", (62, 64))])
+@pytest.mark.parametrize(("model", "size"), [("modnet", (64, 80)), ("bgmv2_refine_mobilenetv2", (62, 64))])
 def test_sizes_that_do_not_divide_are_refused(model: str, size: tuple[int, int]) -> None:
     network, arguments, _ = example(model)
     with pytest.raises(FrameError, match="multiples of"):

@@ -15,7 +15,7 @@ from trtmatte.errors import BackendError, SettingError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["names", "network"]
+__all__ = ["names", "network", "require_torch"]
 
 
 class _Variant(NamedTuple):
@@ -69,9 +69,14 @@ def network(name: str, **options: Any) -> nn.Module:
     return built.eval()
 
 
-def _import_networks(family: str) -> Any:
+def require_torch(purpose: str) -> None:
+    """Say what to do where PyTorch, which most of trtmatte does without, is missing."""
     try:
         importlib.import_module("torch")
     except ImportError as error:
-        raise BackendError(f"the {family} network needs PyTorch, which is not installed: pip install torch") from error
+        raise BackendError(f"{purpose} needs PyTorch, which is not installed: pip install torch") from error
+
+
+def _import_networks(family: str) -> Any:
+    require_torch(f"the {family} network")
     return importlib.import_module(f"trtmatte.families.{family}.network")

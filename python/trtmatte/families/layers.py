@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from trtmatte.errors import FrameError
 
@@ -31,12 +31,14 @@ def conv_bn_relu(inputs: int, outputs: int, kernel: int = 1, *, dilation: int = 
 
 def resize_like(x: Tensor, like: Tensor) -> Tensor:
     """`x`, bilinear, in the height and width of `like`."""
-    return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)
+    return functional.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)
 
 
 def scale(x: Tensor, factor: float) -> Tensor:
     """`x`, bilinear, in `floor(size * factor)`, read at steps of exactly `1 / factor`."""
-    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False, recompute_scale_factor=False)
+    return functional.interpolate(
+        x, scale_factor=factor, mode="bilinear", align_corners=False, recompute_scale_factor=False
+    )
 
 
 def tracing() -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from trtmatte.families.layers import conv_bn
 
@@ -22,11 +22,11 @@ class Bottleneck(nn.Module):
         self.downsample = nn.Sequential(*conv_bn(inputs, outputs, stride=stride)) if project else None
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = F.relu(self.bn2(self.conv2(y)))
+        y = functional.relu(self.bn1(self.conv1(x)))
+        y = functional.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
         shortcut = x if self.downsample is None else self.downsample(x)
-        return F.relu(y + shortcut)
+        return functional.relu(y + shortcut)
 
 
 def _layer(inputs: int, width: int, blocks: int, *, stride: int = 1, dilation: int = 1) -> nn.Sequential:
@@ -51,8 +51,8 @@ class ResNet(nn.Module):
         self.layer4 = _layer(1024, 512, blocks[3], dilation=2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        half = F.relu(self.bn1(self.conv1(x)))
-        quarter = self.layer1(F.max_pool2d(half, 3, stride=2, padding=1))
+        half = functional.relu(self.bn1(self.conv1(x)))
+        quarter = self.layer1(functional.max_pool2d(half, 3, stride=2, padding=1))
         eighth = self.layer2(quarter)
         sixteenth = self.layer4(self.layer3(eighth))
         return half, quarter, eighth, sixteenth

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from trtmatte.errors import FrameError, SettingError
 from trtmatte.families import mobilenetv2
@@ -63,9 +63,9 @@ class Decoder(nn.Module):
         self.conv4 = nn.Conv2d(48 + full, outputs, 3, padding=1)
 
     def forward(self, x: Tensor, eighth: Tensor, quarter: Tensor, half: Tensor, full: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(_join(x, eighth))))
-        x = F.relu(self.bn2(self.conv2(_join(x, quarter))))
-        x = F.relu(self.bn3(self.conv3(_join(x, half))))
+        x = functional.relu(self.bn1(self.conv1(_join(x, eighth))))
+        x = functional.relu(self.bn2(self.conv2(_join(x, quarter))))
+        x = functional.relu(self.bn3(self.conv3(_join(x, half))))
         y: Tensor = self.conv4(_join(x, full))
         return y
 
@@ -98,7 +98,7 @@ class MattingBase(nn.Module):
         half, quarter, eighth, deepest = self.backbone(pair)
         maps = self.decoder(self.aspp(deepest), eighth, quarter, half, pair)
         pha, residual, err, hid = torch.split(maps, [1, 3, 1, _HIDDEN], dim=1)
-        return pha.clamp(0, 1), residual, err.clamp(0, 1), F.relu(hid)
+        return pha.clamp(0, 1), residual, err.clamp(0, 1), functional.relu(hid)
 
 
 class Refiner(nn.Module):
@@ -116,10 +116,10 @@ class Refiner(nn.Module):
         self.half_halo, self.full_halo = (3, 2) if kernel_size == 3 else (0, 0)
 
     def forward(self, half: Tensor, full: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(half)))
-        x = F.relu(self.bn2(self.conv2(x)))
-        x = torch.cat([F.interpolate(x, size=full.shape[2:]), full], 1)
-        x = F.relu(self.bn3(self.conv3(x)))
+        x = functional.relu(self.bn1(self.conv1(half)))
+        x = functional.relu(self.bn2(self.conv2(x)))
+        x = torch.cat([functional.interpolate(x, size=full.shape[2:]), full], 1)
+        x = functional.relu(self.bn3(self.conv3(x)))
         y: Tensor = self.conv4(x)
         return y
 
@@ -162,10 +162,10 @@ class MattingRefine(MattingBase):
         return pha.clamp(0, 1), (residual + src).clamp(0, 1), pha_sm, fgr_sm, err_sm, ref_sm
 
     def select(self, err_sm: Tensor, rows: int, columns: int) -> Tensor:
-        """Which patches of the grid to refine: 1 where selected. Among equal errors the first in row-major order win."""
+        """Which patches of the grid to refine: 1 where selected. Of equal errors the first in row-major order win."""
         if self.refine_mode == "full":
             return err_sm.new_ones(err_sm.shape[0], 1, rows, columns)
-        err = F.interpolate(err_sm, size=(rows, columns), mode="bilinear", align_corners=False)
+        err = functional.interpolate(err_sm, size=(rows, columns), mode="bilinear", align_corners=False)
         if self.refine_mode == "thresholding":
             return (err > self.refine_threshold).to(err.dtype)
         err = err.flatten(1)
@@ -177,8 +177,8 @@ class MattingRefine(MattingBase):
     def refine_patches(self, half: Tensor, full: Tensor) -> Tensor:
         """→ `[K,4,4,4]`: alpha and the foreground residual of each patch, not clamped.
 
-        The second network stage of a program. `half[K,42,8,8]` and `full[K,6,8,8]` are what PatchCrop cuts with kernel 3,
-        `[K,42,2,2]` and `[K,6,4,4]` with kernel 1.
+        The second network stage of a program. `half[K,42,8,8]` and `full[K,6,8,8]` are what PatchCrop cuts
+        with kernel 3, `[K,42,2,2]` and `[K,6,4,4]` with kernel 1.
         """
         patches: Tensor = self.refiner(half, full)
         return patches
@@ -195,14 +195,16 @@ class MattingRefine(MattingBase):
         require_multiple(src, PATCH, "BackgroundMattingV2's refiner")
 
     def _shrink(self, x: Tensor) -> Tensor:
-        return F.interpolate(
+        return functional.interpolate(
             x, scale_factor=self.backbone_scale, mode="bilinear", align_corners=False, recompute_scale_factor=True
         )
 
     def _refine(self, maps: Tensor, pair: Tensor, ref: Tensor) -> Tensor:
         """The matte in full resolution; `maps` are hid, pha and the residual of the small picture."""
         size = (pair.shape[2] // 2, pair.shape[3] // 2)
-        half = torch.cat([F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in (maps, pair)], 1)
+        half = torch.cat(
+            [functional.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in (maps, pair)], 1
+        )
         half_halo, full_halo = self.refiner.half_halo, self.refiner.full_halo
         if self.refine_mode == "full":
             return self.refine_patches(_pad(half, half_halo), _pad(pair, full_halo))
@@ -219,7 +221,7 @@ def _largest(x: Tensor, count: int) -> Tensor:
 
 
 def _pad(x: Tensor, halo: int) -> Tensor:
-    return F.pad(x, (halo,) * 4)
+    return functional.pad(x, (halo,) * 4)
 
 
 def _crop(maps: Tensor, where: tuple[Tensor, ...], stride: int, halo: int) -> Tensor:

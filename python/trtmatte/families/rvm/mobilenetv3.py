@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from trtmatte.families.layers import conv_bn
 
@@ -55,8 +55,8 @@ class Gate(nn.Module):
         self.fc2 = nn.Conv2d(squeeze, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        means = F.adaptive_avg_pool2d(x, 1)
-        return x * F.hardsigmoid(self.fc2(F.relu(self.fc1(means))))
+        means = functional.adaptive_avg_pool2d(x, 1)
+        return x * functional.hardsigmoid(self.fc2(functional.relu(self.fc1(means))))
 
 
 class InvertedResidual(nn.Module):

@@ -7,8 +7,8 @@ filter's A and b to the frame, and the clamps. Only the first is a network; the 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from trtmatte.errors import SettingError
 from trtmatte.families.layers import conv_bn, conv_bn_relu, resize_like, scale
@@ -139,7 +139,7 @@ class RecurrentDecoder(nn.Module):
 
 def _halve(x: Tensor) -> Tensor:
     """Half the size, rounded up; windows that stick out average the pixels that exist."""
-    return F.avg_pool2d(x, 2, stride=2, ceil_mode=True, count_include_pad=False)
+    return functional.avg_pool2d(x, 2, stride=2, ceil_mode=True, count_include_pad=False)
 
 
 class Projection(nn.Module):
@@ -204,8 +204,8 @@ class FastGuidedFilter(GuidedFilter):
         self.register_buffer("column", third.reshape(4, 1, 3, 1), persistent=False)
 
     def box(self, x: Tensor) -> Tensor:
-        x = F.conv2d(x, self.row, padding=(0, 1), groups=4)
-        return F.conv2d(x, self.column, padding=(1, 0), groups=4)
+        x = functional.conv2d(x, self.row, padding=(0, 1), groups=4)
+        return functional.conv2d(x, self.column, padding=(1, 0), groups=4)
 
     def slope(self, covariance: Tensor, variance: Tensor, hidden: Tensor) -> Tensor:
         return covariance / (variance + self.eps)
@@ -227,8 +227,8 @@ _REFINERS: dict[str, type[GuidedFilter]] = {
 class RobustVideoMatting(nn.Module):
     """`fgr, pha, r1, r2, r3, r4 = network(src, r1, r2, r3, r4, downsample_ratio=0.25)`.
 
-    `src` is `[B,3,H,W]` or a chunk `[B,T,3,H,W]`, RGB, 0…1. States are None at first and belong to one size of the small
-    picture. With `segmentation_pass=True` the logits `seg` at the small size take the place of `fgr, pha`.
+    `src` is `[B,3,H,W]` or a chunk `[B,T,3,H,W]`, RGB, 0…1. States are None at first and belong to one size of
+    the small picture. With `segmentation_pass=True` the logits `seg` at the small size take the place of `fgr, pha`.
 
     A compiler takes the parts instead, each over the small picture `src_sm` and full-sized states:
 

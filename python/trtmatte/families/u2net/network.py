@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from trtmatte.families.layers import resize_like
 
@@ -32,7 +32,7 @@ class Unit(nn.Module):
         self.bn_s1 = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.bn_s1(self.conv_s1(x)))
+        return functional.relu(self.bn_s1(self.conv_s1(x)))
 
 
 class SmallU(nn.Module):
@@ -73,13 +73,14 @@ class SmallU(nn.Module):
 
 
 def _shrink(x: Tensor) -> Tensor:
-    return F.max_pool2d(x, 2, stride=2, ceil_mode=True)
+    return functional.max_pool2d(x, 2, stride=2, ceil_mode=True)
 
 
 class U2Net(nn.Module):
     """`d0, d1, d2, d3, d4, d5, d6 = network(image)`, each `[B,1,H,W]` after the sigmoid; d0 is the result.
 
-    `image` is `[B,3,H,W]`, RGB, normalised by ImageNet's mean and deviation. A compiler takes `alpha`, which is d0 alone.
+    `image` is `[B,3,H,W]`, RGB, normalised by ImageNet's mean and deviation. A compiler takes `alpha`,
+    which is d0 alone.
     """
 
     def __init__(self, size: str = "full") -> None:

@@ -1,6 +1,7 @@
 """trtmatte: matting networks as TensorRT engines, frame by frame, nothing leaving the device."""
 
-from trtmatte import errors
+from trtmatte import _core, errors
+from trtmatte._core import get_num_threads, set_num_threads
 from trtmatte.errors import (
     BackendError,
     DownloadError,
@@ -11,6 +12,12 @@ from trtmatte.errors import (
     TrtmatteError,
 )
 
+
+def cuda_built() -> bool:
+    """Whether the native core has the CUDA forms of the ops."""
+    return bool(_core.CUDA_BUILT)
+
+
 __all__ = [
     "BackendError",
     "DownloadError",
@@ -19,5 +26,8 @@ __all__ = [
     "ModelError",
     "SettingError",
     "TrtmatteError",
+    "cuda_built",
     "errors",
+    "get_num_threads",
+    "set_num_threads",
 ]

@@ -1,0 +1,268 @@
+#include "bindings/call.h"
+
+#include <algorithm>
+
+namespace py = pybind11;
+
+namespace trtmatte {
+
+namespace {
+
+constexpr int64_t kLongestSide = 1 << 16;
+
+[[noreturn]] void refuse(const Array& array, const std::string& problem) {
+  throw FrameError(array.name + " is " + array.describe() + "; " + problem);
+}
+
+// dims: the array's dimensions that become N, C, H, W; -1 for one it has not.
+View view_of(const Array& array, const int (&dims)[4]) {
+  View view;
+  view.data = array.data;
+  view.dtype = array.dtype;
+  for (int i = 0; i < 4; ++i) {
+    const int64_t size = dims[i] < 0 ? 1 : array.shape[static_cast<size_t>(dims[i])];
+    if (size < 1) refuse(array, "expected at least one element in every dimension");
+    // pictures are limited by the coordinates, lists of patches only by the type
+    const int64_t limit = i < 2 ? INT32_MAX : kLongestSide;
+    if (size > limit) refuse(array, "expected sides of at most " + std::to_string(kLongestSide));
+    view.size[i] = static_cast<int>(size);
+    view.stride[i] = dims[i] < 0 ? 0 : array.strides[static_cast<size_t>(dims[i])];
+  }
+  return view;
+}
+
+bool is_layout(const std::string& layout) { return layout == "HWC" || layout == "CHW"; }
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string text = "(";
+  for (size_t i = 0; i < shape.size(); ++i) {
+    text += (i ? ", " : "") + (shape[i] < 0 ? std::string("any") : std::to_string(shape[i]));
+  }
+  return text + ")";
+}
+
+struct Range {
+  intptr_t begin;
+  intptr_t end;
+};
+
+Range range_of(const Array& array) {
+  const int64_t item = size_of(array.dtype);
+  Range range{reinterpret_cast<intptr_t>(array.data), reinterpret_cast<intptr_t>(array.data) + item};
+  for (size_t i = 0; i < array.shape.size(); ++i) {
+    const int64_t reach = (array.shape[i] - 1) * array.strides[i] * item;
+    (reach < 0 ? range.begin : range.end) += reach;
+  }
+  return range;
+}
+
+// The channels of one picture may go to several arrays (alpha beside its colours): all have the same
+// steps from pixel to pixel, and different bytes within a pixel.
+bool interleaved(const Array& a, const Array& b) {
+  const int64_t item = size_of(a.dtype);
+  if (a.dtype != b.dtype) return false;
+  // Strides of two pixels and more, and the widest extent of the others: what one pixel takes.
+  const auto pixel = [item](const Array& array, int64_t& step) {
+    step = 0;
+    for (size_t i = 0; i < array.shape.size(); ++i) {
+      const int64_t stride = std::abs(array.strides[i]) * item;
+      if (array.shape[i] > 4 && (step == 0 || stride < step)) step = stride;
+    }
+    int64_t extent = item;
+    for (size_t i = 0; i < array.shape.size(); ++i) {
+      const int64_t stride = std::abs(array.strides[i]) * item;
+      if (array.shape[i] <= 4 && stride < step) extent += (array.shape[i] - 1) * stride;
+    }
+    return extent;
+  };
+  int64_t step_a, step_b;
+  const int64_t extent_a = pixel(a, step_a), extent_b = pixel(b, step_b);
+  if (step_a == 0 || step_a != step_b || extent_a >= step_a || extent_b >= step_b) return false;
+  for (size_t i = 0; i < a.shape.size(); ++i) {
+    if (a.shape[i] > 4 && (a.strides[i] * item) % step_a != 0) return false;
+  }
+  for (size_t i = 0; i < b.shape.size(); ++i) {
+    if (b.shape[i] > 4 && (b.strides[i] * item) % step_b != 0) return false;
+  }
+  const int64_t distance = ((range_of(b).begin - range_of(a).begin) % step_a + step_a) % step_a;
+  return distance >= extent_a && distance + extent_b <= step_a;
+}
+
+}  // namespace
+
+Size size_of_frame(const View& frame) { return Size{frame.size[0], frame.size[2], frame.size[3]}; }
+
+Call::Call(const py::object& stream, const std::string& color) : bgr_(color == "bgr") {
+  if (color != "rgb" && color != "bgr") throw SettingError("color is '" + color + "'; expected 'rgb' or 'bgr'");
+  if (!stream.is_none()) stream_ = reinterpret_cast<void*>(stream.cast<uintptr_t>());
+}
+
+const Array& Call::add(py::handle object, const char* name, bool written) {
+  entries_.push_back(Entry{read_array(object, name, stream_), written});
+  const Array& array = entries_.back().array;
+  if (written && array.readonly) refuse(array, "it is read-only: pass an array that may be written");
+  if (device_known_ && array.device != device_) {
+    const auto place = [](int device) {
+      return device < 0 ? std::string("the CPU") : "CUDA device " + std::to_string(device);
+    };
+    refuse(array, "it lives on " + place(array.device) + " while " + entries_.front().array.name + " lives on " +
+                      place(device_) + ": move one of them");
+  }
+  device_ = array.device;
+  device_known_ = true;
+  if (!on_host()) {
+#ifndef TRTMATTE_WITH_CUDA
+    throw BackendError(array.name +
+                       " lives on a CUDA device, but trtmatte was built without CUDA: pass arrays on the "
+                       "CPU, or install it where nvcc is found (trtmatte.cuda_built() says which it is)");
+#endif
+    if (!stream_) throw FrameError(array.name + " lives on a CUDA device: say on which stream to work (stream=…)");
+  }
+  return array;
+}
+
+View Call::picture(const Array& array, int channels, const std::string& layout) const {
+  const size_t rank = array.shape.size();
+  const auto wants = [&](const char* shapes) {
+    refuse(array, "expected " + std::string(shapes) + " with " + std::to_string(channels) + " channel" +
+                      (channels == 1 ? "" : "s"));
+  };
+  if (!layout.empty() && !is_layout(layout)) {
+    throw SettingError("layout is '" + layout + "'; expected 'HWC' or 'CHW'");
+  }
+  if (channels == 1 && rank == 2) return view_of(array, {-1, -1, 0, 1});
+  if (rank != 3 && rank != 4) wants("(H, W, C) or (C, H, W), with or without a batch in front,");
+  const int first = rank == 4 ? 1 : 0;
+  const int batch = rank == 4 ? 0 : -1;
+  const bool last_fits = array.shape[rank - 1] == channels, first_fits = array.shape[first] == channels;
+  const bool hwc = layout == "HWC" || (layout.empty() && last_fits);
+  if (hwc ? !last_fits : !first_fits) {
+    wants(layout.empty() ? "(H, W, C) or (C, H, W)" : layout == "HWC" ? "(H, W, C)" : "(C, H, W)");
+  }
+  View view =
+      hwc ? view_of(array, {batch, first + 2, first, first + 1}) : view_of(array, {batch, first, first + 1, first + 2});
+  if (bgr_ && channels >= 3) {
+    view.data = static_cast<char*>(view.data) + 2 * view.stride[1] * size_of(view.dtype);
+    view.stride[1] = -view.stride[1];
+  }
+  return view;
+}
+
+View Call::frame(py::handle object, const char* name, const std::string& layout) {
+  const Array& array = add(object, name, false);
+  if (array.dtype == DType::kInt32) refuse(array, "expected uint8 (0…255), float16 or float32 (0…1)");
+  return picture(array, 3, layout);
+}
+
+View Call::maps(py::handle object, const char* name, std::optional<int> channels) {
+  const Array& array = add(object, name, false);
+  const size_t rank = array.shape.size();
+  if (array.dtype != DType::kFloat16 && array.dtype != DType::kFloat32) refuse(array, "expected float16 or float32");
+  if (rank != 3 && rank != 4) refuse(array, "expected (N, C, h, w) or (C, h, w)");
+  const View view = rank == 4 ? view_of(array, {0, 1, 2, 3}) : view_of(array, {-1, 0, 1, 2});
+  if (channels && view.size[1] != *channels) refuse(array, "expected " + std::to_string(*channels) + " channels");
+  return view;
+}
+
+View Call::plain(py::handle object, const char* name, bool written, DType dtype, std::vector<int64_t> shape) {
+  const Array& array = add(object, name, written);
+  const auto expected = [&] { return "expected " + std::string(name_of(dtype)) + " " + shape_text(shape); };
+  if (array.dtype != dtype || array.shape.size() != shape.size()) refuse(array, expected());
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] >= 0 && array.shape[i] != shape[i]) refuse(array, expected());
+  }
+  const int rank = static_cast<int>(shape.size());
+  View view;
+  view.data = array.data;
+  view.dtype = array.dtype;
+  int64_t packed = 1;
+  for (int i = 3; i >= 0; --i) {
+    const int dim = i - (4 - rank);
+    view.size[i] = dim < 0 ? 1 : static_cast<int>(array.shape[static_cast<size_t>(dim)]);
+    view.stride[i] = dim < 0 ? 0 : array.strides[static_cast<size_t>(dim)];
+    if (written && dim >= 0 && view.size[i] > 1 && view.stride[i] != packed)
+      refuse(array, "expected packed memory: pass a contiguous array");
+    packed *= view.size[i];
+  }
+  return view;
+}
+
+View Call::written_maps(py::handle object, const char* name, const std::vector<int64_t>& shape) {
+  const Array& array = add(object, name, true);
+  if (array.dtype != DType::kFloat16 && array.dtype != DType::kFloat32) refuse(array, "expected float16 or float32");
+  std::vector<int64_t> got = array.shape;
+  if (got.size() == 3 && shape[0] == 1) got.insert(got.begin(), 1);
+  const bool fits = got.size() == shape.size() && std::equal(got.begin(), got.end(), shape.begin(),
+                                                             [](int64_t a, int64_t b) { return b < 0 || a == b; });
+  if (!fits) refuse(array, "expected " + shape_text(shape));
+  return array.shape.size() == 4 ? view_of(array, {0, 1, 2, 3}) : view_of(array, {-1, 0, 1, 2});
+}
+
+View Call::output(py::handle object, const char* name, int channels, const std::string& layout, const Size& size) {
+  if (object.is_none()) return View{};
+  const Array& array = add(object, name, true);
+  if (array.dtype == DType::kInt32) refuse(array, "expected uint8, float16 or float32");
+  const View view = picture(array, channels, layout);
+  if (view.size[0] != size.batch || view.size[2] != size.height || view.size[3] != size.width) {
+    refuse(array, "expected the frame's batch of " + std::to_string(size.batch) + " and its size of " +
+                      std::to_string(size.width) + "x" + std::to_string(size.height));
+  }
+  return view;
+}
+
+Sinks Call::sinks(py::handle fgr, py::handle pha, py::handle rgba, py::handle composite, py::handle background,
+                  const std::string& layout, const Size& size) {
+  Sinks sinks;
+  sinks.fgr = output(fgr, "fgr", 3, layout, size);
+  sinks.pha = output(pha, "pha", 1, layout, size);
+  sinks.composite = output(composite, "composite", 3, layout, size);
+  if (View all = output(rgba, "rgba", 4, layout, size)) {
+    // Its colours may run backwards, its alpha stays last.
+    sinks.rgba = all;
+    sinks.rgba.size[1] = 3;
+    sinks.rgba_alpha = all;
+    sinks.rgba_alpha.size[1] = 1;
+    const int64_t steps = bgr_ ? -1 : 3;
+    sinks.rgba_alpha.data = static_cast<char*>(all.data) + steps * all.stride[1] * size_of(all.dtype);
+  }
+  if (!sinks.fgr && !sinks.pha && !sinks.rgba && !sinks.composite) {
+    throw FrameError("no output was given; expected at least one of fgr, pha, rgba, composite");
+  }
+  if (sinks.composite) {
+    if (background.is_none()) {
+      throw FrameError("composite needs a background: a colour, or a picture of any size");
+    }
+    sinks.background = frame(background, "background", "");
+    if (sinks.background.size[0] != 1 && sinks.background.size[0] != size.batch) {
+      refuse(entries_.back().array, "expected one picture, or " + std::to_string(size.batch) + ", one for each frame");
+    }
+  }
+  return sinks;
+}
+
+void* Call::workspace(py::handle object, size_t bytes) {
+  if (on_host()) return nullptr;
+  if (object.is_none()) {
+    throw FrameError("workspace is missing; expected at least " + std::to_string(bytes) +
+                     " bytes (uint8) on the device");
+  }
+  const Array& array = add(object, "workspace", true);
+  int64_t held = size_of(array.dtype);
+  for (const int64_t size : array.shape) held *= size;
+  if (held < static_cast<int64_t>(bytes)) refuse(array, "expected at least " + std::to_string(bytes) + " bytes");
+  return array.data;
+}
+
+void Call::check_overlap() const {
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (!entries_[i].written && !entries_[j].written) continue;
+      const Array &a = entries_[j].array, &b = entries_[i].array;
+      const Range first = range_of(a), second = range_of(b);
+      if (first.end <= second.begin || second.end <= first.begin || interleaved(a, b)) continue;
+      throw FrameError(b.name + " overlaps " + a.name + " in memory; expected arrays of their own: pass a copy of one");
+    }
+  }
+}
+
+}  // namespace trtmatte

@@ -1,0 +1,87 @@
+#include <pybind11/pybind11.h>
+
+#include "bindings/register.h"
+#include "ops/shared/simd_level.h"
+#include "runtime/error.h"
+#include "runtime/thread_pool.h"
+#ifdef TRTMATTE_WITH_CUDA
+#include "runtime/cuda.h"
+#endif
+
+namespace py = pybind11;
+
+namespace trtmatte {
+namespace {
+
+const char* level_name(SimdLevel level) {
+  return level == SimdLevel::kAvx512 ? "avx512" : level == SimdLevel::kAvx2 ? "avx2" : "baseline";
+}
+
+void choose_level(const std::string& name) {
+  for (const SimdLevel level : {SimdLevel::kBaseline, SimdLevel::kAvx2, SimdLevel::kAvx512}) {
+    if (name != level_name(level)) continue;
+    if (level > best_simd_level()) {
+      throw BackendError("this processor cannot run '" + name + "'; it can run up to '" +
+                         level_name(best_simd_level()) + "'");
+    }
+    return set_simd_level(level);
+  }
+  throw SettingError("instruction set '" + name + "' is unknown; expected 'baseline', 'avx2' or 'avx512'");
+}
+
+void choose_threads(int threads) {
+  if (threads < 1 || threads > 1024) {
+    throw SettingError("number of threads is " + std::to_string(threads) + "; expected 1 to 1024");
+  }
+  const py::gil_scoped_release unlocked;
+  ThreadPool::instance().set_threads(threads);
+}
+
+void set_python_error(const char* kind, const char* message) {
+  PyErr_SetString(py::module_::import("trtmatte.errors").attr(kind).ptr(), message);
+}
+
+void translate(std::exception_ptr error) {
+  try {
+    if (error) std::rethrow_exception(error);
+  } catch (const FrameError& e) {
+    set_python_error("FrameError", e.what());
+  } catch (const SettingError& e) {
+    set_python_error("SettingError", e.what());
+  } catch (const BackendError& e) {
+    set_python_error("BackendError", e.what());
+  }
+}
+
+}  // namespace
+}  // namespace trtmatte
+
+PYBIND11_MODULE(_core, m) {
+  using namespace trtmatte;
+  m.doc() = "The native ops. Use trtmatte.ops, which is their face.";
+  py::register_exception_translator(&translate);
+
+#ifdef TRTMATTE_WITH_CUDA
+  m.attr("CUDA_BUILT") = true;
+  m.attr("CUDA_ARCHITECTURES") = TRTMATTE_CUDA_ARCHITECTURES;
+  m.def("cuda_device_count", &device_count);
+#else
+  m.attr("CUDA_BUILT") = false;
+  m.attr("CUDA_ARCHITECTURES") = "";
+  m.def("cuda_device_count", [] { return 0; });
+#endif
+  m.def("set_num_threads", &choose_threads, py::arg("threads"));
+  m.def("get_num_threads", [] { return ThreadPool::instance().workers(); });
+  m.def("available_processors", &available_processors);
+  m.def("allocations", [] { return ThreadPool::instance().allocations(); });
+  m.def("set_instruction_set", &choose_level, py::arg("name"));
+  m.def("instruction_set", [] { return level_name(simd_level()); });
+  m.def("best_instruction_set", [] { return level_name(best_simd_level()); });
+
+  register_frame_sample(m);
+  register_guided_upsample(m);
+  register_matte_upsample(m);
+  register_patch_select(m);
+  register_patch_crop(m);
+  register_patch_scatter(m);
+}

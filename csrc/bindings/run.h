@@ -1,0 +1,53 @@
+// What the bindings of all ops share once the arrays have become views.
+#pragma once
+
+#include <pybind11/stl.h>
+
+#include <string>
+
+#include "bindings/call.h"
+#include "ops/shared/taps.h"
+
+namespace trtmatte {
+
+inline Method method_named(const std::string& name) {
+  if (name == "linear") return Method::kLinear;
+  if (name == "area") return Method::kArea;
+  if (name == "antialias") return Method::kAntialias;
+  if (name == "gaussian") return Method::kGaussian;
+  throw SettingError("method is '" + name + "'; expected 'linear', 'area', 'antialias' or 'gaussian'");
+}
+
+inline std::string size_text(const View& view) {
+  return std::to_string(view.size[0]) + "x" + std::to_string(view.size[1]) + "x" + std::to_string(view.size[2]) + "x" +
+         std::to_string(view.size[3]);
+}
+
+inline void expect_batch(const View& view, const char* name, int batch) {
+  if (view.size[0] == batch) return;
+  throw FrameError(std::string(name) + " has a batch of " + std::to_string(view.size[0]) + "; expected " +
+                   std::to_string(batch));
+}
+
+inline void expect_same_size(const View& a, const char* a_name, const View& b, const char* b_name) {
+  for (int i = 0; i < 4; ++i) {
+    if (a.size[i] == b.size[i]) continue;
+    throw FrameError(std::string(b_name) + " is " + size_text(b) + "; expected the size of " + a_name + ", " +
+                     size_text(a));
+  }
+}
+
+inline void expect_multiple_of_4(const View& frame, const char* name) {
+  if (frame.size[2] % 4 == 0 && frame.size[3] % 4 == 0) return;
+  throw FrameError(std::string(name) + " is " + std::to_string(frame.size[3]) + "x" + std::to_string(frame.size[2]) +
+                   " pixels; expected both sides to be multiples of 4: crop or pad it");
+}
+
+// Runs one of two expressions: with `pool` on the CPU, with `stream` on a CUDA device.
+#ifdef TRTMATTE_WITH_CUDA
+#define TRTMATTE_RUN(call, cpu, cuda) (call).run([&](ThreadPool& pool) { cpu; }, [&](CudaStream stream) { cuda; })
+#else
+#define TRTMATTE_RUN(call, cpu, cuda) (call).run([&](ThreadPool& pool) { cpu; }, [](CudaStream) {})
+#endif
+
+}  // namespace trtmatte

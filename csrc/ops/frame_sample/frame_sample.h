@@ -1,0 +1,22 @@
+// FrameSample: frame -> the small, normalised tensor that a network sees.
+#pragma once
+
+#include "ops/shared/launch.h"
+#include "ops/shared/taps.h"
+#include "ops/shared/view.h"
+
+namespace trtmatte {
+
+struct FrameSample {
+  View frame;   // [N,3,H,W]
+  View sample;  // [N,3,h,w] float
+  Filter rows;
+  Filter columns;
+  float mean[3] = {0.0f, 0.0f, 0.0f};
+  float scale[3] = {1.0f, 1.0f, 1.0f};  // 1 / std
+};
+
+void frame_sample(const FrameSample& op, Parallel& parallel);
+void frame_sample(const FrameSample& op, CudaStream stream);
+
+}  // namespace trtmatte

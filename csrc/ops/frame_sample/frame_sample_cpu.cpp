@@ -1,0 +1,159 @@
+#include "ops/frame_sample/frame_sample.h"
+#include "ops/frame_sample/frame_sample_math.h"
+#include "ops/shared/lines.h"
+
+namespace trtmatte::TRTMATTE_SIMD {
+
+namespace {
+
+// Stores a tile of the sample, normalised.
+void store_sample(const FrameSample& op, Line* rgb, int n, int y, int x, int count) {
+  for (int c = 0; c < 3; ++c) {
+    float* v = rgb[c].v;
+    for (int i = 0; i < count; ++i) v[i] = normalise(v[i], op.mean[c], op.scale[c]);
+    store_channel(v, count, op.sample, n, c, y, x);
+  }
+}
+
+// The left and right neighbours of each output column, as offsets into a row of the frame.
+struct Neighbours {
+  int64_t* first;
+  int64_t* second;
+  float* weight;
+
+  static constexpr size_t bytes(int out) { return 2 * Arena::size_for<int64_t>(out) + Arena::size_for<float>(out); }
+  Neighbours(const Axis& axis, int64_t stride, Arena& arena) {
+    first = arena.take<int64_t>(axis.out);
+    second = arena.take<int64_t>(axis.out);
+    weight = arena.take<float>(axis.out);
+    for (int i = 0; i < axis.out; ++i) {
+      const Tap tap = tap_at(axis, i);
+      first[i] = tap.first * stride;
+      second[i] = tap.second * stride;
+      weight[i] = tap.weight;
+    }
+  }
+};
+
+template <typename T>
+void linear_tile(const FrameSample& op, const Neighbours& columns, const Tap& rows, int n, int x, int count,
+                 Line* rgb) {
+  for (int c = 0; c < 3; ++c) {
+    const T* upper = pointer<const T>(op.frame, n, c, rows.first, 0);
+    const T* lower = pointer<const T>(op.frame, n, c, rows.second, 0);
+    for (int i = 0; i < count; ++i) {
+      const int64_t a = columns.first[x + i], b = columns.second[x + i];
+      rgb[c].v[i] = bilinear(load_value(upper[a]), load_value(upper[b]), load_value(lower[a]), load_value(lower[b]),
+                             columns.weight[x + i], rows.weight);
+    }
+  }
+}
+
+void sample_linear(const FrameSample& op, Parallel& parallel) {
+  const int height = op.rows.axis.out, width = op.columns.axis.out;
+  Arena arena{static_cast<char*>(parallel.scratch(Neighbours::bytes(width)))};
+  const Neighbours columns(op.columns.axis, op.frame.stride[3], arena);
+  auto* tile = op.frame.dtype == DType::kUint8     ? &linear_tile<uint8_t>
+               : op.frame.dtype == DType::kFloat16 ? &linear_tile<Half>
+                                                   : &linear_tile<float>;
+  parallel.for_each(op.frame.size[0] * height, 8, [&](int begin, int end, int) {
+    Line rgb[3];
+    for (int item = begin; item < end; ++item) {
+      const int n = item / height, y = item % height;
+      const Tap rows = tap_at(op.rows.axis, y);
+      for (int x = 0; x < width; x += kTile) {
+        const int count = smaller(kTile, width - x);
+        tile(op, columns, rows, n, x, count, rgb);
+        store_sample(op, rgb, n, y, x, count);
+      }
+    }
+  });
+}
+
+// Weights of all source pixels of each output pixel along one axis, normalised.
+struct Taps {
+  TapRange* range;
+  int* start;  // of an output pixel's weights
+  float* weight;
+
+  static int most(const Filter& filter) {
+    const float step = static_cast<float>(filter.axis.step) * 0x1p-32f;
+    return static_cast<int>(2.0f * larger(static_cast<int>(filter_support(filter)) + 1, static_cast<int>(step) + 1)) +
+           2;
+  }
+  static size_t bytes(const Filter& filter) {
+    const auto out = static_cast<size_t>(filter.axis.out);
+    return Arena::size_for<TapRange>(out) + Arena::size_for<int>(out) +
+           Arena::size_for<float>(out * static_cast<size_t>(most(filter)));
+  }
+  Taps(const Filter& filter, Arena& arena) {
+    const int out = filter.axis.out;
+    range = arena.take<TapRange>(out);
+    start = arena.take<int>(out);
+    weight = arena.take<float>(static_cast<size_t>(out) * most(filter));
+    int next = 0;
+    for (int i = 0; i < out; ++i) {
+      range[i] = tap_range(filter, i);
+      start[i] = next;
+      float sum = 0.0f;
+      for (int j = range[i].begin; j < range[i].end; ++j) sum += weight[next++] = tap_weight(filter, i, j);
+      for (int k = start[i]; k < next; ++k) weight[k] /= sum;
+    }
+  }
+  const float* weights(int i) const { return weight + start[i]; }
+};
+
+// Down the columns first, for whole rows of the frame, then along the row.
+void sample_weighted(const FrameSample& op, Parallel& parallel) {
+  const int height = op.rows.axis.out, width = op.columns.axis.out, source_width = op.frame.size[3];
+  const size_t per_worker = 3 * Arena::size_for<float>(source_width);
+  Arena arena{static_cast<char*>(parallel.scratch(Taps::bytes(op.rows) + Taps::bytes(op.columns) +
+                                                  per_worker * static_cast<size_t>(parallel.workers())))};
+  const Taps rows(op.rows, arena), columns(op.columns, arena);
+  parallel.for_each(op.frame.size[0] * height, 2, [&](int begin, int end, int worker) {
+    Arena own{arena.next + per_worker * static_cast<size_t>(worker)};
+    float* sums[3];
+    for (float*& sum : sums) sum = own.take<float>(source_width);
+    Line rgb[3];
+    for (int item = begin; item < end; ++item) {
+      const int n = item / height, y = item % height;
+      for (float* sum : sums) memset(sum, 0, sizeof(float) * static_cast<size_t>(source_width));
+      for (int j = rows.range[y].begin; j < rows.range[y].end; ++j) {
+        const float weight = rows.weights(y)[j - rows.range[y].begin];
+        for (int x = 0; x < source_width; x += kTile) {
+          const int count = smaller(kTile, source_width - x);
+          load_rgb(op.frame, n, j, x, count, rgb);
+          for (int c = 0; c < 3; ++c) {
+            for (int i = 0; i < count; ++i) sums[c][x + i] += weight * rgb[c].v[i];
+          }
+        }
+      }
+      for (int x = 0; x < width; x += kTile) {
+        const int count = smaller(kTile, width - x);
+        for (int c = 0; c < 3; ++c) {
+          for (int i = 0; i < count; ++i) {
+            const TapRange range = columns.range[x + i];
+            const float* weights = columns.weights(x + i);
+            float value = 0.0f;
+            for (int j = range.begin; j < range.end; ++j) value += weights[j - range.begin] * sums[c][j];
+            rgb[c].v[i] = value;
+          }
+        }
+        store_sample(op, rgb, n, y, x, count);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+void frame_sample(const FrameSample& op, Parallel& parallel);
+void frame_sample(const FrameSample& op, Parallel& parallel) {
+  if (op.rows.method == Method::kLinear) {
+    sample_linear(op, parallel);
+  } else {
+    sample_weighted(op, parallel);
+  }
+}
+
+}  // namespace trtmatte::TRTMATTE_SIMD

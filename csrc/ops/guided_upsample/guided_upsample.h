@@ -1,0 +1,19 @@
+// GuidedUpsample: frame, A, b -> matte. RVM's refiner: y = A * cat(x, mean x) + b with A and b stretched to the frame.
+#pragma once
+
+#include "ops/shared/launch.h"
+#include "ops/shared/view.h"
+
+namespace trtmatte {
+
+struct GuidedUpsample {
+  View frame;  // [N,3,H,W]
+  View A;      // [N,4,h,w] float
+  View b;      // [N,4,h,w] float
+  Sinks sinks;
+};
+
+void guided_upsample(const GuidedUpsample& op, Parallel& parallel);
+void guided_upsample(const GuidedUpsample& op, CudaStream stream);
+
+}  // namespace trtmatte

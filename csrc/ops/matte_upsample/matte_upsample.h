@@ -1,0 +1,20 @@
+// MatteUpsample: frame, small alpha -> matte. For networks that predict alpha only.
+#pragma once
+
+#include "ops/shared/launch.h"
+#include "ops/shared/taps.h"
+#include "ops/shared/view.h"
+
+namespace trtmatte {
+
+struct MatteUpsample {
+  View frame;                       // [N,3,H,W]
+  View alpha;                       // [N,1,h,w] float
+  Method method = Method::kLinear;  // or kArea
+  Sinks sinks;
+};
+
+void matte_upsample(const MatteUpsample& op, Parallel& parallel);
+void matte_upsample(const MatteUpsample& op, CudaStream stream);
+
+}  // namespace trtmatte

@@ -1,0 +1,76 @@
+#include "ops/matte_upsample/matte_upsample.h"
+#include "ops/matte_upsample/matte_upsample_math.h"
+#include "ops/shared/matte.h"
+
+namespace trtmatte::TRTMATTE_SIMD {
+
+namespace {
+
+struct Form {
+  const MatteUpsample& op;
+  Filter rows;
+  Filter across;
+  Columns columns{};
+
+  explicit Form(const MatteUpsample& of)
+      : op(of),
+        rows{of.method, make_axis(of.alpha.size[2], of.frame.size[2]), 1.0f},
+        across{of.method, make_axis(of.alpha.size[3], of.frame.size[3]), 1.0f} {}
+
+  int small_width() const { return op.alpha.size[3]; }
+  size_t shared_bytes() const { return Columns::bytes(op.frame.size[3]); }
+  size_t worker_bytes() const {
+    return Arena::size_for<float>(small_width() + kRowPadding) + Arena::size_for<float>(2 * small_width());
+  }
+  void build(Arena& arena) { columns.build(across.axis, arena); }
+
+  struct Row {
+    const Form& form;
+    float* alpha;
+    float* spare;
+    int image = 0;
+    TapRange rows{};
+
+    Row(const Form& of, Arena& arena)
+        : form(of),
+          alpha(arena.take<float>(of.small_width() + kRowPadding)),
+          spare(arena.take<float>(2 * of.small_width())) {}
+
+    void begin(int n, int y) {
+      image = n;
+      rows = tap_range(form.rows, y);
+      if (form.op.method == Method::kLinear) lerp_row(form.op.alpha, n, 0, tap_at(form.rows.axis, y), spare, alpha);
+    }
+
+    void tile(int, int, int x, int count, const Line* rgb, Line* fgr, Line& pha) const {
+      if (form.op.method == Method::kLinear) {
+        form.columns.stretch(alpha, x, count, pha.v);
+      } else {
+        for (int i = 0; i < count; ++i) pha.v[i] = mean_of(x + i);
+      }
+      for (int i = 0; i < count; ++i) pha.v[i] = clamp01(pha.v[i]);
+      for (int c = 0; c < 3; ++c) {
+        for (int i = 0; i < count; ++i) fgr[c].v[i] = clamp01(rgb[c].v[i]);
+      }
+    }
+
+    float mean_of(int x) const {
+      const auto load = [this](int row, int column) {
+        float value;
+        load_channel(form.op.alpha, image, 0, row, column, 1, &value);
+        return value;
+      };
+      return area_mean(rows, tap_range(form.across, x), load);
+    }
+  };
+};
+
+}  // namespace
+
+void matte_upsample(const MatteUpsample& op, Parallel& parallel);
+void matte_upsample(const MatteUpsample& op, Parallel& parallel) {
+  Form form(op);
+  write_matte(op.frame, op.sinks, parallel, form);
+}
+
+}  // namespace trtmatte::TRTMATTE_SIMD

@@ -1,0 +1,17 @@
+#pragma once
+
+#include "ops/shared/taps.h"
+
+namespace trtmatte {
+
+// The mean over a rectangle of a small map: the area method, at one output pixel.
+template <typename Load>
+TRTMATTE_HD float area_mean(const TapRange& rows, const TapRange& columns, const Load& load) {
+  float sum = 0.0f;
+  for (int y = rows.begin; y < rows.end; ++y) {
+    for (int x = columns.begin; x < columns.end; ++x) sum += load(y, x);
+  }
+  return sum / static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin));
+}
+
+}  // namespace trtmatte

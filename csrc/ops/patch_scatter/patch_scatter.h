@@ -1,0 +1,30 @@
+// PatchScatter: coarse maps stretched to the frame, selected 4x4 blocks replaced by refined patches -> matte.
+#pragma once
+
+#include <cstddef>
+
+#include "ops/shared/launch.h"
+#include "ops/shared/view.h"
+
+namespace trtmatte {
+
+constexpr int kPatch = 4;  // pixels a side
+
+struct PatchScatter {
+  View coarse;   // [N,4,h,w] float: alpha, residual red, green, blue
+  View patches;  // [K,4,4,4] float
+  View indices;  // [1,1,K,3] int32: image, row, column; -1 writes nothing
+  View frame;    // [N,3,H,W], H and W multiples of 4
+  Sinks sinks;
+};
+
+void patch_scatter(const PatchScatter& op, Parallel& parallel);
+
+// The CUDA form keeps the inverse index, which patch covers a block, in a workspace of the caller's.
+inline size_t patch_scatter_workspace(const PatchScatter& op) {
+  return sizeof(int32_t) * static_cast<size_t>(op.frame.size[0]) * static_cast<size_t>(op.frame.size[2] / kPatch) *
+         static_cast<size_t>(op.frame.size[3] / kPatch);
+}
+void patch_scatter(const PatchScatter& op, void* workspace, CudaStream stream);
+
+}  // namespace trtmatte

@@ -1,0 +1,32 @@
+// PatchSelect: predicted error -> which 4x4 patches are refined.
+#pragma once
+
+#include <cstddef>
+
+#include "ops/shared/launch.h"
+#include "ops/shared/view.h"
+
+namespace trtmatte {
+
+enum class SelectMode : int { kSampling, kThresholding };
+
+struct PatchSelect {
+  View err;      // [N,1,h,w] float
+  View indices;  // [1,1,capacity,3] int32, packed: image, row, column in row-major order; the tail is -1
+  View count;    // [1,1,1,1] int32
+  View ref;      // [N,1,rows,columns] float, packed: 1 where selected; may be absent
+  int rows;
+  int columns;
+  SelectMode mode = SelectMode::kSampling;
+  int k = 1;                         // sampling: patches an image
+  float threshold = 0.1f;            // thresholding: strictly above
+  bool prevent_oversampling = true;  // sampling: none that is not above zero
+};
+
+void patch_select(const PatchSelect& op, Parallel& parallel);
+
+// The CUDA form works in memory of the caller's.
+size_t patch_select_workspace(const PatchSelect& op);
+void patch_select(const PatchSelect& op, void* workspace, CudaStream stream);
+
+}  // namespace trtmatte

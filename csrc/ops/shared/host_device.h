@@ -1,0 +1,11 @@
+// Functions marked TRTMATTE_HD are the arithmetic that the CPU and the CUDA form share.
+#pragma once
+
+#ifdef __CUDACC__
+#define TRTMATTE_HD __host__ __device__ __forceinline__
+#elif defined(_MSC_VER)
+#define TRTMATTE_HD static __forceinline
+#else
+// static: each translation unit is compiled for its own instruction set and must keep its own copy
+#define TRTMATTE_HD [[maybe_unused]] static inline __attribute__((always_inline))
+#endif

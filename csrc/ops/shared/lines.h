@@ -1,0 +1,158 @@
+// Lines: parts of a row, one channel each, as floats. The CPU forms read, compute and write a tile of lines at a time,
+// so that everything between frame and matte stays in the first-level cache.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+
+#include "ops/shared/axis.h"
+#include "ops/shared/simd.h"
+#include "ops/shared/view.h"
+
+namespace trtmatte::TRTMATTE_SIMD {
+
+constexpr int kTile = 256;       // pixels a tile
+constexpr int kRowPadding = 32;  // floats behind a row that a table look-up may read
+
+struct alignas(64) Line {
+  float v[kTile];
+};
+
+// Hands out pieces of one block of memory, 64-byte aligned.
+struct Arena {
+  char* next;
+
+  template <typename T>
+  T* take(size_t count) {
+    T* piece = reinterpret_cast<T*>(next);
+    next += size_for<T>(count);
+    return piece;
+  }
+  template <typename T>
+  static constexpr size_t size_for(size_t count) {
+    return (count * sizeof(T) + 63) / 64 * 64;
+  }
+};
+
+template <typename T>
+static inline T* pointer(const View& view, int n, int c, int y, int x) {
+  return static_cast<T*>(view.data) + n * view.stride[0] + c * view.stride[1] + y * view.stride[2] + x * view.stride[3];
+}
+
+static inline void load_channel(const View& view, int n, int c, int y, int x, int count, float* to) {
+  switch (view.dtype) {
+    case DType::kUint8:
+      return load_line(pointer<const uint8_t>(view, n, c, y, x), view.stride[3], count, to);
+    case DType::kFloat16:
+      return load_line(pointer<const Half>(view, n, c, y, x), view.stride[3], count, to);
+    default:
+      return load_line(pointer<const float>(view, n, c, y, x), view.stride[3], count, to);
+  }
+}
+
+static inline void store_channel(const float* from, int count, const View& view, int n, int c, int y, int x) {
+  switch (view.dtype) {
+    case DType::kUint8:
+      return store_line(from, count, pointer<uint8_t>(view, n, c, y, x), view.stride[3]);
+    case DType::kFloat16:
+      return store_line(from, count, pointer<Half>(view, n, c, y, x), view.stride[3]);
+    default:
+      return store_line(from, count, pointer<float>(view, n, c, y, x), view.stride[3]);
+  }
+}
+
+// Three bytes a pixel, side by side, in either order.
+static inline bool packed_rgb(const View& view) {
+  return view.dtype == DType::kUint8 && view.stride[3] == 3 && (view.stride[1] == 1 || view.stride[1] == -1);
+}
+
+// rgb[0...2] receive the three channels.
+static inline void load_rgb(const View& view, int n, int y, int x, int count, Line* rgb) {
+  if (packed_rgb(view)) {
+    const bool reversed = view.stride[1] < 0;
+    const int lowest = reversed ? 2 : 0;
+    unpack_bytes(pointer<const uint8_t>(view, n, lowest, y, x), count, rgb[lowest].v, rgb[1].v, rgb[2 - lowest].v);
+    return;
+  }
+  for (int c = 0; c < 3; ++c) load_channel(view, n, c, y, x, count, rgb[c].v);
+}
+
+static inline void store_rgb(const Line* rgb, int count, const View& view, int n, int y, int x) {
+  if (packed_rgb(view)) {
+    const int lowest = view.stride[1] < 0 ? 2 : 0;
+    pack_bytes(rgb[lowest].v, rgb[1].v, rgb[2 - lowest].v, count, pointer<uint8_t>(view, n, lowest, y, x));
+    return;
+  }
+  for (int c = 0; c < 3; ++c) store_channel(rgb[c].v, count, view, n, c, y, x);
+}
+
+static inline void store_rgba(const Line* rgb, const Line& alpha, int count, const Sinks& to, int n, int y, int x) {
+  const View& view = to.rgba;
+  const int lowest = view.stride[1] < 0 ? 2 : 0;
+  const auto* first = pointer<const uint8_t>(view, 0, lowest, 0, 0);
+  const bool packed = view.dtype == DType::kUint8 && view.stride[3] == 4 && to.rgba_alpha.data == first + 3 &&
+                      (view.stride[1] == 1 || view.stride[1] == -1);
+  if (packed) {
+    auto* bytes = pointer<uint8_t>(view, n, lowest, y, x);
+    return pack_bytes(rgb[lowest].v, rgb[1].v, rgb[2 - lowest].v, alpha.v, count, bytes);
+  }
+  for (int c = 0; c < 3; ++c) store_channel(rgb[c].v, count, view, n, c, y, x);
+  store_channel(alpha.v, count, to.rgba_alpha, n, 0, y, x);
+}
+
+// One row of channel c of a small map, interpolated between two of its rows and padded for table look-ups.
+// `spare` has room for two rows.
+static inline void lerp_row(const View& map, int n, int c, const Tap& rows, float* spare, float* to) {
+  const int width = map.size[3];
+  const float *a, *b;
+  if (map.dtype == DType::kFloat32 && map.stride[3] == 1) {
+    a = pointer<const float>(map, n, c, rows.first, 0);
+    b = pointer<const float>(map, n, c, rows.second, 0);
+  } else {
+    load_channel(map, n, c, rows.first, 0, width, spare);
+    load_channel(map, n, c, rows.second, 0, width, spare + width);
+    a = spare;
+    b = spare + width;
+  }
+  for (int x = 0; x < width; ++x) to[x] = lerp(a[x], b[x], rows.weight);
+  for (int x = width; x < width + kRowPadding; ++x) to[x] = to[width - 1];
+}
+
+// Tables that stretch (or shrink) a row of `axis.in` floats to `axis.out` pixels.
+struct Columns {
+  int* first;     // left neighbour of each pixel
+  int* shuffle;   // the same, counted from the left neighbour of the first of kLookup pixels
+  float* weight;  // of the right neighbour
+  bool near;      // each kLookup pixels read within kLookup neighbours, so that a look-up serves them
+
+  static constexpr size_t bytes(int out) { return 3 * Arena::size_for<float>(round_up(out, kLanes)); }
+
+  void build(const Axis& axis, Arena& arena) {
+    const int padded = round_up(axis.out, kLanes);
+    first = arena.take<int>(padded);
+    shuffle = arena.take<int>(padded);
+    weight = arena.take<float>(padded);
+    near = true;
+    for (int i = 0; i < padded; ++i) {
+      const Tap tap = tap_at(axis, smaller(i, axis.out - 1));
+      first[i] = tap.first;
+      weight[i] = tap.weight;
+      shuffle[i] = tap.first - first[i / kLookup * kLookup];
+      near = near && shuffle[i] < kLookup;
+    }
+  }
+
+  // Pixels x ... x + count of the stretched row; x is a multiple of kTile. Writes whole blocks of kLanes.
+  void stretch(const float* row, int x, int count, float* to) const {
+    if (near) {
+      for (int i = 0; i < count; i += kLookup) lerp_lookup(row + first[x + i], shuffle + x + i, weight + x + i, to + i);
+      return;
+    }
+    for (int i = 0; i < count; ++i) {
+      const float* p = row + first[x + i];
+      to[i] = lerp(p[0], p[1], weight[x + i]);
+    }
+  }
+};
+
+}  // namespace trtmatte::TRTMATTE_SIMD

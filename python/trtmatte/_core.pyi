@@ -1,0 +1,106 @@
+"""The native ops. Use trtmatte.ops, which is their face."""
+
+from typing import Any
+
+CUDA_BUILT: bool
+CUDA_ARCHITECTURES: str
+
+def cuda_device_count() -> int: ...
+def set_num_threads(threads: int) -> None: ...
+def get_num_threads() -> int: ...
+def available_processors() -> int: ...
+def allocations() -> int: ...
+def set_instruction_set(name: str) -> None: ...
+def instruction_set() -> str: ...
+def best_instruction_set() -> str: ...
+def frame_sample(
+    frame: Any,
+    sample: Any,
+    *,
+    step_y: tuple[int, int] | None = None,
+    step_x: tuple[int, int] | None = None,
+    method: str = "linear",
+    sigma: float = 1.0,
+    mean: tuple[float, float, float] = ...,
+    std: tuple[float, float, float] = ...,
+    frame_layout: str = "",
+    color: str = "rgb",
+    stream: int | None = None,
+) -> None: ...
+def guided_upsample(
+    frame: Any,
+    A: Any,
+    b: Any,
+    *,
+    fgr: Any = None,
+    pha: Any = None,
+    rgba: Any = None,
+    composite: Any = None,
+    background: Any = None,
+    frame_layout: str = "",
+    layout: str = "HWC",
+    color: str = "rgb",
+    stream: int | None = None,
+) -> None: ...
+def matte_upsample(
+    frame: Any,
+    alpha: Any,
+    *,
+    method: str = "linear",
+    fgr: Any = None,
+    pha: Any = None,
+    rgba: Any = None,
+    composite: Any = None,
+    background: Any = None,
+    frame_layout: str = "",
+    layout: str = "HWC",
+    color: str = "rgb",
+    stream: int | None = None,
+) -> None: ...
+def patch_select(
+    err: Any,
+    indices: Any,
+    count: Any,
+    ref: Any = None,
+    *,
+    rows: int,
+    columns: int,
+    mode: str = "sampling",
+    k: int = 1,
+    threshold: float = ...,
+    prevent_oversampling: bool = True,
+    workspace: Any = None,
+    stream: int | None = None,
+) -> None: ...
+def patch_select_workspace(batch: int, rows: int, columns: int) -> int: ...
+def patch_crop(
+    maps: Any,
+    src: Any,
+    bgr: Any,
+    indices: Any,
+    half: Any,
+    full: Any,
+    *,
+    kernel: int = 3,
+    frame_layout: str = "",
+    color: str = "rgb",
+    stream: int | None = None,
+) -> None: ...
+def patch_scatter(
+    coarse: Any,
+    patches: Any,
+    indices: Any,
+    frame: Any,
+    *,
+    fgr: Any = None,
+    pha: Any = None,
+    rgba: Any = None,
+    composite: Any = None,
+    background: Any = None,
+    frame_layout: str = "",
+    layout: str = "HWC",
+    color: str = "rgb",
+    stream: int | None = None,
+    workspace: Any = None,
+) -> None: ...
+def patch_scatter_workspace(batch: int, height: int, width: int) -> int: ...

@@ -1,0 +1,357 @@
+"""The six ops as Python sees them: arrays in, arrays out, on the CPU or on a CUDA stream.
+
+`docs/ops.md` says what each computes. Arrays may be numpy, torch, CuPy, PIL images or anything else with the buffer
+protocol, DLPack, `__array_interface__` or `__cuda_array_interface__`; they are read and written where they are. On the
+CPU missing outputs are allocated; on a CUDA device the caller gives all outputs, the workspace where there is one, and
+the stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+
+from trtmatte import _core
+from trtmatte.errors import FrameError, SettingError
+
+Array = Any  # anything that speaks one of the array protocols
+Layout = Literal["HWC", "CHW"]
+Color = Literal["rgb", "bgr"]
+Output = Literal["fgr", "pha", "rgba", "composite"]
+
+CHANNELS: Mapping[str, int] = {"fgr": 3, "pha": 1, "rgba": 4, "composite": 3}
+
+
+def frame_sample(
+    frame: Array,
+    height: int,
+    width: int,
+    *,
+    step_y: Fraction | None = None,
+    step_x: Fraction | None = None,
+    method: str = "linear",
+    sigma: float = 1.0,
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
+    std: Sequence[float] = (1.0, 1.0, 1.0),
+    dtype: str = "float32",
+    frame_layout: Layout | None = None,
+    color: Color = "rgb",
+    out: Array | None = None,
+    stream: Any = None,
+) -> Array:
+    """The small, normalised tensor `[N,3,height,width]` that a network sees."""
+    if out is None:
+        batch = _size(frame, frame_layout)[0]
+        out = np.empty((batch, 3, _positive("height", height), _positive("width", width)), _float_type(dtype))
+    _core.frame_sample(
+        frame,
+        out,
+        step_y=_pair(step_y),
+        step_x=_pair(step_x),
+        method=method,
+        sigma=sigma,
+        mean=_three("mean", mean),
+        std=_three("std", std),
+        frame_layout=frame_layout or "",
+        color=color,
+        stream=stream_handle(stream),
+    )
+    return out
+
+
+def guided_upsample(
+    frame: Array,
+    A: Array,
+    b: Array,
+    *,
+    outputs: Sequence[Output] = ("fgr", "pha"),
+    background: Array | None = None,
+    dtype: str = "uint8",
+    layout: Layout = "HWC",
+    frame_layout: Layout | None = None,
+    color: Color = "rgb",
+    out: Mapping[str, Array] | None = None,
+    stream: Any = None,
+) -> tuple[Array, ...]:
+    """RVM's refiner: the matte of a frame from the small maps A and b. Returns the outputs in the order asked for."""
+    out = _matte_arrays(frame, outputs, dtype, layout, frame_layout, out)
+    _core.guided_upsample(
+        frame,
+        A,
+        b,
+        **out,
+        background=_picture(background),
+        frame_layout=frame_layout or "",
+        layout=layout,
+        color=color,
+        stream=stream_handle(stream),
+    )
+    return tuple(out[name] for name in outputs)
+
+
+def matte_upsample(
+    frame: Array,
+    alpha: Array,
+    *,
+    method: str = "linear",
+    outputs: Sequence[Output] = ("fgr", "pha"),
+    background: Array | None = None,
+    dtype: str = "uint8",
+    layout: Layout = "HWC",
+    frame_layout: Layout | None = None,
+    color: Color = "rgb",
+    out: Mapping[str, Array] | None = None,
+    stream: Any = None,
+) -> tuple[Array, ...]:
+    """The matte of a frame from a small alpha. Returns the outputs in the order asked for."""
+    out = _matte_arrays(frame, outputs, dtype, layout, frame_layout, out)
+    _core.matte_upsample(
+        frame,
+        alpha,
+        method=method,
+        **out,
+        background=_picture(background),
+        frame_layout=frame_layout or "",
+        layout=layout,
+        color=color,
+        stream=stream_handle(stream),
+    )
+    return tuple(out[name] for name in outputs)
+
+
+def patch_select(
+    err: Array,
+    height: int,
+    width: int,
+    *,
+    mode: str = "sampling",
+    k: int = 1,
+    threshold: float = 0.1,
+    prevent_oversampling: bool = True,
+    capacity: int | None = None,
+    indices: Array | None = None,
+    count: Array | None = None,
+    ref: Array | None = None,
+    workspace: Array | None = None,
+    stream: Any = None,
+) -> tuple[Array, Array, Array]:
+    """Where to refine on a grid of `height` × `width` patches: `(indices, count, ref)`.
+
+    `capacity` is how many indices there is room for; left out, as many as there can be.
+    """
+    if indices is None or count is None or ref is None:
+        batch = _batch_of_maps(err)
+        grid = _positive("height", height) * _positive("width", width)
+        most = batch * (_positive("k", k) if mode == "sampling" else grid)
+        room = most if capacity is None else _positive("capacity", capacity)
+        indices = np.empty((room, 3), np.int32) if indices is None else indices
+        count = np.empty(1, np.int32) if count is None else count
+        ref = np.empty((batch, 1, height, width), np.float32) if ref is None else ref
+    _core.patch_select(
+        err,
+        indices,
+        count,
+        ref,
+        rows=height,
+        columns=width,
+        mode=mode,
+        k=k,
+        threshold=threshold,
+        prevent_oversampling=prevent_oversampling,
+        workspace=workspace,
+        stream=stream_handle(stream),
+    )
+    return indices, count, ref
+
+
+def patch_crop(
+    maps: Array,
+    src: Array,
+    bgr: Array,
+    indices: Array,
+    *,
+    kernel: int = 3,
+    dtype: str = "float32",
+    frame_layout: Layout | None = None,
+    color: Color = "rgb",
+    half: Array | None = None,
+    full: Array | None = None,
+    stream: Any = None,
+) -> tuple[Array, Array]:
+    """What the patch refiner reads: `half` of the half-resolution picture, `full` of the frames themselves."""
+    if half is None or full is None:
+        patches, channels = _shape("indices", indices)[0], _shape("maps", maps)[-3]
+        half_side, full_side = (8, 8) if kernel == 3 else (2, 4)
+        kind = _float_type(dtype)
+        half = np.empty((patches, channels + 6, half_side, half_side), kind) if half is None else half
+        full = np.empty((patches, 6, full_side, full_side), kind) if full is None else full
+    _core.patch_crop(
+        maps,
+        src,
+        bgr,
+        indices,
+        half,
+        full,
+        kernel=kernel,
+        frame_layout=frame_layout or "",
+        color=color,
+        stream=stream_handle(stream),
+    )
+    return half, full
+
+
+def patch_scatter(
+    coarse: Array,
+    patches: Array,
+    indices: Array,
+    frame: Array,
+    *,
+    outputs: Sequence[Output] = ("fgr", "pha"),
+    background: Array | None = None,
+    dtype: str = "uint8",
+    layout: Layout = "HWC",
+    frame_layout: Layout | None = None,
+    color: Color = "rgb",
+    out: Mapping[str, Array] | None = None,
+    workspace: Array | None = None,
+    stream: Any = None,
+) -> tuple[Array, ...]:
+    """The matte of a frame from coarse maps and refined patches. Returns the outputs in the order asked for."""
+    out = _matte_arrays(frame, outputs, dtype, layout, frame_layout, out)
+    _core.patch_scatter(
+        coarse,
+        patches,
+        indices,
+        frame,
+        **out,
+        background=_picture(background),
+        frame_layout=frame_layout or "",
+        layout=layout,
+        color=color,
+        workspace=workspace,
+        stream=stream_handle(stream),
+    )
+    return tuple(out[name] for name in outputs)
+
+
+def patch_select_workspace(batch: int, height: int, width: int) -> int:
+    """Bytes that `patch_select` works in on a CUDA device."""
+    return _core.patch_select_workspace(batch, height, width)
+
+
+def patch_scatter_workspace(batch: int, height: int, width: int) -> int:
+    """Bytes that `patch_scatter` works in on a CUDA device; height and width are the frame's."""
+    return _core.patch_scatter_workspace(batch, height, width)
+
+
+def stream_handle(stream: Any) -> int | None:
+    """The number behind a CUDA stream of cuda.core, torch, CuPy or PyCUDA; numbers and None pass."""
+    if stream is None or isinstance(stream, int):
+        return stream
+    protocol = getattr(stream, "__cuda_stream__", None)
+    if protocol is not None:
+        return int((protocol() if callable(protocol) else protocol)[1])
+    for name in ("cuda_stream", "ptr", "handle"):  # torch, CuPy, PyCUDA
+        if hasattr(stream, name):
+            return int(getattr(stream, name))
+    raise SettingError(
+        f"stream is a {type(stream).__name__}; expected a CUDA stream (an object with __cuda_stream__, or its number)"
+    )
+
+
+def _matte_arrays(
+    frame: Array,
+    outputs: Sequence[str],
+    dtype: str,
+    layout: str,
+    frame_layout: str | None,
+    out: Mapping[str, Array] | None,
+) -> dict[str, Array]:
+    """One array for each output: the caller's, or a new one."""
+    given = dict(out or {})
+    for name in (*outputs, *given):
+        if name not in CHANNELS:
+            raise SettingError(f"output is {name!r}; expected one of {', '.join(CHANNELS)}")
+    if unasked := given.keys() - set(outputs):
+        raise SettingError(f"out has {', '.join(sorted(unasked))}, which outputs={tuple(outputs)} does not ask for")
+    if len(given) == len(outputs):
+        return given
+    if not _on_host(frame):
+        missing = [name for name in outputs if name not in given]
+        raise FrameError(f"out lacks {', '.join(missing)}; on a CUDA device every output is the caller's")
+    if layout not in ("HWC", "CHW"):
+        raise SettingError(f"layout is {layout!r}; expected 'HWC' or 'CHW'")
+    if dtype not in ("uint8", "float16", "float32"):
+        raise SettingError(f"dtype is {dtype!r}; expected 'uint8', 'float16' or 'float32'")
+    batch, height, width = _size(frame, frame_layout)
+    front = (batch,) if len(_shape("frame", frame)) == 4 else ()
+    for name in outputs:
+        if name not in given:
+            size = (height, width, CHANNELS[name]) if layout == "HWC" else (CHANNELS[name], height, width)
+            given[name] = np.empty(front + size, dtype)
+    return given
+
+
+def _shape(name: str, array: Array) -> tuple[int, ...]:
+    """The shape of any array, without reading it."""
+    shape = getattr(array, "shape", None)
+    if shape is None:
+        interface = getattr(array, "__array_interface__", None)
+        shape = interface["shape"] if interface is not None else np.asarray(array).shape
+    if len(shape) < 2:
+        raise FrameError(f"{name} has the shape {tuple(shape)}; expected at least two dimensions")
+    return tuple(int(size) for size in shape)
+
+
+def _size(frame: Array, layout: str | None) -> tuple[int, int, int]:
+    """Batch, height and width of a frame; what it is not, the core says."""
+    shape = _shape("frame", frame)
+    if len(shape) not in (3, 4):
+        raise FrameError(f"frame has the shape {shape}; expected (H, W, 3) or (3, H, W), with or without a batch")
+    hwc = layout == "HWC" or (layout is None and shape[-1] == 3)
+    height, width = shape[-3:-1] if hwc else shape[-2:]
+    return (shape[0] if len(shape) == 4 else 1), height, width
+
+
+def _batch_of_maps(maps: Array) -> int:
+    shape = _shape("err", maps)
+    return shape[0] if len(shape) == 4 else 1
+
+
+def _on_host(array: Array) -> bool:
+    device = getattr(array, "__dlpack_device__", None)
+    if device is not None:
+        return int(device()[0]) not in (2, 13)  # CUDA, and CUDA's managed memory
+    return not hasattr(array, "__cuda_array_interface__")
+
+
+def _picture(background: Array | None) -> Array | None:
+    """Three numbers are a colour, in 0…1: a picture of one pixel."""
+    if isinstance(background, (tuple, list)):
+        return np.array(_three("background", background), np.float32).reshape(1, 1, 3)
+    return background
+
+
+def _three(name: str, values: Sequence[float]) -> tuple[float, float, float]:
+    if len(values) != 3:
+        raise SettingError(f"{name} has {len(values)} values; expected three, one for each channel")
+    return float(values[0]), float(values[1]), float(values[2])
+
+
+def _pair(step: Fraction | None) -> tuple[int, int] | None:
+    return None if step is None else (step.numerator, step.denominator)
+
+
+def _positive(name: str, value: int) -> int:
+    if value < 1:
+        raise SettingError(f"{name} is {value}; expected at least 1")
+    return value
+
+
+def _float_type(dtype: str) -> str:
+    if dtype not in ("float16", "float32"):
+        raise SettingError(f"dtype is {dtype!r}; expected 'float16' or 'float32'")
+    return dtype

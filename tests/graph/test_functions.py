@@ -175,7 +175,7 @@ def test_guided_upsample(height, width, batch):
         close(results[name], expected)
 
 
-def test_guided_upsample_at_the_frames_size_with_zero_A_adds_b():
+def test_guided_upsample_of_zero_slopes_adds_b():
     frame, b = picture(7, 5), maps(4, 7, 5)
     results = run(
         "GuidedUpsample", {"frame": frame, "A": np.zeros_like(b), "b": b, "background": BLACK}, **FLOAT_PLANES

@@ -2,9 +2,10 @@
 
 A body is written in ONNX's own text format, with two conveniences that `_hoist` turns into `Constant` nodes: `#2`,
 `#0.5` and `#[2]` are constants (int64, float, int64 vector), and `@name` as an operand is the value of that attribute.
-Shared passages (reading a frame, the weights of a sampling method, the sinks) are Python functions that return such text.
+Shared passages (reading a frame, the weights of a sampling method, the sinks) are Python functions that return text.
 
-No function calls another, and nothing branches: what a setting decides is chosen by `Where` between small tensors.
+No function calls another, no operator is used that a later opset writes differently, and nothing branches: what a
+setting decides is chosen by `Where` between small tensors.
 """
 
 import re
@@ -14,7 +15,7 @@ from enum import Enum
 from functools import cache
 from typing import Final
 
-from onnx import FunctionProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, helper, parser
+from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, helper, parser
 
 from trtmatte.errors import ModelError
 
@@ -296,7 +297,8 @@ _GUIDED_UPSAMPLE = Op(
     + _resize("A", "x_size", "A_full")
     + _resize("b", "x_size", "b_full")
     + """
-    gray = ReduceMean <axes = [1], keepdims = 1> (x)
+    gray_sum = ReduceSum (x, #[1])
+    gray = Div (gray_sum, #3.0)
     x4 = Concat <axis = 1> (x, gray)
     guided = Mul (A_full, x4)
     y = Add (guided, b_full)
@@ -516,19 +518,20 @@ OPS: Final[Mapping[str, Op]] = {
 }
 
 
-def functions() -> list[FunctionProto]:
+def functions(opset: int = OPSET) -> list[FunctionProto]:
     """The bodies of all ops."""
-    return [function(op) for op in OPS]
+    return [function(op, opset) for op in OPS]
 
 
-def function(op: str) -> FunctionProto:
-    """The body of one op, as a copy of its own."""
+def function(op: str, opset: int = OPSET) -> FunctionProto:
+    """The body of one op, for a model of this opset (17 or later)."""
     copy = FunctionProto()
     copy.CopyFrom(_function(op))
+    copy.opset_import[0].version = opset
     return copy
 
 
-def node(op: str, inputs: Sequence[str], outputs: Sequence[str], name: str = "", **attributes: Value) -> NodeProto:
+def node(op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Value) -> NodeProto:
     """A node of the op. Attributes left out get their defaults; outputs that nobody wants may be left empty."""
     spec = _op(op)
     for kind, given, expected in (("inputs", inputs, spec.inputs), ("outputs", outputs, tuple(spec.outputs))):
@@ -541,7 +544,7 @@ def node(op: str, inputs: Sequence[str], outputs: Sequence[str], name: str = "",
     if missing:
         raise ModelError(f"{op} needs the attribute {', '.join(sorted(missing))}")
 
-    proto = helper.make_node(f"TrtMatte{op}", inputs, outputs, name=name, domain=DOMAIN)
+    proto = helper.make_node(f"TrtMatte{op}", inputs, outputs, domain=DOMAIN)
     values = {"plugin_namespace": DOMAIN, "plugin_version": str(VERSION)}
     proto.attribute.extend(helper.make_attribute(key, value) for key, value in values.items())
     for key, default in spec.attributes.items():
@@ -558,20 +561,16 @@ def model(
     **attributes: Value,
 ) -> ModelProto:
     """A model of one node. An input is its name, ONNX element type and shape; outputs left empty are not computed."""
-    proto = node(op, [name for name, _, _ in inputs], outputs, op, **attributes)
+    proto = node(op, [name for name, _, _ in inputs], outputs, **attributes)
     settings = {attribute.name: helper.get_attribute_value(attribute) for attribute in proto.attribute}
     results = []
     for name, (element, rank) in zip(outputs, _op(op).outputs.values(), strict=True):
         if name:
             element = settings[element] if isinstance(element, str) else element
             results.append(helper.make_tensor_value_info(name, element, [None] * rank))
+    imports = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, VERSION)]
     graph = helper.make_graph([proto], op, [helper.make_tensor_value_info(*given) for given in inputs], results)
-    return helper.make_model(graph, functions=[function(op)], opset_imports=opset_imports(), ir_version=IR_VERSION)
-
-
-def opset_imports(opset: int = OPSET) -> list[OperatorSetIdProto]:
-    """What a model with these functions imports."""
-    return [helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, VERSION)]
+    return helper.make_model(graph, functions=[function(op)], opset_imports=imports, ir_version=IR_VERSION)
 
 
 def _op(op: str) -> Op:

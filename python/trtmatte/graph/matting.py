@@ -1,0 +1,207 @@
+"""The trtmatte graph: an ONNX model in which all that touches full frames or patches is a node of one of our ops.
+
+It carries the ops' function bodies, so that any ONNX runtime can run it, and a `Spec` that says what it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper
+
+from trtmatte.errors import ModelError
+from trtmatte.graph import functions
+from trtmatte.graph.functions import DOMAIN, Value
+from trtmatte.graph.graph import Graph
+from trtmatte.program import BACKDROP, MATTE, PATCHES, State, patch_capacity
+
+_KEY: Final = "trtmatte"
+Described = Mapping[str, tuple[int, Sequence[int | str]]]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a trtmatte graph is. Its states and the outputs besides the matte are named as in the graph."""
+
+    family: str
+    variant: str
+    size: tuple[int, int]
+    batch: int
+    states: tuple[State, ...] = ()
+    outputs: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: ModelProto) -> Spec:
+        """The spec that a trtmatte graph carries."""
+        for entry in model.metadata_props:
+            if entry.key == _KEY:
+                data = json.loads(entry.value)
+                states = tuple(State(**each) for each in data.pop("states"))
+                size, outputs = tuple(data.pop("size")), tuple(data.pop("outputs"))
+                return cls(**data, size=size, outputs=outputs, states=states)
+        raise ModelError(
+            "this ONNX model is not a trtmatte graph; make one of it with trtmatte.families.importing.read"
+        )
+
+
+def assemble(graph: Graph, spec: Spec) -> ModelProto:
+    """The model of a graph that has our ops in it."""
+    model = graph.model(name=f"{spec.family}_{spec.variant}")
+    used = {node.op_type for node in graph.nodes if node.domain == DOMAIN}
+    model.functions.extend(each for each in functions.functions(graph.opset) if each.name in used)
+    helper.set_model_props(model, {_KEY: json.dumps(asdict(spec))})
+    return model
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Adding ops to a graph
+
+
+def add_picture(graph: Graph, name: str, spec: Spec) -> None:
+    """A full frame as an input: uint8, HWC, until `with_layout` says otherwise."""
+    width, height = spec.size
+    graph.inputs[name] = helper.make_tensor_value_info(name, TensorProto.UINT8, [spec.batch, height, width, 3])
+
+
+def add_op(graph: Graph, op: str, inputs: Sequence[str], outputs: Described, **settings: Value) -> None:
+    """A node of an op; its outputs come with their element type and shape, since no inference knows them."""
+    graph.nodes.append(functions.node(op, inputs, list(outputs), **settings))
+    for name, (element, shape) in outputs.items():
+        graph.values[name] = helper.make_tensor_value_info(name, element, shape)
+    graph.changed()
+
+
+def add_sample(
+    graph: Graph, picture: str, output: str, spec: Spec, small: tuple[int, int], step: Any = None, **settings: Value
+) -> None:
+    """FrameSample to `small`, a width and a height; `step` is a fraction where the sizes do not decide it."""
+    width, height = small
+    add_op(
+        graph,
+        "FrameSample",
+        [picture],
+        {output: (TensorProto.FLOAT, [spec.batch, 3, height, width])},
+        height=height,
+        width=width,
+        step_y=[step.numerator, step.denominator] if step else [spec.size[1], height],
+        step_x=[step.numerator, step.denominator] if step else [spec.size[0], width],
+        **settings,
+    )
+
+
+def add_patches(graph: Graph, spec: Spec, kernel: int, selection: Mapping[str, Any]) -> None:
+    """PatchSelect from `err` and PatchCrop from `maps`: makes `indices`, `count`, `ref_sm`, `half` and `full`."""
+    width, height = spec.size
+    grid = {"height": height // 4, "width": width // 4}
+    capacity = patch_capacity(width, height, spec.batch, selection)
+    add_op(
+        graph,
+        "PatchSelect",
+        ["err_sm"],
+        {
+            "indices": (TensorProto.INT32, [PATCHES, 3]),
+            "count": (TensorProto.INT32, [1]),
+            "ref_sm": (TensorProto.FLOAT, [spec.batch, 1, height // 4, width // 4]),
+        },
+        **grid,
+        **selection,
+        capacity=capacity,
+    )
+    half, full = (8, 8) if kernel == 3 else (2, 4)
+    add_op(
+        graph,
+        "PatchCrop",
+        ["maps", "frame", "background", "indices"],
+        {
+            "half": (TensorProto.FLOAT, [PATCHES, 42, half, half]),
+            "full": (TensorProto.FLOAT, [PATCHES, 6, full, full]),
+        },
+        kernel=kernel,
+    )
+
+
+def add_matte(graph: Graph, op: str, inputs: Sequence[str], spec: Spec, **settings: Value) -> None:
+    """The op that ends the graph. The outputs fgr and pha come first among the graph's outputs."""
+    width, height = spec.size
+    graph.inputs[BACKDROP] = helper.make_tensor_value_info(BACKDROP, TensorProto.FLOAT, [None, 3, None, None])
+    node = functions.node(op, [*inputs, BACKDROP], list(MATTE), **settings)
+    graph.nodes.append(node)
+    others = dict(graph.outputs)
+    graph.outputs.clear()
+    for name, channels in (("fgr", 3), ("pha", 1)):
+        shape = [spec.batch, height, width, channels]
+        graph.outputs[name] = helper.make_tensor_value_info(name, TensorProto.UINT8, shape)
+    graph.outputs.update(others)
+    graph.changed()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Layouts
+
+
+def with_layout(
+    model: ModelProto,
+    *,
+    outputs: Sequence[str] = ("fgr", "pha"),
+    frame_dtype: str = "uint8",
+    dtype: str = "uint8",
+    frame_layout: str = "HWC",
+    layout: str = "HWC",
+    color: str = "rgb",
+) -> ModelProto:
+    """The same trtmatte graph for frames and mattes of another kind; `outputs` says which of the matte's it gives."""
+    model = _copy(model)
+    spec = Spec.of(model)
+    order = [0, 1, 2] if color == "rgb" else [2, 1, 0]
+    settings: dict[str, Value] = {
+        "frame_perm": [0, 3, 1, 2] if frame_layout == "HWC" else [0, 1, 2, 3],
+        "frame_channels": order,
+        "frame_range": 255 if frame_dtype == "uint8" else 1,
+        "matte_perm": [0, 2, 3, 1] if layout == "HWC" else [0, 1, 2, 3],
+        "matte_channels": order,
+        "matte_range": 255 if dtype == "uint8" else 1,
+        "matte_type": _element(dtype),
+    }
+    for node in model.graph.node:
+        if node.domain == DOMAIN:
+            _set(node, settings)
+            if MATTE[0] in node.output or MATTE[1] in node.output:
+                node.output[:] = [name if name in outputs else "" for name in MATTE]
+    for value in model.graph.input:
+        if value.name in ("frame", "background"):
+            shape = _shape(spec, 3, frame_layout)
+            value.CopyFrom(helper.make_tensor_value_info(value.name, _element(frame_dtype), shape))
+    others = [value for value in model.graph.output if value.name not in MATTE]
+    channels = dict(zip(MATTE, (3, 1, 4, 3), strict=True))
+    wanted = [
+        helper.make_tensor_value_info(name, _element(dtype), _shape(spec, channels[name], layout)) for name in outputs
+    ]
+    del model.graph.output[:]
+    model.graph.output.extend([*wanted, *others])
+    return model
+
+
+def _shape(spec: Spec, channels: int, layout: str) -> list[int]:
+    width, height = spec.size
+    return [spec.batch, height, width, channels] if layout == "HWC" else [spec.batch, channels, height, width]
+
+
+def _element(dtype: str) -> int:
+    return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+
+def _set(node: NodeProto, settings: Mapping[str, Value]) -> None:
+    for attribute in node.attribute:
+        if attribute.name in settings:
+            attribute.CopyFrom(helper.make_attribute(attribute.name, settings[attribute.name]))
+
+
+def _copy(model: ModelProto) -> ModelProto:
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    return copy

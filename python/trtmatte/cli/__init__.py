@@ -1,0 +1,1 @@
+"""The command lines: they parse and call, no more."""

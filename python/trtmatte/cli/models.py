@@ -1,0 +1,78 @@
+"""`trtmatte models`: the known models, and fetching them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from trtmatte import store
+from trtmatte.errors import DownloadError, SettingError
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser("models", help="list the known models, or fetch one")
+    parser.set_defaults(run=run, action="list", long=False)
+    actions = parser.add_subparsers(dest="action", metavar="list | pull")
+    listing = actions.add_parser("list", help="the known models (the default)")
+    listing.add_argument("--long", action="store_true", help="sha256, where it lies and where it comes from, too")
+    pulling = actions.add_parser("pull", help="fetch models into the cache and print where they lie")
+    pulling.add_argument("names", nargs="+", metavar="NAME")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0: done, 1: a download failed, 2: no such model."""
+    if args.action != "pull":
+        print(_long() if args.long else _table())
+        return 0
+    try:
+        for model in [store.find(name) for name in args.names]:
+            print(store.pull(model))
+    except SettingError as error:
+        return _complain(error, 2)
+    except DownloadError as error:
+        return _complain(error, 1)
+    return 0
+
+
+def _complain(error: Exception, status: int) -> int:
+    print(f"trtmatte models: {error}", file=sys.stderr)
+    return status
+
+
+def _table() -> str:
+    rows = [("name", "family", "size", "licence", "state")]
+    rows += [(m.name, m.family, _size(m), m.licence, _state(m)) for m in store.models()]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]) for row in rows
+    )
+
+
+def _size(model: store.Model) -> str:
+    return f"{model.size / 1e6:.1f} MB" if model.size else "?"
+
+
+def _state(model: store.Model) -> str:
+    if model.is_here:
+        return "here"
+    return f"trtmatte models pull {model.name}" if model.sources else f"by hand, from {model.page}"
+
+
+def _long() -> str:
+    return "\n\n".join(_details(model) for model in store.models())
+
+
+def _details(model: store.Model) -> str:
+    lines = [
+        f"{model.name}: {model.file}, {_size(model)}, {model.licence}",
+        f"  sha256  {model.sha256 or 'not known'}",
+        f"  place   {model.path}{'' if model.is_here else ' (not here yet)'}",
+        *(f"  source  {source}" for source in model.sources),
+    ]
+    if not model.sources:
+        lines.append(f"  by hand download it from {model.page}, then pass its path or put it at the place above")
+    return "\n".join(lines)

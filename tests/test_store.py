@@ -259,7 +259,7 @@ def make_wheel(folder: Path, members: dict[str, bytes]) -> None:
     info = "toymodel-1.0.dist-info"
     members = {
         **members,
-        f"{info}/METADATA": b"Metadata-Version: 2.1\nName: toymodel\nVersion: 1.0\nRequires-Dist: a-package-nobody-has\n",
+        f"{info}/METADATA": b"Metadata-Version: 2.1\nName: toymodel\nVersion: 1.0\nRequires-Dist: nobody-has-this\n",
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/RECORD": b"",
     }

@@ -45,7 +45,7 @@ void bound(const py::object& frame, const py::object& sample, const std::optiona
     op.mean[c] = mean[c];
     op.scale[c] = 1.0f / std[c];
   }
-  TRTMATTE_RUN(call, frame_sample(op, pool), frame_sample(op, stream));
+  TRTMATTE_RUN(call, frame_sample(op, pool), frame_sample(op, cuda_stream));
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ void bound(const py::object& frame, const py::object& A, const py::object& b, co
   expect_batch(op.A, "A", size.batch);
   expect_same_size(op.A, "A", op.b, "b");
   op.sinks = call.sinks(fgr, pha, rgba, composite, background, layout, size);
-  TRTMATTE_RUN(call, guided_upsample(op, pool), guided_upsample(op, stream));
+  TRTMATTE_RUN(call, guided_upsample(op, pool), guided_upsample(op, cuda_stream));
 }
 
 }  // namespace

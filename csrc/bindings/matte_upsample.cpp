@@ -24,7 +24,7 @@ void bound(const py::object& frame, const py::object& alpha, const std::string& 
   const Size size = size_of_frame(op.frame);
   expect_batch(op.alpha, "alpha", size.batch);
   op.sinks = call.sinks(fgr, pha, rgba, composite, background, layout, size);
-  TRTMATTE_RUN(call, matte_upsample(op, pool), matte_upsample(op, stream));
+  TRTMATTE_RUN(call, matte_upsample(op, pool), matte_upsample(op, cuda_stream));
 }
 
 }  // namespace

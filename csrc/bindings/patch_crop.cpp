@@ -25,7 +25,7 @@ void bound(const py::object& maps, const py::object& src, const py::object& bgr,
   const int64_t patches = op.indices.size[2], half_side = kernel == 3 ? 8 : 2, full_side = kernel == 3 ? 8 : 4;
   op.half = call.written_maps(half, "half", {patches, op.maps.size[1] + 6, half_side, half_side});
   op.full = call.written_maps(full, "full", {patches, 6, full_side, full_side});
-  TRTMATTE_RUN(call, patch_crop(op, pool), patch_crop(op, stream));
+  TRTMATTE_RUN(call, patch_crop(op, pool), patch_crop(op, cuda_stream));
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ void bound(const py::object& coarse, const py::object& patches, const py::object
   op.sinks = call.sinks(fgr, pha, rgba, composite, background, layout, size);
   void* memory = call.workspace(workspace, patch_scatter_workspace(op));
   static_cast<void>(memory);
-  TRTMATTE_RUN(call, patch_scatter(op, pool), patch_scatter(op, memory, stream));
+  TRTMATTE_RUN(call, patch_scatter(op, pool), patch_scatter(op, memory, cuda_stream));
 }
 
 int64_t workspace_bytes(int batch, int height, int width) {

@@ -43,9 +43,9 @@ inline void expect_multiple_of_4(const View& frame, const char* name) {
                    " pixels; expected both sides to be multiples of 4: crop or pad it");
 }
 
-// Runs one of two expressions: with `pool` on the CPU, with `stream` on a CUDA device.
+// Runs one of two expressions: with `pool` on the CPU, with `cuda_stream` on a CUDA device.
 #ifdef TRTMATTE_WITH_CUDA
-#define TRTMATTE_RUN(call, cpu, cuda) (call).run([&](ThreadPool& pool) { cpu; }, [&](CudaStream stream) { cuda; })
+#define TRTMATTE_RUN(call, cpu, cuda) (call).run([&](ThreadPool& pool) { cpu; }, [&](CudaStream cuda_stream) { cuda; })
 #else
 #define TRTMATTE_RUN(call, cpu, cuda) (call).run([&](ThreadPool& pool) { cpu; }, [](CudaStream) {})
 #endif

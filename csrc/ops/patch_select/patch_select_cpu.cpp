@@ -31,6 +31,17 @@ void sample_keys(const PatchSelect& op, int n, uint32_t* keys, Parallel& paralle
   });
 }
 
+// histogram holds one digit's counts of the keys that share the digits above it.
+Selection narrow(Selection selection, int digit, const uint32_t* histogram) {
+  int bin = kBins - 1;
+  while (bin > 0 && static_cast<int>(histogram[bin]) < selection.wanted) {
+    selection.wanted -= static_cast<int>(histogram[bin]);
+    --bin;
+  }
+  selection.key |= static_cast<uint32_t>(bin) << (digit * kDigitBits);
+  return selection;
+}
+
 Selection kth_largest(const uint32_t* keys, int count, int k) {
   Selection selection{0, k};
   uint32_t histogram[kBins];

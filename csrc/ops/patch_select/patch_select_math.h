@@ -43,17 +43,6 @@ TRTMATTE_HD Selection without_zeros(Selection selection) {
   return selection.key > zero ? selection : Selection{zero, 0};
 }
 
-// histogram holds one digit's counts of the keys that share the digits above it.
-TRTMATTE_HD Selection narrow(Selection selection, int digit, const uint32_t* histogram) {
-  int bin = kBins - 1;
-  while (bin > 0 && static_cast<int>(histogram[bin]) < selection.wanted) {
-    selection.wanted -= static_cast<int>(histogram[bin]);
-    --bin;
-  }
-  selection.key |= static_cast<uint32_t>(bin) << (digit * kDigitBits);
-  return selection;
-}
-
 constexpr int kChunk = 1024;  // patches that one block of CUDA threads looks at
 
 // The CUDA form's memory.

@@ -2,6 +2,12 @@
 #pragma once
 
 #ifdef __CUDACC__
+#define TRTMATTE_MEMBER __host__ __device__
+#else
+#define TRTMATTE_MEMBER
+#endif
+
+#ifdef __CUDACC__
 #define TRTMATTE_HD __host__ __device__ __forceinline__
 #elif defined(_MSC_VER)
 #define TRTMATTE_HD static __forceinline

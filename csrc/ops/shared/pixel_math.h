@@ -4,6 +4,10 @@
 #include <cstdint>
 #include <cstring>
 
+#ifdef __CUDACC__
+#include <cuda_fp16.h>
+#endif
+
 #include "ops/shared/host_device.h"
 
 namespace trtmatte {
@@ -29,15 +33,22 @@ TRTMATTE_HD uint32_t to_bits(float x) {
 }
 
 TRTMATTE_HD float half_to_float(Half h) {
+#ifdef __CUDA_ARCH__
+  return __half2float(__ushort_as_half(h.bits));
+#else
   // Shifted into float's fields the exponent is 112 too small; multiplying by 2^112 mends it, for subnormals as well.
   const uint32_t magnitude = (h.bits & 0x7fffu) << 13;
   const uint32_t sign = static_cast<uint32_t>(h.bits & 0x8000u) << 16;
   const uint32_t scaled = to_bits(from_bits(magnitude) * 0x1p112f);
   return from_bits(sign | ((h.bits & 0x7c00u) == 0x7c00u ? magnitude | 0x7f800000u : scaled));
+#endif
 }
 
 // Round to nearest, ties to even.
 TRTMATTE_HD Half float_to_half(float x) {
+#ifdef __CUDA_ARCH__
+  return Half{__half_as_ushort(__float2half_rn(x))};
+#else
   const uint32_t bits = to_bits(x);
   const uint32_t sign = (bits >> 16) & 0x8000u;
   const uint32_t magnitude = bits & 0x7fffffffu;
@@ -53,6 +64,7 @@ TRTMATTE_HD Half float_to_half(float x) {
     result = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
   }
   return Half{static_cast<uint16_t>(sign | result)};
+#endif
 }
 
 TRTMATTE_HD float load_value(uint8_t v) { return static_cast<float>(v) * (1.0f / 255.0f); }

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "ops/shared/host_device.h"
+
 namespace trtmatte {
 
 enum class DType : int { kUint8, kFloat16, kFloat32, kInt32 };
@@ -16,7 +18,7 @@ struct View {
   int size[4] = {0, 0, 0, 0};
   int64_t stride[4] = {0, 0, 0, 0};
 
-  explicit operator bool() const { return data != nullptr; }
+  TRTMATTE_MEMBER explicit operator bool() const { return data != nullptr; }
 };
 
 // What an op that ends in a matte writes; a view without data is not wanted.

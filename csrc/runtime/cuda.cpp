@@ -1,0 +1,31 @@
+#include "runtime/cuda.h"
+
+#include "runtime/cuda_check.h"
+
+namespace trtmatte {
+
+int device_count() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
+  cudaGetLastError();  // no driver is an answer, not an error to be found later
+  return 0;
+}
+
+void wait_for(void* stream, void* other) {
+  if (stream == other) return;
+  cudaEvent_t reached;
+  cuda_check(cudaEventCreateWithFlags(&reached, cudaEventDisableTiming), "creating an event");
+  cudaError_t status = cudaEventRecord(reached, static_cast<cudaStream_t>(other));
+  if (status == cudaSuccess) status = cudaStreamWaitEvent(static_cast<cudaStream_t>(stream), reached, 0);
+  cudaEventDestroy(reached);  // released when the event has happened
+  cuda_check(status, "waiting for another stream");
+}
+
+DeviceGuard::DeviceGuard(int device) {
+  cuda_check(cudaGetDevice(&before_), "asking for the current CUDA device");
+  if (device != before_) cuda_check(cudaSetDevice(device), "choosing the CUDA device");
+}
+
+DeviceGuard::~DeviceGuard() { cudaSetDevice(before_); }
+
+}  // namespace trtmatte

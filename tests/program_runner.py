@@ -34,9 +34,7 @@ class StagedRunner:
 
     def reset(self) -> None:
         tensors = self.program.tensors
-        self.states = {
-            state.input: np.zeros(tensors[state.input].shape, np.float32) for state in self.program.states
-        }
+        self.states = {state.input: np.zeros(tensors[state.input].shape, np.float32) for state in self.program.states}
 
     def __call__(self, **pictures: np.ndarray) -> Arrays:
         """The pictures are NCHW; the mattes are as well."""
@@ -87,9 +85,7 @@ class StagedRunner:
 class WholeRunner:
     """The trtmatte graph in ONNX Runtime through the ops' function bodies."""
 
-    def __init__(
-        self, model: ModelProto, outputs: Sequence[str] = ("fgr", "pha"), frame_dtype: str = "uint8"
-    ) -> None:
+    def __init__(self, model: ModelProto, outputs: Sequence[str] = ("fgr", "pha"), frame_dtype: str = "uint8") -> None:
         self.spec = Spec.of(model)
         model = with_layout(
             model,

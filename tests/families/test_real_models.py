@@ -1,0 +1,45 @@
+"""The real files on real pictures, against ONNX Runtime running them as they are.
+
+All 120 frames with TRTMATTE_FULL=1, otherwise the first few.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from tests import models
+from tests.program_runner import StagedRunner
+from trtmatte.families import importing
+
+FRAMES = 120 if os.environ.get("TRTMATTE_FULL", "0") not in ("", "0") else 8
+
+
+def planes(picture: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(picture.transpose(2, 0, 1))[None]
+
+
+@pytest.mark.parametrize(("size", "ratio"), [((0, 0), 1.0), ((1280, 720), 0.375)], ids=["own size", "720p"])
+def test_rvm(size, ratio):
+    path = models.model("rvm-mobilenetv3")
+    official = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [each.name for each in official.get_outputs()]
+    states = {f"r{level}i": np.zeros((1, 1, 1, 1), np.float32) for level in range(1, 5)}
+    run = None
+    for picture in itertools.islice(models.clip(*size), FRAMES):
+        frame = planes(picture)
+        if run is None:
+            run = StagedRunner(importing.read(path, size=picture.shape[1::-1], downsample_ratio=ratio), dtype="uint8")
+        outputs = run(frame=frame)
+        feed = {"src": frame.astype(np.float32) / 255, "downsample_ratio": np.array([ratio], np.float32), **states}
+        expected = dict(zip(names, official.run(names, feed), strict=True))
+        for name in ("fgr", "pha"):
+            steps = np.abs(outputs[name].astype(int) - np.round(expected[name] * 255).astype(int))
+            assert (steps <= 1).mean() >= 0.999, f"{name} is off by {steps.max()}"
+        states = {f"r{level}i": expected[f"r{level}o"] for level in range(1, 5)}
+    for level in range(1, 5):
+        assert np.abs(outputs[f"r{level}o"] - states[f"r{level}i"]).max() <= 1e-3

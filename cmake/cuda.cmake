@@ -41,7 +41,7 @@ add_library(trtmatte_cuda OBJECT
   csrc/runtime/cuda.cpp)
 target_link_libraries(trtmatte_cuda PRIVATE trtmatte_flags trtmatte_cuda_runtime)
 target_compile_options(trtmatte_cuda PRIVATE
-  $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings -Xcompiler=-Wall,-Wextra,-Werror -lineinfo>)
+  $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings -Xcompiler=-Wall,-Wextra,-Werror>)
 # Note [Exact selection]: no contracted multiply-adds, as in the CPU form.
 set_source_files_properties(csrc/ops/patch_select/patch_select_cuda.cu PROPERTIES COMPILE_OPTIONS -fmad=false)
 set(TRTMATTE_WITH_CUDA ON)

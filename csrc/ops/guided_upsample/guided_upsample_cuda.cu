@@ -9,25 +9,25 @@ namespace {
 struct Form {
   View A;
   View b;
+  View frame;
   Axis rows;
   Axis columns;
 
-  struct Walk {
-    ColumnWalk<4> A;
-    ColumnWalk<4> b;
+  bool near(DType type) const { return near_maps(A, frame, type) && near_maps(b, frame, type); }
 
-    __device__ __forceinline__ Walk(const Form& form, int n, int y)
-        : A(form.A, n, 0, y, form.rows, form.columns), b(form.b, n, 0, y, form.rows, form.columns) {}
+  template <typename Maps>
+  struct Walk {
+    typename Maps::template Columns<4> A;
+    typename Maps::template Columns<4> b;
+
+    __device__ __forceinline__ Walk(const Form& form, int n, int y, int x)
+        : A(form.A, n, y, form.rows, form.columns, x), b(form.b, n, y, form.rows, form.columns, x) {}
 
     __device__ __forceinline__ MattePixel pixel(int x, const float (&rgb)[3]) {
-      const float weight = A.move_to(x);
+      A.move_to(x);
       b.move_to(x);
-      float slope[4], shift[4];
-#pragma unroll
-      for (int c = 0; c < 4; ++c) {
-        slope[c] = A.value(c, weight);
-        shift[c] = b.value(c, weight);
-      }
+      const float slope[4] = {A.value(0), A.value(1), A.value(2), A.value(3)};
+      const float shift[4] = {b.value(0), b.value(1), b.value(2), b.value(3)};
       const GuidedPixel out = guided_pixel(rgb[0], rgb[1], rgb[2], slope, shift);
       return MattePixel{{out.r, out.g, out.b}, out.alpha};
     }
@@ -37,7 +37,8 @@ struct Form {
 }  // namespace
 
 void guided_upsample(const GuidedUpsample& op, CudaStream stream) {
-  const Form form{op.A, op.b, make_axis(op.A.size[2], op.frame.size[2]), make_axis(op.A.size[3], op.frame.size[3])};
+  const Form form{op.A, op.b, op.frame, make_axis(op.A.size[2], op.frame.size[2]),
+                  make_axis(op.A.size[3], op.frame.size[3])};
   write_matte(form, op.frame, op.sinks, stream, "GuidedUpsample");
 }
 

@@ -21,34 +21,34 @@ __global__ void invert_index(View indices, int32_t* patch_of, int images, int ro
 struct Form {
   View coarse;
   View patches;
+  View frame;
   const int32_t* patch_of;
   Axis rows;
   Axis columns;
 
+  bool near(DType type) const { return near_maps(coarse, frame, type); }
+
+  template <typename Maps>
   struct Walk {
-    const Form& form;
-    ColumnWalk<4> canvas;
+    const View& patches;
+    typename Maps::template Columns<4> canvas;
     const int32_t* patch_of;
     int row_in_patch;
 
-    __device__ __forceinline__ Walk(const Form& of, int n, int y)
-        : form(of),
-          canvas(of.coarse, n, 0, y, of.rows, of.columns),
-          patch_of(of.patch_of +
-                   (static_cast<int64_t>(n) * (of.rows.out / kPatch) + y / kPatch) * (of.columns.out / kPatch)),
+    __device__ __forceinline__ Walk(const Form& form, int n, int y, int x)
+        : patches(form.patches),
+          canvas(form.coarse, n, y, form.rows, form.columns, x),
+          patch_of(form.patch_of +
+                   (static_cast<int64_t>(n) * (form.rows.out / kPatch) + y / kPatch) * (form.columns.out / kPatch)),
           row_in_patch(y % kPatch) {}
 
     __device__ __forceinline__ MattePixel pixel(int x, const float (&rgb)[3]) {
+      canvas.move_to(x);  // at every pixel: its columns only know the way to the next
       float maps[4];
       const int patch = __ldg(patch_of + x / kPatch);
-      if (patch < 0) {
-        const float weight = canvas.move_to(x);
-        for (int c = 0; c < 4; ++c) maps[c] = canvas.value(c, weight);
-      } else {
-        for (int c = 0; c < 4; ++c) {
-          maps[c] = load(form.patches, offset(form.patches, patch, c, row_in_patch, x % kPatch));
-        }
-      }
+      const int64_t at = patch < 0 ? 0 : offset(patches, patch, 0, row_in_patch, x % kPatch);
+#pragma unroll
+      for (int c = 0; c < 4; ++c) maps[c] = patch < 0 ? canvas.value(c) : load(patches, at + c * patches.stride[1]);
       return MattePixel{{foreground(maps[1], rgb[0]), foreground(maps[2], rgb[1]), foreground(maps[3], rgb[2])},
                         clamp01(maps[0])};
     }
@@ -65,7 +65,11 @@ void patch_scatter(const PatchScatter& op, void* workspace, CudaStream stream) {
   invert_index<<<blocks_for(op.indices.size[2]), kThreads, 0, native(stream)>>>(op.indices, patch_of, images, rows,
                                                                                 columns);
   check_launch("PatchScatter's index");
-  const Form form{op.coarse, op.patches, patch_of, make_axis(op.coarse.size[2], op.frame.size[2]),
+  const Form form{op.coarse,
+                  op.patches,
+                  op.frame,
+                  patch_of,
+                  make_axis(op.coarse.size[2], op.frame.size[2]),
                   make_axis(op.coarse.size[3], op.frame.size[3])};
   write_matte(form, op.frame, op.sinks, stream, "PatchScatter");
 }

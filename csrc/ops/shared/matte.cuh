@@ -24,20 +24,33 @@ inline int sink_set(const Sinks& sinks) {
          (sinks.composite ? kComposite : 0);
 }
 
+enum class BackdropKind : int { kNone, kColour, kPacked, kNear, kAny };
+
 struct Backdrop {
   View picture;
   Axis rows;
   Axis columns;
+  BackdropKind kind;
 
+  __device__ __forceinline__ int image(int n) const { return picture.size[0] == 1 ? 0 : n; }
   __device__ __forceinline__ float value(int n, int c, int y, int x) const {
-    return sample(picture, picture.size[0] == 1 ? 0 : n, c, tap_at(rows, y), tap_at(columns, x));
+    return sample(picture, image(n), c, tap_at(rows, y), tap_at(columns, x));
   }
 };
 
 inline Backdrop backdrop_of(const Sinks& sinks, const View& frame) {
   if (!sinks.composite) return Backdrop{};
   const View& picture = sinks.background;
-  return Backdrop{picture, make_axis(picture.size[2], frame.size[2]), make_axis(picture.size[3], frame.size[3])};
+  const bool same_size = picture.size[2] == frame.size[2] && picture.size[3] == frame.size[3];
+  BackdropKind kind = BackdropKind::kAny;
+  if (picture.size[2] == 1 && picture.size[3] == 1) {
+    kind = BackdropKind::kColour;
+  } else if (same_size && packed_bytes(picture, 3)) {
+    kind = BackdropKind::kPacked;
+  } else if (near_maps(picture, frame, DType::kFloat32)) {
+    kind = BackdropKind::kNear;
+  }
+  return Backdrop{picture, make_axis(picture.size[2], frame.size[2]), make_axis(picture.size[3], frame.size[3]), kind};
 }
 
 __device__ __forceinline__ float blend(const MattePixel& pixel, int c, float background) {
@@ -55,7 +68,7 @@ __global__ void __launch_bounds__(kThreads) matte_pixels(Op op, View frame, Sink
   const int n = static_cast<int>(item / width / height);
   float rgb[3];
   for (int c = 0; c < 3; ++c) rgb[c] = load(frame, offset(frame, n, c, y, x));
-  typename Op::Walk walk(op, n, y);
+  typename Op::template Walk<AnyMaps> walk(op, n, y, x);
   const MattePixel pixel = walk.pixel(x, rgb);
   for (int c = 0; c < 3; ++c) {
     if (sinks.fgr) store(sinks.fgr, offset(sinks.fgr, n, c, y, x), pixel.fgr[c]);
@@ -91,8 +104,41 @@ __device__ __forceinline__ void set_colours(PackedBytes<C>& bytes, bool reversed
   bytes.set(pixel, 2, reversed ? rgb[0] : rgb[2]);
 }
 
+// The backdrop of sixteen pixels, in the three kinds that are quick to read.
+struct BackdropBlock {
+  PackedBytes<3> bytes;
+  NearMaps<float>::Columns<3> near;
+  float colour[3];
+  BackdropKind kind;
+  bool reversed;
+
+  __device__ __forceinline__ BackdropBlock(const Backdrop& backdrop, int n, int y, int x)
+      : near(backdrop.kind == BackdropKind::kNear ? NearMaps<float>::Columns<3>(backdrop.picture, backdrop.image(n), y,
+                                                                                backdrop.rows, backdrop.columns, x)
+                                                  : NearMaps<float>::Columns<3>()),
+        kind(backdrop.kind),
+        reversed(backdrop.picture.stride[1] < 0) {
+    const int image = backdrop.image(n);
+    if (kind == BackdropKind::kPacked) bytes.load_from(block_start(backdrop.picture, image, y, x));
+    if (kind == BackdropKind::kColour) {
+      for (int c = 0; c < 3; ++c) colour[c] = load(backdrop.picture, offset(backdrop.picture, image, c, 0, 0));
+    }
+  }
+
+  __device__ __forceinline__ void at(int x, int i, float (&rgb)[3]) {
+    if (kind == BackdropKind::kPacked) {
+      colours(bytes, reversed, i, rgb);
+    } else if (kind == BackdropKind::kNear) {
+      near.move_to(x + i);
+      for (int c = 0; c < 3; ++c) rgb[c] = near.value(c);
+    } else {
+      for (int c = 0; c < 3; ++c) rgb[c] = colour[c];
+    }
+  }
+};
+
 // Sixteen pixels a thread, packed bytes.
-template <typename Op, int kSinks>
+template <typename Op, typename Maps, int kSinks>
 __global__ void __launch_bounds__(kThreads) matte_blocks(Op op, View frame, Sinks sinks, Backdrop backdrop) {
   const int64_t item = thread_number();
   const int height = frame.size[2], blocks = frame.size[3] / 16;
@@ -105,28 +151,31 @@ __global__ void __launch_bounds__(kThreads) matte_blocks(Op op, View frame, Sink
   PackedBytes<3> fgr, composite;
   PackedBytes<1> pha;
   PackedBytes<4> rgba;
-  typename Op::Walk walk(op, n, y);
+  typename Op::template Walk<Maps> walk(op, n, y, x);
+  // Without a composite the compiler drops this one.
+  BackdropBlock behind(backdrop, n, y, x);
 #pragma unroll
   for (int i = 0; i < 16; ++i) {
     float rgb[3];
     colours(in, frame.stride[1] < 0, i, rgb);
     const MattePixel pixel = walk.pixel(x + i, rgb);
-    if (kSinks & kFgr) set_colours(fgr, sinks.fgr.stride[1] < 0, i, pixel.fgr);
-    if (kSinks & kPha) pha.set(i, 0, pixel.pha);
-    if (kSinks & kRgba) {
+    if constexpr ((kSinks & kFgr) != 0) set_colours(fgr, sinks.fgr.stride[1] < 0, i, pixel.fgr);
+    if constexpr ((kSinks & kPha) != 0) pha.set(i, 0, pixel.pha);
+    if constexpr ((kSinks & kRgba) != 0) {
       set_colours(rgba, sinks.rgba.stride[1] < 0, i, pixel.fgr);
       rgba.set(i, 3, pixel.pha);
     }
-    if (kSinks & kComposite) {
+    if constexpr ((kSinks & kComposite) != 0) {
       float mixed[3];
-      for (int c = 0; c < 3; ++c) mixed[c] = blend(pixel, c, backdrop.value(n, c, y, x + i));
+      behind.at(x, i, mixed);
+      for (int c = 0; c < 3; ++c) mixed[c] = blend(pixel, c, mixed[c]);
       set_colours(composite, sinks.composite.stride[1] < 0, i, mixed);
     }
   }
-  if (kSinks & kFgr) fgr.store_to(block_start(sinks.fgr, n, y, x));
-  if (kSinks & kPha) pha.store_to(block_start(sinks.pha, n, y, x));
-  if (kSinks & kRgba) rgba.store_to(block_start(sinks.rgba, n, y, x));
-  if (kSinks & kComposite) composite.store_to(block_start(sinks.composite, n, y, x));
+  if constexpr ((kSinks & kFgr) != 0) fgr.store_to(block_start(sinks.fgr, n, y, x));
+  if constexpr ((kSinks & kPha) != 0) pha.store_to(block_start(sinks.pha, n, y, x));
+  if constexpr ((kSinks & kRgba) != 0) rgba.store_to(block_start(sinks.rgba, n, y, x));
+  if constexpr ((kSinks & kComposite) != 0) composite.store_to(block_start(sinks.composite, n, y, x));
 }
 
 inline bool all_packed(const View& frame, const Sinks& sinks) {
@@ -138,32 +187,52 @@ inline bool all_packed(const View& frame, const Sinks& sinks) {
          fits(sinks.composite, 3);
 }
 
-// `Op` is copied to the device; its Walk(op, n, y) goes along a row, and pixel(x, rgb) gives the matte there.
+// What a launch needs besides the op.
+struct MatteLaunch {
+  const View& frame;
+  const Sinks& sinks;
+  Backdrop backdrop;
+  cudaStream_t stream;
+};
+
+// False if these outputs have no block kernel.
+template <typename Maps, typename Op>
+bool write_blocks(const Op& op, const MatteLaunch& launch) {
+  const View& frame = launch.frame;
+  const int64_t items = static_cast<int64_t>(frame.size[0]) * frame.size[2] * (frame.size[3] / 16);
+  const auto start = [&](auto kernel) {
+    kernel<<<blocks_for(items), kThreads, 0, launch.stream>>>(op, frame, launch.sinks, launch.backdrop);
+    return true;
+  };
+  switch (sink_set(launch.sinks)) {
+    case kFgr | kPha:
+      return start(matte_blocks<Op, Maps, kFgr | kPha>);
+    case kPha:
+      return start(matte_blocks<Op, Maps, kPha>);
+    case kRgba:
+      return start(matte_blocks<Op, Maps, kRgba>);
+    case kComposite:
+      return start(matte_blocks<Op, Maps, kComposite>);
+    case kPha | kComposite:
+      return start(matte_blocks<Op, Maps, kPha | kComposite>);
+    default:
+      return false;
+  }
+}
+
+// `Op` is copied to the device. Its Walk<Maps>(op, n, y, x) goes along a row from x on, and pixel(x, rgb) gives the
+// matte there; near(type) tells whether its maps are NearMaps of that type.
 template <typename Op>
 void write_matte(const Op& op, const View& frame, const Sinks& sinks, CudaStream stream, const char* name) {
-  const Backdrop backdrop = backdrop_of(sinks, frame);
-  const int64_t pixels = static_cast<int64_t>(frame.size[0]) * frame.size[2] * frame.size[3];
-  const cudaStream_t on = native(stream);
-  const unsigned blocks = blocks_for(pixels / 16);
-  const int wanted = all_packed(frame, sinks) ? sink_set(sinks) : 0;
-  switch (wanted) {
-    case kFgr | kPha:
-      matte_blocks<Op, kFgr | kPha><<<blocks, kThreads, 0, on>>>(op, frame, sinks, backdrop);
-      break;
-    case kPha:
-      matte_blocks<Op, kPha><<<blocks, kThreads, 0, on>>>(op, frame, sinks, backdrop);
-      break;
-    case kRgba:
-      matte_blocks<Op, kRgba><<<blocks, kThreads, 0, on>>>(op, frame, sinks, backdrop);
-      break;
-    case kComposite:
-      matte_blocks<Op, kComposite><<<blocks, kThreads, 0, on>>>(op, frame, sinks, backdrop);
-      break;
-    case kPha | kComposite:
-      matte_blocks<Op, kPha | kComposite><<<blocks, kThreads, 0, on>>>(op, frame, sinks, backdrop);
-      break;
-    default:
-      matte_pixels<Op><<<blocks_for(pixels), kThreads, 0, on>>>(op, frame, sinks, backdrop);
+  const MatteLaunch launch{frame, sinks, backdrop_of(sinks, frame), native(stream)};
+  bool done = false;
+  if (all_packed(frame, sinks) && launch.backdrop.kind != BackdropKind::kAny) {
+    if (op.near(DType::kFloat32)) done = write_blocks<NearMaps<float>>(op, launch);
+    if (op.near(DType::kFloat16)) done = write_blocks<NearMaps<Half>>(op, launch);
+  }
+  if (!done) {
+    const int64_t pixels = static_cast<int64_t>(frame.size[0]) * frame.size[2] * frame.size[3];
+    matte_pixels<Op><<<blocks_for(pixels), kThreads, 0, launch.stream>>>(op, frame, sinks, launch.backdrop);
   }
   check_launch(name);
 }

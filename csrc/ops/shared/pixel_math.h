@@ -1,6 +1,7 @@
 // Values of pixels: between what is stored and a float in 0...1.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -71,8 +72,11 @@ TRTMATTE_HD float load_value(uint8_t v) { return static_cast<float>(v) * (1.0f /
 TRTMATTE_HD float load_value(Half v) { return half_to_float(v); }
 TRTMATTE_HD float load_value(float v) { return v; }
 
-// x in 0...1. Adding 1.5 * 2^23 leaves the rounded integer in the low bits.
-TRTMATTE_HD void store_value(float x, uint8_t* to) { *to = static_cast<uint8_t>(to_bits(x * 255.0f + 12582912.0f)); }
+// x in 0...1. rintf keeps the product a rounded one: were it added to something, compilers would fuse the two on some
+// paths and not on others, and a value between two bytes would fall on either.
+TRTMATTE_HD void store_value(float x, uint8_t* to) {
+  *to = static_cast<uint8_t>(static_cast<int>(rintf(x * 255.0f)));
+}
 TRTMATTE_HD void store_value(float x, Half* to) { *to = float_to_half(x); }
 TRTMATTE_HD void store_value(float x, float* to) { *to = x; }
 

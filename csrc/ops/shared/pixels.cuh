@@ -108,52 +108,75 @@ inline bool packed_bytes(const View& view, int channels) {
          view.size[3] % 16 == 0 && address % 16 == 0 && view.stride[0] % 16 == 0 && view.stride[2] % 16 == 0;
 }
 
-// C small maps along one row of the frame. Neighbouring pixels mostly lie between the same two columns, which are
-// therefore kept, already interpolated between two rows.
-template <int C>
-struct ColumnWalk {
-  const View* maps;
-  Axis columns;
-  Tap row;
-  int n;
-  int channel;
-  int left_column = -1;
-  int right_column = -1;
-  float left[C];
-  float right[C];
+// Small maps along one row of the frame: move_to(x), then value(c). Two kinds, for the two paths of matte.cuh.
+struct AnyMaps {
+  template <int C>
+  struct Columns {
+    const View& maps;
+    const Axis& across;
+    Tap row;
+    Tap column{};
+    int n;
 
-  __device__ __forceinline__ ColumnWalk(const View& of, int image, int first_channel, int y, const Axis& rows,
-                                        const Axis& across)
-      : maps(&of), columns(across), row(tap_at(rows, y)), n(image), channel(first_channel) {}
-
-  __device__ __forceinline__ float column(int c, int x) const {
-    const int64_t at = x * maps->stride[3];
-    return lerp(load(*maps, offset(*maps, n, channel + c, row.first, 0) + at),
-                load(*maps, offset(*maps, n, channel + c, row.second, 0) + at), row.weight);
-  }
-
-  // Moves to a pixel of the frame; returns the weight of the right column.
-  __device__ __forceinline__ float move_to(int x) {
-    const Tap tap = tap_at(columns, x);
-    if (tap.first != left_column) {
-      const bool step = tap.first == right_column;
-#pragma unroll
-      for (int c = 0; c < C; ++c) left[c] = step ? right[c] : column(c, tap.first);
-      left_column = tap.first;
-      right_column = -1;
-    }
-    // With no weight the right column may be stale.
-    if (tap.second != right_column && tap.second != tap.first) {
-#pragma unroll
-      for (int c = 0; c < C; ++c) right[c] = column(c, tap.second);
-      right_column = tap.second;
-    }
-    return tap.weight;
-  }
-
-  __device__ __forceinline__ float value(int c, float weight) const {
-    return weight == 0.0f ? left[c] : lerp(left[c], right[c], weight);
-  }
+    __device__ __forceinline__ Columns(const View& of, int image, int y, const Axis& rows, const Axis& columns, int)
+        : maps(of), across(columns), row(tap_at(rows, y)), n(image) {}
+    __device__ __forceinline__ void move_to(int x) { column = tap_at(across, x); }
+    __device__ __forceinline__ float value(int c) const { return sample(maps, n, c, row, column); }
+  };
 };
+
+// Maps with packed rows that are not wider than the frame. Neighbouring pixels then lie between the same two columns or
+// the next, which are kept in registers, already interpolated between two rows.
+template <typename T>
+struct NearMaps {
+  template <int C>
+  struct Columns {
+    const T* upper;
+    const T* lower;
+    int64_t plane;
+    Axis across;
+    float down;
+    float weight = 0.0f;
+    int current;
+    float left[C];
+    float right[C];
+
+    Columns() = default;
+    __device__ __forceinline__ Columns(const View& maps, int n, int y, const Axis& rows, const Axis& columns, int x)
+        : plane(maps.stride[1]), across(columns) {
+      const Tap row = tap_at(rows, y);
+      upper = static_cast<const T*>(maps.data) + offset(maps, n, 0, row.first, 0);
+      lower = static_cast<const T*>(maps.data) + offset(maps, n, 0, row.second, 0);
+      down = row.weight;
+      current = tap_at(columns, x).first;
+      fetch(current, left);
+      fetch(current + 1, right);
+    }
+
+    __device__ __forceinline__ void fetch(int column, float (&to)[C]) const {
+      const int at = column < across.in ? column : across.in - 1;
+#pragma unroll
+      for (int c = 0; c < C; ++c) {
+        to[c] = lerp(load_value(upper[c * plane + at]), load_value(lower[c * plane + at]), down);
+      }
+    }
+
+    __device__ __forceinline__ void move_to(int x) {
+      const Tap tap = tap_at(across, x);
+      weight = tap.weight;
+      if (tap.first == current) return;
+      current = tap.first;
+#pragma unroll
+      for (int c = 0; c < C; ++c) left[c] = right[c];
+      fetch(current + 1, right);
+    }
+
+    __device__ __forceinline__ float value(int c) const { return lerp(left[c], right[c], weight); }
+  };
+};
+
+inline bool near_maps(const View& maps, const View& frame, DType type) {
+  return maps.dtype == type && maps.stride[3] == 1 && maps.size[3] <= frame.size[3];
+}
 
 }  // namespace trtmatte

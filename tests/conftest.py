@@ -1,0 +1,88 @@
+"""Devices: where the tests of the ops run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import trtmatte
+from trtmatte import _core
+
+INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
+AVAILABLE_SETS = INSTRUCTION_SETS[: INSTRUCTION_SETS.index(_core.best_instruction_set()) + 1]
+
+
+def has_cuda() -> bool:
+    return trtmatte.cuda_built() and _core.cuda_device_count() > 0
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") is None or has_cuda():
+        return
+    if os.environ.get("TRTMATTE_REQUIRE_GPU") == "1":
+        pytest.fail("needs a CUDA device, which TRTMATTE_REQUIRE_GPU=1 promises", pytrace=False)
+    pytest.skip("needs a CUDA device")
+
+
+class Cpu:
+    """Arrays are numpy's, where they are; the ops run with one of the processor's instruction sets."""
+
+    on_cuda = False
+    stream = None
+
+    def __init__(self, instruction_set: str) -> None:
+        _core.set_instruction_set(instruction_set)
+
+    def put(self, array: np.ndarray) -> Any:
+        return array.copy()
+
+    def get(self, array: Any) -> np.ndarray:
+        return np.asarray(array)
+
+    def workspace(self, size: int) -> Any:
+        return None
+
+
+class Cuda:
+    """Arrays are CuPy's, which slices and flips like numpy; the ops run on a stream of their own."""
+
+    on_cuda = True
+
+    def __init__(self) -> None:
+        import cupy
+
+        self._cupy = cupy
+        self._stream = cupy.cuda.Stream(non_blocking=True)
+        self.stream = self._stream.ptr
+
+    def put(self, array: np.ndarray) -> Any:
+        copy = self._cupy.asarray(array)
+        self._cupy.cuda.Device().synchronize()
+        return copy
+
+    def get(self, array: Any) -> np.ndarray:
+        self._stream.synchronize()
+        return self._cupy.asnumpy(array)
+
+    def workspace(self, size: int) -> Any:
+        return self.put(np.full(size, 0xCD, np.uint8))
+
+
+@pytest.hookimpl(trylast=True)  # after the marks: the last parameter changes first, and a body's results are kept
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "device" in metafunc.fixturenames:
+        metafunc.parametrize("device", [*AVAILABLE_SETS, pytest.param("cuda", marks=pytest.mark.gpu)], indirect=True)
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> Iterator[Cpu | Cuda]:
+    """Where an op runs: on the CPU with each instruction set that the machine has, and on a CUDA device."""
+    if request.param == "cuda":
+        yield Cuda()
+        return
+    yield Cpu(request.param)
+    _core.set_instruction_set(_core.best_instruction_set())

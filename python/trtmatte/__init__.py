@@ -1,5 +1,10 @@
 """trtmatte: matting networks as TensorRT engines, frame by frame, nothing leaving the device."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
 from trtmatte import _core, errors
 from trtmatte._core import get_num_threads, set_num_threads
 from trtmatte.errors import (
@@ -12,6 +17,32 @@ from trtmatte.errors import (
     TrtmatteError,
 )
 
+if TYPE_CHECKING:
+    from trtmatte import families as families
+    from trtmatte.engine import Engine as Engine
+    from trtmatte.engine import load as load
+
+__version__: Final = "0.1.0"
+
+# What is imported when it is first asked for, so that `import trtmatte` needs numpy and the native core alone.
+_LAZY: Final = {
+    "Engine": "engine",
+    "families": "families",
+    "load": "engine",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_LAZY[name]}")
+    value = globals()[name] = module if name == _LAZY[name] else getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
 
 def cuda_built() -> bool:
     """Whether the native core has the CUDA forms of the ops."""
@@ -21,13 +52,17 @@ def cuda_built() -> bool:
 __all__ = [
     "BackendError",
     "DownloadError",
+    "Engine",
     "EngineError",
     "FrameError",
     "ModelError",
     "SettingError",
     "TrtmatteError",
+    "__version__",
     "cuda_built",
     "errors",
+    "families",
     "get_num_threads",
+    "load",
     "set_num_threads",
 ]

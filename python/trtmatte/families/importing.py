@@ -14,8 +14,8 @@ from trtmatte.graph import reading
 from trtmatte.graph.graph import Graph
 from trtmatte.graph.matching import pictures
 
-FAMILIES: Final = ("rvm",)
-"""In the order in which an ONNX graph is held against them."""
+FAMILIES: Final = ("rvm", "modnet", "u2net", "generic")
+"""In the order in which an ONNX graph is held against them. The last, generic, has to be asked for by name."""
 
 
 def read(
@@ -56,9 +56,10 @@ def recognise(graph: Graph) -> str:
         if _module(family, "rewrite").resembles(graph):
             return family
     raise ModelError(
-        f"this ONNX model is of no family that trtmatte knows ({', '.join(FAMILIES)}): it has "
+        f"this ONNX model is of no family that trtmatte knows ({', '.join(FAMILIES[:-1])}): it has "
         f"{len(pictures(graph))} pictures among its inputs {', '.join(graph.inputs) or 'none'} and gives "
-        f"{', '.join(graph.outputs)}"
+        f"{', '.join(graph.outputs)}. If it makes an alpha of one picture, ask for the family generic, with "
+        "input_size, mean and std as it was trained"
     )
 
 

@@ -1,0 +1,1 @@
+"""Any network that makes one alpha of one picture."""

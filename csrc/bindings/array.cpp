@@ -1,6 +1,9 @@
 #include "bindings/array.h"
 
+#include <pybind11/stl.h>
+
 #include <algorithm>
+#include <cstdlib>
 
 #include "bindings/dlpack.h"
 #include "runtime/error.h"
@@ -37,6 +40,7 @@ std::vector<int64_t> packed_strides(const std::vector<int64_t>& shape) {
 
 void set_byte_strides(Array& array, std::vector<int64_t> strides) {
   const int64_t size = size_of(array.dtype);
+  if (strides.size() != array.shape.size()) refuse(array.name, "has another number of strides than of dimensions");
   for (int64_t& stride : strides) {
     if (stride % size != 0) refuse(array.name, "has strides that are no multiple of its item size: pass a copy");
     stride /= size;
@@ -74,7 +78,11 @@ Array from_buffer(py::handle object, const char* name) {
   array.dtype = dtype_of(name, kind, view->itemsize);
   array.shape.assign(view->shape, view->shape + view->ndim);
   if (view->suboffsets) refuse(name, "is an indirect buffer: pass a copy");
-  set_byte_strides(array, std::vector<int64_t>(view->strides, view->strides + view->ndim));
+  if (view->strides) {
+    set_byte_strides(array, std::vector<int64_t>(view->strides, view->strides + view->ndim));
+  } else {
+    array.strides = packed_strides(array.shape);  // ctypes leaves them out
+  }
   return array;
 }
 
@@ -85,8 +93,13 @@ Array from_interface(py::handle object, const py::dict& interface, const char* n
   const auto type = interface["typestr"].cast<std::string>();
   if (type.size() < 3 || type[0] == '>')
     refuse(name, "holds values of type '" + type + "'; expected little-endian ones");
-  array.dtype = dtype_of(name, type[1], std::stoll(type.substr(2)));
+  array.dtype = dtype_of(name, type[1], std::atoi(type.c_str() + 2));
   array.shape = interface["shape"].cast<std::vector<int64_t>>();
+  if (interface.contains("strides") && !interface["strides"].is_none()) {
+    set_byte_strides(array, interface["strides"].cast<std::vector<int64_t>>());
+  } else {
+    array.strides = packed_strides(array.shape);
+  }
   const py::object data = interface.contains("data") ? py::object(interface["data"]) : py::none();
   if (py::isinstance<py::tuple>(data)) {
     const auto pair = data.cast<py::tuple>();
@@ -99,14 +112,12 @@ Array from_interface(py::handle object, const py::dict& interface, const char* n
     });
   } else {
     const Array bytes = from_buffer(data.is_none() ? object : py::handle(data), name);
-    array.data = bytes.data;
+    const int64_t offset = interface.contains("offset") ? interface["offset"].cast<int64_t>() : 0;
+    array.data = static_cast<char*>(bytes.data) + offset;
     array.readonly = bytes.readonly;
     array.owner = bytes.owner;
-  }
-  if (interface.contains("strides") && !interface["strides"].is_none()) {
-    set_byte_strides(array, interface["strides"].cast<std::vector<int64_t>>());
-  } else {
-    array.strides = packed_strides(array.shape);
+    const Array::Range inner = array.range(), outer = bytes.range();
+    if (inner.begin < outer.begin || inner.end > outer.end) refuse(name, "reaches beyond its own buffer");
   }
   return array;
 }
@@ -140,7 +151,7 @@ std::shared_ptr<void> take_over(PyObject* capsule, const char* label, const char
 
 Array from_dlpack(py::handle object, const char* name, int device_type, void* stream) {
   py::dict arguments;
-  if (device_type == dlpack::kCuda) arguments["stream"] = reinterpret_cast<uintptr_t>(stream);
+  if (device_type == dlpack::kCuda && stream) arguments["stream"] = reinterpret_cast<uintptr_t>(stream);
   py::object capsule;
   try {
     capsule = object.attr("__dlpack__")(**arguments, py::arg("max_version") = py::make_tuple(1, 0));
@@ -174,10 +185,21 @@ Array from_dlpack(py::handle object, const char* name, int device_type, void* st
   return array;
 }
 
+void expect_cuda_built(const char* name) {
+#ifdef TRTMATTE_WITH_CUDA
+  static_cast<void>(name);
+#else
+  throw BackendError(std::string(name) +
+                     " lives on a CUDA device, but trtmatte was built without CUDA: pass arrays on the CPU, or "
+                     "install it where nvcc is found (trtmatte.cuda_built() says which it is)");
+#endif
+}
+
 Array read(py::handle object, const char* name, void* stream) {
   if (py::hasattr(object, "__dlpack_device__")) {
     const int device_type = object.attr("__dlpack_device__")().cast<py::tuple>()[0].cast<int>();
     if (device_type == dlpack::kCuda || device_type == dlpack::kCudaManaged) {
+      expect_cuda_built(name);
       return from_dlpack(object, name, dlpack::kCuda, stream);
     }
     if (device_type != dlpack::kCpu && device_type != dlpack::kCudaHost) {
@@ -217,13 +239,32 @@ std::string Array::describe() const {
   return text + ")";
 }
 
+Array::Range Array::range() const {
+  const int64_t item = size_of(dtype);
+  const auto first = reinterpret_cast<intptr_t>(data);
+  Range range{first, first + item};
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] == 0) return Range{first, first};
+    const int64_t reach = (shape[i] - 1) * strides[i] * item;
+    (reach < 0 ? range.begin : range.end) += reach;
+  }
+  return range;
+}
+
 Array read_array(py::handle object, const char* name, void* stream) {
   Array array;
   try {
     array = read(object, name, stream);
   } catch (py::error_already_set& error) {
     refuse(name, std::string("could not be read as an array: ") + error.what());
+  } catch (py::cast_error& error) {
+    refuse(name, std::string("does not follow its array protocol: ") + error.what());
   }
+  if (!array.on_host()) expect_cuda_built(name);
+  if (std::any_of(array.shape.begin(), array.shape.end(), [](int64_t size) { return size < 0; })) {
+    refuse(name, "has a negative size");
+  }
+  if (!array.data && std::count(array.shape.begin(), array.shape.end(), 0) == 0) refuse(name, "has no memory");
   if (reinterpret_cast<uintptr_t>(array.data) % static_cast<size_t>(size_of(array.dtype)) != 0) {
     refuse(name, "is not aligned to its item size: pass a copy");
   }

@@ -25,6 +25,11 @@ struct Array {
 
   static constexpr int kHost = -1;
   bool on_host() const { return device == kHost; }
+
+  struct Range {
+    intptr_t begin, end;
+  };
+  Range range() const;  // the addresses between which all elements lie
   std::string describe() const;  // "uint8 (1080, 1920, 3)"
 };
 

@@ -41,21 +41,6 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return text + ")";
 }
 
-struct Range {
-  intptr_t begin;
-  intptr_t end;
-};
-
-Range range_of(const Array& array) {
-  const int64_t item = size_of(array.dtype);
-  Range range{reinterpret_cast<intptr_t>(array.data), reinterpret_cast<intptr_t>(array.data) + item};
-  for (size_t i = 0; i < array.shape.size(); ++i) {
-    const int64_t reach = (array.shape[i] - 1) * array.strides[i] * item;
-    (reach < 0 ? range.begin : range.end) += reach;
-  }
-  return range;
-}
-
 // The channels of one picture may go to several arrays (alpha beside its colours): all have the same
 // steps from pixel to pixel, and different bytes within a pixel.
 bool interleaved(const Array& a, const Array& b) {
@@ -78,13 +63,15 @@ bool interleaved(const Array& a, const Array& b) {
   int64_t step_a, step_b;
   const int64_t extent_a = pixel(a, step_a), extent_b = pixel(b, step_b);
   if (step_a == 0 || step_a != step_b || extent_a >= step_a || extent_b >= step_b) return false;
-  for (size_t i = 0; i < a.shape.size(); ++i) {
-    if (a.shape[i] > 4 && (a.strides[i] * item) % step_a != 0) return false;
-  }
-  for (size_t i = 0; i < b.shape.size(); ++i) {
-    if (b.shape[i] > 4 && (b.strides[i] * item) % step_b != 0) return false;
-  }
-  const int64_t distance = ((range_of(b).begin - range_of(a).begin) % step_a + step_a) % step_a;
+  const auto in_step = [item, step = step_a](const Array& array) {
+    for (size_t i = 0; i < array.shape.size(); ++i) {
+      const int64_t stride = std::abs(array.strides[i]) * item;
+      if (array.shape[i] > 1 && stride >= step && stride % step != 0) return false;
+    }
+    return true;
+  };
+  if (!in_step(a) || !in_step(b)) return false;
+  const int64_t distance = ((b.range().begin - a.range().begin) % step_a + step_a) % step_a;
   return distance >= extent_a && distance + extent_b <= step_a;
 }
 
@@ -101,6 +88,9 @@ const Array& Call::add(py::handle object, const char* name, bool written) {
   entries_.push_back(Entry{read_array(object, name, stream_), written});
   const Array& array = entries_.back().array;
   if (written && array.readonly) refuse(array, "it is read-only: pass an array that may be written");
+  for (size_t i = 0; written && i < array.shape.size(); ++i) {
+    if (array.shape[i] > 1 && array.strides[i] == 0) refuse(array, "its elements share memory: pass a copy");
+  }
   if (device_known_ && array.device != device_) {
     const auto place = [](int device) {
       return device < 0 ? std::string("the CPU") : "CUDA device " + std::to_string(device);
@@ -110,13 +100,8 @@ const Array& Call::add(py::handle object, const char* name, bool written) {
   }
   device_ = array.device;
   device_known_ = true;
-  if (!on_host()) {
-#ifndef TRTMATTE_WITH_CUDA
-    throw BackendError(array.name +
-                       " lives on a CUDA device, but trtmatte was built without CUDA: pass arrays on the "
-                       "CPU, or install it where nvcc is found (trtmatte.cuda_built() says which it is)");
-#endif
-    if (!stream_) throw FrameError(array.name + " lives on a CUDA device: say on which stream to work (stream=…)");
+  if (!on_host() && !stream_) {
+    throw FrameError(array.name + " lives on a CUDA device: say on which stream to work (stream=…)");
   }
   return array;
 }
@@ -258,7 +243,7 @@ void Call::check_overlap() const {
     for (size_t j = 0; j < i; ++j) {
       if (!entries_[i].written && !entries_[j].written) continue;
       const Array &a = entries_[j].array, &b = entries_[i].array;
-      const Range first = range_of(a), second = range_of(b);
+      const Array::Range first = a.range(), second = b.range();
       if (first.end <= second.begin || second.end <= first.begin || interleaved(a, b)) continue;
       throw FrameError(b.name + " overlaps " + a.name + " in memory; expected arrays of their own: pass a copy of one");
     }

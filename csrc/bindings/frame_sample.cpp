@@ -14,6 +14,7 @@ namespace trtmatte {
 namespace {
 
 constexpr float kSmallestSigma = 0.25f;  // below it a pixel may fall between all sources
+constexpr float kLargestSigma = 65536.0f;
 
 Filter filter_of(Method method, int in, int out, const std::optional<std::pair<int64_t, int64_t>>& step, float sigma,
                  const char* name) {
@@ -22,6 +23,11 @@ Filter filter_of(Method method, int in, int out, const std::optional<std::pair<i
   if (step->first < 1 || step->second < 1 || step->first > kMost || step->second > kMost) {
     throw SettingError(std::string(name) + " is " + std::to_string(step->first) + "/" + std::to_string(step->second) +
                        "; expected a fraction of positive numbers below 2^30");
+  }
+  if ((out - 1) * step->first >= in * step->second) {
+    throw SettingError(std::string(name) + " is " + std::to_string(step->first) + "/" + std::to_string(step->second) +
+                       "; expected one with which " + std::to_string(out) + " samples fit into " + std::to_string(in) +
+                       " pixels");
   }
   return Filter{method, make_axis(in, out, step->first, step->second), sigma};
 }
@@ -35,8 +41,8 @@ void bound(const py::object& frame, const py::object& sample, const std::optiona
   op.frame = call.frame(frame, "frame", frame_layout);
   op.sample = call.written_maps(sample, "sample", {op.frame.size[0], 3, -1, -1});
   const Method chosen = method_named(method);
-  if (chosen == Method::kGaussian && !(sigma >= kSmallestSigma)) {
-    throw SettingError("sigma is " + std::to_string(sigma) + "; expected at least 0.25 source pixels");
+  if (chosen == Method::kGaussian && !(sigma >= kSmallestSigma && sigma <= kLargestSigma)) {
+    throw SettingError("sigma is " + std::to_string(sigma) + "; expected 0.25 to 65536 source pixels");
   }
   op.rows = filter_of(chosen, op.frame.size[2], op.sample.size[2], step_y, sigma, "step_y");
   op.columns = filter_of(chosen, op.frame.size[3], op.sample.size[3], step_x, sigma, "step_x");

@@ -32,6 +32,7 @@ void bound(const py::object& err, const py::object& indices, const py::object& c
     throw SettingError("k is " + std::to_string(k) + "; expected 1 to " + std::to_string(rows * columns) +
                        ", the number of patches of an image: sample fewer pixels, or give a larger picture");
   }
+  if (threshold != threshold) throw SettingError("threshold is not a number");
   op.indices = call.plain(indices, "indices", true, DType::kInt32, {-1, 3});
   op.count = call.plain(count, "count", true, DType::kInt32, {1});
   if (!ref.is_none()) op.ref = call.plain(ref, "ref", true, DType::kFloat32, {op.err.size[0], 1, rows, columns});

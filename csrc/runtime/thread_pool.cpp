@@ -40,12 +40,17 @@ struct ThreadPool::Crew {
   std::vector<std::thread> threads;
 
   explicit Crew(int helpers) {
-    for (int i = 0; i < helpers; ++i) {
-      threads.emplace_back([this, i] { help(i + 1); });
+    try {
+      for (int i = 0; i < helpers; ++i) threads.emplace_back([this, i] { help(i + 1); });
+    } catch (...) {
+      dismiss();  // the system has no more threads; those that came must go before the error does
+      throw;
     }
   }
 
-  ~Crew() {
+  ~Crew() { dismiss(); }
+
+  void dismiss() {
     {
       std::lock_guard<std::mutex> lock(mutex);
       leaving = true;

@@ -300,7 +300,11 @@ def _shape(name: str, array: Array) -> tuple[int, ...]:
     shape = getattr(array, "shape", None)
     if shape is None:
         interface = getattr(array, "__array_interface__", None)
-        shape = interface["shape"] if interface is not None else np.asarray(array).shape
+        if interface is None:
+            view = np.from_dlpack(array) if hasattr(array, "__dlpack__") else np.asarray(array)
+            shape = view.shape
+        else:
+            shape = interface["shape"]
     if len(shape) < 2:
         raise FrameError(f"{name} has the shape {tuple(shape)}; expected at least two dimensions")
     return tuple(int(size) for size in shape)

@@ -77,9 +77,9 @@ struct Taps {
   float* weight;
 
   static int most(const Filter& filter) {
-    const float step = static_cast<float>(filter.axis.step) * 0x1p-32f;
-    return static_cast<int>(2.0f * larger(static_cast<int>(filter_support(filter)) + 1, static_cast<int>(step) + 1)) +
-           2;
+    const float step = static_cast<float>(filter.axis.step) * 0x1p-32f, support = filter_support(filter);
+    const float reach = 2.0f * (step > support ? step : support) + 4.0f;
+    return reach < static_cast<float>(filter.axis.in) ? static_cast<int>(reach) : filter.axis.in;
   }
   static size_t bytes(const Filter& filter) {
     const auto out = static_cast<size_t>(filter.axis.out);

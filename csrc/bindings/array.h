@@ -29,7 +29,7 @@ struct Array {
   struct Range {
     intptr_t begin, end;
   };
-  Range range() const;  // the addresses between which all elements lie
+  Range range() const;           // the addresses between which all elements lie
   std::string describe() const;  // "uint8 (1080, 1920, 3)"
 };
 

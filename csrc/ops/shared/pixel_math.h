@@ -74,9 +74,7 @@ TRTMATTE_HD float load_value(float v) { return v; }
 
 // x in 0...1. rintf keeps the product a rounded one: were it added to something, compilers would fuse the two on some
 // paths and not on others, and a value between two bytes would fall on either.
-TRTMATTE_HD void store_value(float x, uint8_t* to) {
-  *to = static_cast<uint8_t>(static_cast<int>(rintf(x * 255.0f)));
-}
+TRTMATTE_HD void store_value(float x, uint8_t* to) { *to = static_cast<uint8_t>(static_cast<int>(rintf(x * 255.0f))); }
 TRTMATTE_HD void store_value(float x, Half* to) { *to = float_to_half(x); }
 TRTMATTE_HD void store_value(float x, float* to) { *to = x; }
 

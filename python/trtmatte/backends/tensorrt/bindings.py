@@ -1,0 +1,133 @@
+"""The two bindings, `tensorrt` and `tensorrt_rtx`: which are here, in which version, and the one logger of each."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+from trtmatte.errors import BackendError
+
+TARGETS: Final = ("tensorrt", "tensorrt-rtx")
+
+_LOG: Final = logging.getLogger("trtmatte.tensorrt")
+
+
+class _Binding(NamedTuple):
+    title: str
+    module: str
+    package: str  # what pip installs
+    oldest: tuple[int, int]  # the first version whose interface is the one used here
+
+
+_BINDINGS: Final = {
+    "tensorrt": _Binding("TensorRT", "tensorrt", "tensorrt", (10, 3)),
+    "tensorrt-rtx": _Binding("TensorRT-RTX", "tensorrt_rtx", "tensorrt-rtx", (1, 4)),
+}
+
+
+def title(target: str) -> str:
+    """The name of a target as its maker writes it."""
+    return _binding(target).title
+
+
+def why_not_installed(target: str) -> str | None:
+    """What keeps a target's bindings from being used, with the remedy; None if nothing does."""
+    binding = _binding(target)
+    install = f"pip install --upgrade {binding.package}"
+    if importlib.util.find_spec(binding.module) is None:
+        return f"{binding.title} is not installed: {install}"
+    try:
+        module = importlib.import_module(binding.module)
+        found = tuple(int(part) for part in re.findall(r"\d+", module.__version__)[:2])
+    except Exception as error:  # a library that is missing or unfit shows as whatever the bindings make of it
+        return f"{binding.title} is installed but cannot be loaded ({error}): {install}"
+    if found < binding.oldest:
+        oldest = ".".join(map(str, binding.oldest))
+        return f"{binding.title} {module.__version__} is installed; expected {oldest} or later: {install}"
+    return None
+
+
+def load(target: str) -> Any:
+    """The module of a target's bindings, or a BackendError with the remedy."""
+    reason = why_not_installed(target)
+    if reason is not None:
+        raise BackendError(reason)
+    return importlib.import_module(_binding(target).module)
+
+
+def version(target: str) -> str:
+    """The full version of a target's library."""
+    return str(load(target).__version__)
+
+
+def log(target: str) -> Log:
+    """The logger that everything of a target shares: its library takes the first one and ignores all others."""
+    return _log(target, load(target))
+
+
+@cache
+def _log(target: str, module: Any) -> Log:
+    return Log(module)
+
+
+class Log:
+    """Passes messages on to `logging`, and collects errors for those who turn them into an exception."""
+
+    def __init__(self, module: Any) -> None:
+        self._recorders: list[list[str]] = []
+        self._lock = threading.Lock()
+        severity = module.ILogger
+        self._levels = {
+            severity.INTERNAL_ERROR: logging.ERROR,
+            severity.ERROR: logging.ERROR,
+            severity.WARNING: logging.INFO,  # of no consequence to users: hints about weights, memory, other loggers
+            severity.INFO: logging.DEBUG,
+        }
+        self.native = _native(module, self._take)
+
+    @contextmanager
+    def recorded(self) -> Iterator[list[str]]:
+        """The errors that are reported meanwhile, by whatever thread."""
+        errors: list[str] = []
+        with self._lock:
+            self._recorders.append(errors)
+        try:
+            yield errors
+        finally:
+            with self._lock:
+                self._recorders = [each for each in self._recorders if each is not errors]
+
+    def _take(self, severity: Any, message: str) -> None:
+        level = self._levels.get(severity)
+        if level is None:
+            return
+        with self._lock:
+            recorders = self._recorders if level == logging.ERROR else []
+            for errors in recorders:
+                errors.append(message.strip())
+        if not recorders:
+            _LOG.log(level, "%s", message.strip())
+
+
+def _native(module: Any, take: Any) -> Any:
+    class Native(module.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            module.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            take(severity, message)
+
+    return Native()
+
+
+def _binding(target: str) -> _Binding:
+    if target not in _BINDINGS:
+        raise BackendError(f"target is {target!r}; expected one of {', '.join(_BINDINGS)}")
+    return _BINDINGS[target]

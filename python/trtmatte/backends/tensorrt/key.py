@@ -1,0 +1,97 @@
+"""Which plan is which: a key of all that a plan depends on, and whether a plan fits this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from trtmatte.backends.tensorrt import bindings, device, targets
+from trtmatte.errors import SettingError
+
+Bounds = Mapping[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]
+"""The smallest, the usual and the largest shape of each input that has no fixed one."""
+
+PORTABLE: Final = ("8.6", "8.9", "12.0")
+"""What TensorRT-RTX builds for unless told otherwise."""
+
+# Flags by their names, since their numbers differ from version to version. TF32 has no more mantissa than float16, and
+# what is kept in float32 is kept for its mantissa.
+FLAGS_ON: Final = {"tensorrt": (), "tensorrt-rtx": ("REQUIRE_USER_ALLOCATION",)}
+FLAGS_OFF: Final = ("TF32",)
+
+
+def environment(
+    target: str, *, compute_capabilities: Sequence[str] | None = None, gpu: int = 0, plugins: Path | None = None
+) -> dict[str, Any]:
+    """What a plan built here is bound to, as JSON's kinds of values."""
+    place: dict[str, Any] = {
+        "target": target,
+        "version": bindings.version(target),
+        "system": platform.system(),
+        "machine": platform.machine(),
+    }
+    if plugins is not None:
+        place["plugins"] = hashlib.sha256(plugins.read_bytes()).hexdigest()
+    if target == "tensorrt":
+        return {**place, "gpu": device.gpu(gpu).to_json()}
+    return {**place, "compute_capabilities": list(checked_capabilities(compute_capabilities) or PORTABLE)}
+
+
+def plan_key(
+    model: bytes,
+    *,
+    target: str,
+    bounds: Bounds | None = None,
+    compute_capabilities: Sequence[str] | None = None,
+    gpu: int = 0,
+    plugins: Path | None = None,
+) -> str:
+    """The key of the plan that `build_plan` makes of the same arguments: 32 digits."""
+    ingredients = {
+        "environment": environment(target, compute_capabilities=compute_capabilities, gpu=gpu, plugins=plugins),
+        "model": hashlib.sha256(model).hexdigest(),
+        "bounds": {name: [list(shape) for shape in shapes] for name, shapes in (bounds or {}).items()},
+        "typing": "strong",
+        "on": sorted(FLAGS_ON[target]),
+        "off": sorted(FLAGS_OFF),
+        "portable": not compute_capabilities,
+    }
+    return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def why_not_fit(built: Mapping[str, Any], gpu: int = 0) -> str | None:
+    """Why a plan that was built in the environment `built` does not run here; None if it does."""
+    target = built["target"]
+    reason = targets.why_not_run(target, gpu)
+    if reason is not None:
+        return reason
+    here = environment(target, compute_capabilities=built.get("compute_capabilities"), gpu=gpu)
+    differing = [name for name in here if here[name] != built.get(name)]
+    for name in differing:
+        return (
+            f"the plan was built for {name} {_text(built.get(name))}, and here is {_text(here[name])}: build it again"
+        )
+    found = device.gpu(gpu)
+    allowed = built.get("compute_capabilities", [found.capability])
+    if found.capability not in allowed:
+        return (
+            f"the plan was built for compute capability {', '.join(allowed)}, and {found.name} has {found.capability}"
+        )
+    return None
+
+
+def checked_capabilities(wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """Compute capabilities in their order, each once."""
+    known = targets.capabilities() if wanted else ()
+    unknown = [each for each in wanted or () if each not in known]
+    if unknown:
+        raise SettingError(f"compute capability {', '.join(unknown)} is not among {', '.join(known)} of TensorRT-RTX")
+    return tuple(each for each in known if each in (wanted or ()))
+
+
+def _text(value: Any) -> str:
+    return ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else str(value)

@@ -1,0 +1,166 @@
+"""Running plans: an engine out of a plan, and contexts that put its work on a CUDA stream.
+
+Nothing here allocates device memory or synchronises: addresses, scratch memory and streams are the caller's, so that a
+whole frame can be captured into one CUDA graph.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from trtmatte.backends.tensorrt import bindings
+from trtmatte.errors import BackendError
+
+_TYPES: Final = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "INT8": "int8",
+    "INT32": "int32",
+    "INT64": "int64",
+    "BOOL": "bool",
+    "UINT8": "uint8",
+}
+_ALIGNMENT: Final = 256
+
+
+class Tensor(NamedTuple):
+    """An input or output. Sizes that are not fixed are -1."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    is_input: bool
+
+
+class Engine:
+    """A plan made ready on the current device. Any thread may read it; each makes contexts of its own."""
+
+    def __init__(self, plan: Any, *, target: str, name: str = "network", runtime_cache: bytes = b"") -> None:
+        """`plan` is any buffer, a mapped file too. `runtime_cache` is what `runtime_cache()` gave an earlier time."""
+        self._trt, self._log = bindings.load(target), bindings.log(target)
+        self.target, self.name = target, name
+        with self._log.recorded() as errors:
+            self._runtime = self._trt.Runtime(self._log.native)
+            self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise self.failure("load the plan of", errors, "build it again on this machine")
+        self.tensors = {each: self._tensor(each) for each in self._names()}
+        self._cache = self._new_cache(runtime_cache)
+
+    @property
+    def scratch_size(self) -> int:
+        """The bytes of device memory that a context needs while it runs."""
+        return int(self._engine.device_memory_size_v2)
+
+    def context(self) -> Context:
+        """A context, for one thread and one stream at a time."""
+        with self._log.recorded() as errors:
+            context = self._engine.create_execution_context(self._strategy())
+        if context is None:
+            raise self.failure("make a context of", errors, "is there enough free memory on the GPU?")
+        return Context(self, context)
+
+    def runtime_cache(self) -> bytes:
+        """The kernels that TensorRT-RTX has compiled for this GPU so far, for a quicker start next time."""
+        return b"" if self._cache is None else bytes(self._cache.serialize())
+
+    def layers(self) -> list[Any]:
+        """The layers as they run, as the library describes them."""
+        inspector = self._engine.create_engine_inspector()
+        report = inspector.get_engine_information(self._trt.LayerInformationFormat.JSON)
+        layers: list[Any] = json.loads(report)["Layers"]
+        return layers
+
+    def failure(self, action: str, errors: Sequence[str], remedy: str) -> BackendError:
+        reasons = "; ".join(dict.fromkeys(errors)) or "it gives no reason"
+        return BackendError(f"{bindings.title(self.target)} cannot {action} {self.name} ({reasons}): {remedy}")
+
+    def _names(self) -> list[str]:
+        return [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
+
+    def _tensor(self, name: str) -> Tensor:
+        engine = self._engine
+        if engine.get_tensor_location(name) != self._trt.TensorLocation.DEVICE:
+            raise BackendError(
+                f"{self.name} reads or writes {name} on the host; expected device memory: build it again"
+            )
+        is_input = engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT
+        return Tensor(type_name(engine.get_tensor_dtype(name)), tuple(engine.get_tensor_shape(name)), is_input)
+
+    def _new_cache(self, content: bytes) -> Any:
+        """TensorRT-RTX compiles kernels when it first needs them; contexts of one engine share what it has."""
+        if self.target != "tensorrt-rtx":
+            return None
+        cache = self._engine.create_runtime_config().create_runtime_cache()
+        if content:
+            cache.deserialize(content)  # of another GPU, driver or version it is refused, and filled afresh
+        return cache
+
+    def _strategy(self) -> Any:
+        """Scratch memory is the caller's, and so is the capture into CUDA graphs."""
+        managed = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        if self.target != "tensorrt-rtx":
+            return managed
+        config = self._engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(managed)
+        config.cuda_graph_strategy = self._trt.CudaGraphStrategy.DISABLED
+        # Kernels that are exchanged later would not be exchanged in a captured graph.
+        config.dynamic_shapes_kernel_specialization_strategy = self._trt.DynamicShapesKernelSpecializationStrategy.EAGER
+        config.set_runtime_cache(self._cache)
+        return config
+
+
+class Context:
+    """Puts an engine's work on a stream. Made by `Engine.context`."""
+
+    def __init__(self, engine: Engine, native: Any) -> None:
+        self._engine, self._native, self._log = engine, native, engine._log
+
+    def bind(self, addresses: Mapping[str, int], shapes: Mapping[str, Sequence[int]] | None = None) -> None:
+        """Where all inputs and outputs lie on the device, and the shapes of inputs that have no fixed one.
+
+        The first `enqueue` after it does deferred work and cannot be captured.
+        """
+        expected = self._engine.tensors.keys()
+        if addresses.keys() != expected:
+            raise BackendError(
+                f"{self._engine.name} has the tensors {', '.join(sorted(expected))}; addresses are given of "
+                f"{', '.join(sorted(addresses))}"
+            )
+        with self._log.recorded() as errors:
+            bound = [self._native.set_input_shape(name, tuple(shape)) for name, shape in (shapes or {}).items()]
+            bound += [self._native.set_tensor_address(name, int(address)) for name, address in addresses.items()]
+            missing = self._native.infer_shapes() if all(bound) else []
+        if missing or not all(bound):
+            errors += [f"the shape of {name} is not given" for name in missing]
+            raise self._engine.failure("bind the tensors of", errors, "give every input a shape within its bounds")
+
+    def use_scratch(self, address: int, size: int) -> None:
+        """Device memory to work in. Contexts that never run at the same time may share it."""
+        if address % _ALIGNMENT or size < self._engine.scratch_size:
+            raise BackendError(
+                f"{self._engine.name} is given {size} bytes of scratch memory at {address:#x}; expected at least "
+                f"{self._engine.scratch_size}, at a multiple of {_ALIGNMENT}"
+            )
+        self._native.set_device_memory(address, size)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor with the input shapes that are bound."""
+        return tuple(self._native.get_tensor_shape(name))
+
+    def can_capture(self, stream: int) -> bool:
+        """Whether `enqueue` can be captured into a CUDA graph now. TensorRT does not tell; it fails if it cannot."""
+        return not hasattr(self._native, "is_stream_capturable") or bool(self._native.is_stream_capturable(stream))
+
+    def enqueue(self, stream: int) -> None:
+        """Puts the work on a stream and returns; buffers are in use until the stream has come to its end."""
+        with self._log.recorded() as errors:
+            done = self._native.execute_async_v3(stream)
+        if not done:
+            raise self._engine.failure("run", errors, "see what nvidia-smi says of the GPU")
+
+
+def type_name(kind: Any) -> str:
+    """A TensorRT data type by numpy's name."""
+    return _TYPES.get(kind.name, str(kind.name).lower())

@@ -1,0 +1,41 @@
+"""What this machine can build and run."""
+
+from __future__ import annotations
+
+from trtmatte.backends.tensorrt import bindings, device
+from trtmatte.backends.tensorrt.bindings import TARGETS
+
+
+def targets_available() -> list[str]:
+    """The targets that plans can be built for here."""
+    return [target for target in TARGETS if why_not(target) is None]
+
+
+def why_not(target: str, gpu: int = 0) -> str | None:
+    """What keeps this machine from building for a target, with the remedy; None if nothing does."""
+    reason = bindings.why_not_installed(target)
+    if reason is None and target == "tensorrt":
+        missing = device.why_no_gpu(gpu)
+        if missing is not None:
+            return f"TensorRT builds on the GPU that it builds for: {missing}, or build for tensorrt-rtx"
+    return reason
+
+
+def why_not_run(target: str, gpu: int = 0) -> str | None:
+    """What keeps this machine from running a target's plans, with the remedy; None if nothing does."""
+    reason = bindings.why_not_installed(target) or device.why_no_gpu(gpu)
+    if reason is None and target == "tensorrt-rtx":
+        known = capabilities()
+        found = device.gpu(gpu)
+        if found.capability not in known:
+            return (
+                f"{found.name} has the compute capability {found.capability}; TensorRT-RTX runs on "
+                f"{', '.join(known)}: use tensorrt"
+            )
+    return reason
+
+
+def capabilities() -> tuple[str, ...]:
+    """The compute capabilities that the installed TensorRT-RTX can build for, as in "8.6"."""
+    names = bindings.load("tensorrt-rtx").ComputeCapability.__members__
+    return tuple(f"{name[2:-1]}.{name[-1]}" for name in names if name.startswith("SM"))

@@ -27,6 +27,11 @@ def nothing(graph: Graph) -> Collection[str]:
     return ()
 
 
+def for_family(family: str) -> Rule:
+    """What a family keeps in float32, as its `spec.KEEP_FP32` says."""
+    return nothing
+
+
 def to_fp16(model: ModelProto, keep: Rule = nothing, wide: Iterable[str] = ()) -> ModelProto:
     """The same network in float16, weights, inputs and outputs included, with Casts where types meet.
 

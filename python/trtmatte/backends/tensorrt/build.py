@@ -185,9 +185,10 @@ class _Build:
 
     def _failure(self, messages: Sequence[str], nodes: Sequence[str]) -> str:
         found = ", ".join(dict.fromkeys(filter(None, nodes)))
+        reasons = dict.fromkeys(line.strip() for message in messages for line in message.splitlines())
         return (
             f"{bindings.title(self._target)} {self._trt.__version__} cannot build {self._name}"
-            f"{' because of ' + found if found else ''}: {'; '.join(dict.fromkeys(messages)) or 'it gives no reason'}. "
+            f"{' because of ' + found if found else ''}: {'; '.join(reasons) or 'it gives no reason'}. "
             f"Leave {self._target} out of the targets, or change the model there"
         )
 
@@ -282,7 +283,7 @@ def _node(error: Any) -> str:
 
 def _mentioned(network: Any, messages: Sequence[str]) -> list[str]:
     """The ONNX nodes whose layers are named in messages."""
-    words = set(re.findall(r"[^\s:,;()\[\]{}'\"]+", " ".join(messages)))
+    words = {word.rstrip(".") for word in re.findall(r"[^\s:,;()\[\]{}'\"]+", " ".join(messages))}
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     return [f"node {layer.name}" for layer in layers if layer.metadata and layer.name in words]
 

@@ -69,17 +69,15 @@ def why_not_fit(built: Mapping[str, Any], gpu: int = 0) -> str | None:
     reason = targets.why_not_run(target, gpu)
     if reason is not None:
         return reason
-    here = environment(target, compute_capabilities=built.get("compute_capabilities"), gpu=gpu)
-    differing = [name for name in here if here[name] != built.get(name)]
-    for name in differing:
+    here = environment(target, gpu=gpu)
+    portable_to = here.pop("compute_capabilities", [])
+    for name, found in here.items():
+        if found != built.get(name):
+            return f"the plan was built for {name} {_text(built.get(name))}, and here is {_text(found)}: build it again"
+    capability, allowed = device.gpu(gpu).capability, built.get("compute_capabilities", [])
+    if portable_to and capability not in allowed:
         return (
-            f"the plan was built for {name} {_text(built.get(name))}, and here is {_text(here[name])}: build it again"
-        )
-    found = device.gpu(gpu)
-    allowed = built.get("compute_capabilities", [found.capability])
-    if found.capability not in allowed:
-        return (
-            f"the plan was built for compute capability {', '.join(allowed)}, and {found.name} has {found.capability}"
+            f"the plan was built for compute capability {', '.join(allowed)}, and here is {capability}: build it again"
         )
     return None
 

@@ -2,10 +2,10 @@
 
     python examples/demo.py [PICTURE] [-o out/demo.png]
 
-Without a picture it draws one: a subject with fine hair before a window. An alpha as coarse as a small network's is turned
-into a guided filter's A and b, which `GuidedUpsample` applies to the full frame: it is RVM's last step, with
-the network left out. The result shows, side by side: the frame, the coarse alpha merely enlarged, the guided alpha,
-and the composite over green.
+Without a picture it draws one: a subject with spines before a window. An alpha as coarse as a small network's is turned
+into a guided filter's A and b, which `GuidedUpsample` applies to the full frame: RVM's last step, with the network
+left out. The result shows, side by side: the frame, the coarse alpha merely enlarged, the guided alpha, and the
+composite over green.
 """
 
 from __future__ import annotations
@@ -91,11 +91,11 @@ def main() -> int:
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.vstack([row_1, row_2])).resize((width, height), Image.Resampling.LANCZOS).save(arguments.output)
 
-    core = trtmatte.cuda_built() and "with CUDA" or "without CUDA"
+    core = "with CUDA" if trtmatte.cuda_built() else "without CUDA"
     error = [float(np.abs(each[..., 0] / 255 - alpha).mean()) for each in (plain, matte)]
     print(f"trtmatte's core, built {core}, {trtmatte.get_num_threads()} threads")
     print(
-        f"GuidedUpsample {width}x{height} from {small[1]}x{small[0]}, uint8 to composite and alpha: {milliseconds:.1f} ms"
+        f"GuidedUpsample {width}x{height} from {small[1]}x{small[0]}, uint8 to composite and pha: {milliseconds:.1f} ms"
     )
     if not arguments.picture:
         print(f"mean error of alpha: enlarged {error[0]:.4f}, guided {error[1]:.4f}")

@@ -13,10 +13,11 @@ import onnx
 import onnxruntime
 import torch
 import torch.nn.functional as F
-from onnx import ModelProto
+from onnx import GraphProto, ModelProto
 from torch import Tensor, nn
 
 from trtmatte.families.rvm.network import guide
+from trtmatte.graph.graph import subgraphs
 
 
 def export(
@@ -100,6 +101,144 @@ def rvm(network: Any, opset: int = 12, *, ratio: bool = True, refines: bool = Tr
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# BackgroundMattingV2
+
+
+class _RoiAlign(torch.autograd.Function):
+    """The crop of squares whose samples all fall on pixel centres."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rois: Tensor, images: Tensor, side: int, opset: int) -> Tensor:
+        corners = (rois[:, :2] + 0.5).long()
+        span = torch.arange(side)
+        rows = corners[:, 1].view(-1, 1, 1) + span.view(-1, 1)
+        columns = corners[:, 0].view(-1, 1, 1) + span
+        return x.permute(0, 2, 3, 1)[images.view(-1, 1, 1), rows, columns].permute(0, 3, 1, 2)
+
+    @staticmethod
+    def symbolic(g: Any, x: Any, rois: Any, images: Any, side: int, opset: int) -> Any:
+        settings: dict[str, Any] = {"output_height_i": side, "output_width_i": side}
+        if opset >= 16:  # before, there was no other mode
+            settings["coordinate_transformation_mode_s"] = "output_half_pixel"
+        return g.op("RoiAlign", x, rois, images, **settings, sampling_ratio_i=1, spatial_scale_f=1.0)
+
+
+class OfficialBgmv2(nn.Module):
+    """The graph that BackgroundMattingV2's exporter writes, with its methods of cropping and replacing patches."""
+
+    def __init__(self, network: Any, crop: str, replace: str, opset: int) -> None:
+        super().__init__()
+        self.network, self.crop, self.replace, self.opset = network, crop, replace, opset
+
+    def forward(self, src: Tensor, bgr: Tensor) -> Any:
+        network = self.network
+        if not hasattr(network, "refiner"):
+            pha, residual, err, hid = self._coarse(src, bgr)
+            return pha, (residual + src).clamp(0, 1), err, hid
+        src_sm, bgr_sm = (network._shrink(x) for x in (src, bgr))
+        pha_sm, residual_sm, err_sm, hid_sm = self._coarse(src_sm, bgr_sm)
+        height, width = src.shape[2] // 4, src.shape[3] // 4
+        if network.refine_mode == "full":
+            ref = torch.ones(src.shape[0], 1, height, width)
+            maps = torch.cat([hid_sm, pha_sm, residual_sm], 1)
+            matte = network._refine(maps, torch.cat([src, bgr], 1), ref)
+        else:
+            ref = self._select(F.interpolate(err_sm, (height, width), mode="bilinear", align_corners=False))
+            matte = self._patches(src, bgr, pha_sm, residual_sm, hid_sm, ref)
+        pha, residual = matte[:, :1].clamp(0, 1), matte[:, 1:]
+        fgr_sm = (src_sm + residual_sm).clamp(0, 1)
+        return pha, (residual + src).clamp(0, 1), pha_sm, fgr_sm, err_sm, ref
+
+    def _coarse(self, src: Tensor, bgr: Tensor) -> tuple[Tensor, ...]:
+        """With the clamps in place, which an exporter turns into writes to the 37 channels."""
+        pair = torch.cat([src, bgr], 1)
+        half, quarter, eighth, deepest = self.network.backbone(pair)
+        maps = self.network.decoder(self.network.aspp(deepest), eighth, quarter, half, pair)
+        pha = maps[:, 0:1].clamp_(0, 1)
+        residual = maps[:, 1:4]
+        err = maps[:, 4:5].clamp_(0, 1)
+        return pha, residual, err, maps[:, 5:].relu()
+
+    def _select(self, err: Tensor) -> Tensor:
+        network = self.network
+        if network.refine_mode == "thresholding":
+            return err.gt(network.refine_threshold).float()
+        flat = err.reshape(err.shape[0], -1)
+        places = flat.topk(network.refine_sample_pixels // 16, dim=1, sorted=False).indices
+        ref = torch.zeros_like(flat).scatter(1, places, 1.0)
+        if network.prevent_oversampling:
+            ref = ref * flat.gt(0).float()
+        return ref.view_as(err)
+
+    def _patches(self, src: Tensor, bgr: Tensor, pha: Tensor, residual: Tensor, hid: Tensor, ref: Tensor) -> Tensor:
+        refiner = self.network.refiner
+        where = torch.nonzero(ref.squeeze(1), as_tuple=True)
+        pair = torch.cat([src, bgr], 1)
+        size = (src.shape[2] // 2, src.shape[3] // 2)
+        near = [
+            F.interpolate(x, size, mode="bilinear", align_corners=False)
+            for x in (torch.cat([hid, pha, residual], 1), pair)
+        ]
+        crops = [self._cut(x, where, 2, refiner.half_halo) for x in near]
+        crops.append(self._cut(pair, where, 4, refiner.full_halo))
+        x = F.relu(refiner.bn1(refiner.conv1(torch.cat(crops[:2], 1))))
+        x = F.relu(refiner.bn2(refiner.conv2(x)))
+        side = 4 + 2 * refiner.full_halo
+        x = F.interpolate(x, (side, side))
+        x = F.relu(refiner.bn3(refiner.conv3(torch.cat([x, crops[2]], 1))))
+        canvas = F.interpolate(torch.cat([pha, residual], 1), src.shape[2:], mode="bilinear", align_corners=False)
+        return self._put(canvas, where, refiner.conv4(x))
+
+    def _cut(self, x: Tensor, where: tuple[Tensor, ...], size: int, pad: int) -> Tensor:
+        x = F.pad(x, (pad,) * 4) if pad else x
+        image, row, column = where
+        side = size + 2 * pad
+        if self.crop == "gather":
+            return torch.gather(x.reshape(-1), 0, self._pixels(x, where, size, side).reshape(-1)).view(
+                -1, x.shape[1], side, side
+            )
+        left, top = column.float() * size - 0.5, row.float() * size - 0.5
+        boxes = torch.stack([image.float(), left, top, left + side, top + side], 1)
+        return _RoiAlign.apply(x, boxes[:, 1:], boxes[:, 0].long(), side, self.opset)
+
+    def _put(self, canvas: Tensor, where: tuple[Tensor, ...], patches: Tensor) -> Tensor:
+        if self.replace == "scatter_element":
+            pixels = self._pixels(canvas, where, 4, 4).reshape(-1)
+            return canvas.reshape(-1).scatter(0, pixels, patches.reshape(-1)).view_as(canvas)
+        batch, channels, height, width = canvas.shape
+        grid = canvas.view(batch, channels, height // 4, 4, width // 4, 4).permute(0, 2, 4, 1, 3, 5)
+        return grid.index_put(where, patches).permute(0, 3, 1, 4, 2, 5).reshape(canvas.shape)
+
+    def _pixels(self, x: Tensor, where: tuple[Tensor, ...], size: int, side: int) -> Tensor:
+        """Places in the flat tensor; from image to image it steps by one plane, which is wrong beyond the first."""
+        _, channels, height, width = x.shape
+        span = torch.arange(side)
+        inside = torch.arange(channels).view(-1, 1, 1) * height * width + span.view(1, -1, 1) * width + span
+        image, row, column = where
+        first = image * height * width + row * width * size + column * size
+        return first.view(-1, 1, 1, 1) + inside
+
+
+def bgmv2(
+    network: Any,
+    size: tuple[int, int],
+    opset: int = 12,
+    *,
+    crop: str = "roi_align",
+    replace: str = "scatter_nd",
+    batch: int = 1,
+    dynamic: bool = True,
+) -> ModelProto:
+    """BackgroundMattingV2's official export, traced at `size`, a width and a height."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = {name: torch.rand((batch, 3, size[1], size[0]), generator=generator) for name in ("src", "bgr")}
+    refines = hasattr(network, "refiner")
+    outputs = ("pha", "fgr", "pha_sm", "fgr_sm", "err_sm", "ref_sm") if refines else ("pha", "fgr", "err", "hid")
+    axes = {name: {0: "batch", 2: "height", 3: "width"} for name in (*inputs, *outputs)} if dynamic else None
+    return export(OfficialBgmv2(network, crop, replace, opset), inputs, outputs, opset, axes)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # What happens to files
 
 
@@ -110,14 +249,19 @@ def renamed(model: ModelProto) -> ModelProto:
     def new(name: str) -> str:
         return names.setdefault(name, f"t{len(names)}")
 
+    def rename(graph: GraphProto) -> None:
+        for node in graph.node:
+            node.name = ""
+            node.input[:] = [new(name) for name in node.input]
+            node.output[:] = [new(name) for name in node.output]
+            for body in subgraphs(node):
+                rename(body)
+        for each in (*graph.initializer, *graph.input, *graph.output):
+            each.name = new(each.name)
+        del graph.value_info[:]
+
     graph = model.graph
-    for node in graph.node:
-        node.name = ""
-        node.input[:] = [new(name) for name in node.input]
-        node.output[:] = [new(name) for name in node.output]
-    for each in (*graph.initializer, *graph.input, *graph.output):
-        each.name = new(each.name)
-    del graph.value_info[:]
+    rename(graph)
     outputs = list(graph.output)[::-1]
     del graph.output[:]
     graph.output.extend(outputs)

@@ -62,7 +62,8 @@ class StagedRunner:
             settings["mode"] = MODES[settings["mode"]]
             settings["prevent_oversampling"] = bool(settings["prevent_oversampling"])
             indices, count, ref = ops.patch_select(*inputs, **settings)
-            return dict(zip(stage.outputs, (indices[: int(count[0])], count, ref), strict=True))
+            used = max(int(count[0]), 1)  # an index of -1 stands for no patch where none is selected
+            return dict(zip(stage.outputs, (indices[:used], count, ref), strict=True))
         if stage.op == "PatchCrop":
             return dict(zip(stage.outputs, ops.patch_crop(*inputs, **settings, frame_layout="CHW"), strict=True))
         run = {

@@ -14,7 +14,7 @@ from trtmatte.graph import reading
 from trtmatte.graph.graph import Graph
 from trtmatte.graph.matching import pictures
 
-FAMILIES: Final = ("rvm", "modnet", "u2net", "generic")
+FAMILIES: Final = ("rvm", "bgmv2", "modnet", "u2net", "generic")
 """In the order in which an ONNX graph is held against them. The last, generic, has to be asked for by name."""
 
 

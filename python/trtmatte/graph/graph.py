@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 
 Array = NDArray[Any]
 Shape = tuple[int | str | None, ...]
@@ -95,7 +95,7 @@ class Graph:
             node = None if name in barred else self.producer(name)
             if node is not None and id(node) not in seen:
                 seen.add(id(node))
-                pending += node.input
+                pending += reads(node)
         return [node for node in self.nodes if id(node) in seen]
 
     # -- changing
@@ -120,12 +120,31 @@ class Graph:
         self.constants[name] = array
         return name
 
-    def add(self, kind: str, inputs: Sequence[str], output: str = "", **settings: Any) -> str:
-        """Adds a node of one output at the end; returns its name."""
-        output = output or self.fresh(kind.lower())
-        self.nodes.append(helper.make_node(kind, inputs, [output], **settings))
+    def add(self, kind: str, inputs: Sequence[str], *outputs: str, **settings: Any) -> str:
+        """Adds a node at the end; returns the name of its first output, which needs none."""
+        outputs = outputs or (self.fresh(kind.lower()),)
+        self.nodes.append(helper.make_node(kind, inputs, outputs, **settings))
         self.changed()
-        return output
+        return outputs[0]
+
+    def absorb(self, other: Graph) -> None:
+        """Takes over the nodes of another graph; what it makes and does not give out gets a name of its own."""
+        made = {name for node in other.nodes for name in node.output if name} | other.constants.keys()
+        for name in sorted(made - other.outputs.keys()):
+            other.rename(name, self.fresh("absorbed"))
+        self.nodes += other.nodes
+        self.constants |= other.constants
+        self.inputs |= other.inputs
+        self.outputs |= other.outputs
+        self.changed()
+
+    def copy(self) -> Graph:
+        """A graph of its own over the same constants."""
+        model = ModelProto()
+        model.CopyFrom(self.model(constants=False))
+        copy = Graph(model)
+        copy.constants, copy.opset, copy._fresh = dict(self.constants), self.opset, self._fresh
+        return copy
 
     def replace(self, old: str, new: str, where: Callable[[NodeProto], bool] = lambda node: True) -> None:
         """Lets all who read `old` (and `where` agrees) read `new`. Outputs of the graph keep their value."""
@@ -141,8 +160,7 @@ class Graph:
         if new in self.names():
             self.rename(new, self.fresh("renamed"))
         for node in self.nodes:
-            node.input[:] = [new if each == old else each for each in node.input]
-            node.output[:] = [new if each == old else each for each in node.output]
+            _rename_in(node, old, new)
         for table in (self.constants, self.inputs, self.outputs, self.values):
             _rename_key(table, old, new)
         for infos in (self.inputs, self.outputs, self.values):
@@ -160,7 +178,7 @@ class Graph:
         self.changed()
         needed = {id(node) for node in self.ancestors(self.outputs)}
         self.nodes = _ordered([node for node in self.nodes if id(node) in needed])
-        used = {name for node in self.nodes for name in node.input} | self.outputs.keys()
+        used = {name for node in self.nodes for name in reads(node)} | self.outputs.keys()
         self.constants = {name: array for name, array in self.constants.items() if name in used}
         self.changed()
 
@@ -172,14 +190,16 @@ class Graph:
         inputs: Mapping[str, ValueInfoProto] | None = None,
         outputs: Mapping[str, ValueInfoProto] | None = None,
         name: str = "network",
+        constants: bool = True,
     ) -> ModelProto:
         """A model of the whole graph, or of some nodes between the given inputs and outputs."""
         nodes = self.nodes if nodes is None else nodes
         inputs = self.inputs if inputs is None else inputs
         outputs = self.outputs if outputs is None else outputs
-        used = {each for node in nodes for each in node.input} | set(outputs)
-        constants = [numpy_helper.from_array(array, key) for key, array in self.constants.items() if key in used]
-        graph = helper.make_graph(nodes, name, list(inputs.values()), list(outputs.values()), constants)
+        used = {each for node in nodes for each in reads(node)} | set(outputs)
+        kept = {key: array for key, array in self.constants.items() if constants and key in used}
+        weights = [numpy_helper.from_array(array, key) for key, array in kept.items()]
+        graph = helper.make_graph(nodes, name, list(inputs.values()), list(outputs.values()), weights)
         own = {*inputs, *outputs}
         graph.value_info.extend(value for key, value in self.values.items() if key not in own)
         opsets = [helper.make_opsetid("", self.opset)]
@@ -191,6 +211,22 @@ def attributes(node: NodeProto) -> dict[str, Any]:
     """A node's attributes by name; texts are str."""
     values = {each.name: helper.get_attribute_value(each) for each in node.attribute}
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
+
+
+def subgraphs(node: NodeProto) -> list[GraphProto]:
+    """The bodies of an If or a Loop."""
+    return [graph for each in node.attribute for graph in (*each.graphs, *([each.g] if each.HasField("g") else []))]
+
+
+def reads(node: NodeProto) -> list[str]:
+    """The values that a node needs: its inputs, and what its bodies take from around them."""
+    names = list(node.input)
+    for graph in subgraphs(node):
+        made = {name for inner in graph.node for name in inner.output}
+        made |= {each.name for each in (*graph.initializer, *graph.input)}
+        inside = [name for inner in graph.node for name in reads(inner)] + [each.name for each in graph.output]
+        names += [name for name in inside if name not in made]
+    return names
 
 
 def shape_of(value: ValueInfoProto) -> Shape | None:
@@ -207,6 +243,16 @@ def _constant(node: NodeProto) -> Array:
     if attribute.name == "value":
         return numpy_helper.to_array(value)
     return np.array(value, np.int64 if attribute.name.startswith("value_int") else np.float32)
+
+
+def _rename_in(node: NodeProto, old: str, new: str) -> None:
+    node.input[:] = [new if each == old else each for each in node.input]
+    node.output[:] = [new if each == old else each for each in node.output]
+    for graph in subgraphs(node):
+        for inner in graph.node:
+            _rename_in(inner, old, new)
+        for each in graph.output:
+            each.name = new if each.name == old else each.name
 
 
 def _rename_key(table: dict[str, Any], old: str, new: str) -> None:
@@ -226,7 +272,7 @@ def _ordered(nodes: Sequence[NodeProto]) -> list[NodeProto]:
         pending = [start]
         while pending:
             index = pending[-1]
-            before = [maker[name] for name in nodes[index].input if name in maker and maker[name] not in done]
+            before = [maker[name] for name in reads(nodes[index]) if name in maker and maker[name] not in done]
             if index in done:
                 pending.pop()
             elif before:

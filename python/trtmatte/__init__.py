@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from trtmatte import families as families
     from trtmatte.engine import Engine as Engine
     from trtmatte.engine import load as load
+    from trtmatte.session import Matte as Matte
+    from trtmatte.session import Session as Session
 
 __version__: Final = "0.1.0"
 
@@ -29,6 +31,8 @@ _LAZY: Final = {
     "Engine": "engine",
     "families": "families",
     "load": "engine",
+    "Matte": "session",
+    "Session": "session",
 }
 
 
@@ -55,7 +59,9 @@ __all__ = [
     "Engine",
     "EngineError",
     "FrameError",
+    "Matte",
     "ModelError",
+    "Session",
     "SettingError",
     "TrtmatteError",
     "__version__",

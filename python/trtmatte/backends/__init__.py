@@ -1,1 +1,60 @@
-"""What runs network stages. A backend is imported when it is asked for, and with it the library that it drives."""
+"""What runs network stages.
+
+A backend is a module with one function, `load`, which makes a `Network` of an ONNX model. It is imported when it is
+asked for, and with it the library that it drives.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+from weakref import WeakKeyDictionary
+
+from trtmatte import _core
+from trtmatte.engine import Engine
+from trtmatte.errors import BackendError, SettingError
+
+__all__ = ["ON_CPU", "Network", "Run", "choose_on_cpu", "networks"]
+
+ON_CPU: Final = ("openvino", "onnxruntime")  # the faster first
+
+Run = Callable[[], object]
+
+
+class Network(Protocol):
+    """A network stage, loaded: its weights are there once, however many runs are bound to it."""
+
+    def bind(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Run:
+        """What reads these arrays and writes those, in place, whenever it is called."""
+
+
+def choose_on_cpu(name: str) -> str:
+    """The backend of this name; for `auto` the fastest that is installed."""
+    if name == "auto":
+        for each in ON_CPU:
+            if importlib.util.find_spec(each) is not None:
+                return each
+        raise BackendError("nothing that runs networks on the CPU is installed: pip install openvino, or onnxruntime")
+    if name not in ON_CPU:
+        raise SettingError(f"backend is {name!r}; expected auto, {', '.join(ON_CPU)} on the CPU")
+    return name
+
+
+_loaded: WeakKeyDictionary[Engine, dict[tuple[Any, ...], Network]] = WeakKeyDictionary()
+_loading = threading.Lock()
+
+
+def networks(engine: Engine, backend: str, patches: int) -> dict[str, Network]:
+    """The networks of an engine by name, each loaded once for all sessions; `patches` is how many a run works on."""
+    load = importlib.import_module(f"trtmatte.backends.{backend}").load
+    threads = _core.get_num_threads()
+    with _loading:
+        known = _loaded.setdefault(engine, {})
+        for stage in engine.program.networks:
+            key = (stage.name, backend, patches, threads)
+            if key not in known:
+                known[key] = load(bytes(engine.network(stage.name)), patches=patches, threads=threads)
+        return {stage.name: known[stage.name, backend, patches, threads] for stage in engine.program.networks}

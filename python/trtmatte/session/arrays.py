@@ -1,0 +1,75 @@
+"""Other people's arrays as numpy sees them, where they are."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from trtmatte.errors import FrameError
+
+_ON_CUDA: Final = (2, 13)  # DLPack's numbers of CUDA memory, and of CUDA's managed memory
+
+
+class Host(NamedTuple):
+    """An array in the host's memory."""
+
+    array: np.ndarray[Any, Any]
+    copied: int = 0  # bytes that had to be copied to make it one
+    is_torch: bool = False
+
+
+def on_host(value: Any, name: str) -> Host:
+    """A view of numpy's, torch's or anybody's array; a PIL image is copied, since its pixels lie apart."""
+    if isinstance(value, np.ndarray):
+        return Host(value)
+    if is_on_cuda(value):
+        raise FrameError(
+            f"{name} lives on a CUDA device and this session runs on the CPU: "
+            f"move it there (.cpu(), .get()), or open the session with a backend that runs on CUDA"
+        )
+    if is_torch(value):
+        return Host(_from_torch(value, name), is_torch=True)
+    if is_image(value):
+        array = np.asarray(value if value.mode == "RGB" else value.convert("RGB"))
+        return Host(array, copied=array.nbytes)
+    return Host(_from_protocol(value, name))
+
+
+def is_image(value: Any) -> bool:
+    """Whether this is a PIL image."""
+    pillow = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(value, pillow.Image)
+
+
+def is_torch(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def is_on_cuda(value: Any) -> bool:
+    device = getattr(value, "__dlpack_device__", None)
+    if device is not None:
+        return int(device()[0]) in _ON_CUDA
+    return hasattr(value, "__cuda_array_interface__")
+
+
+def _from_torch(value: Any, name: str) -> np.ndarray[Any, Any]:
+    try:
+        array: np.ndarray[Any, Any] = value.detach().numpy()
+    except (TypeError, RuntimeError) as error:
+        raise FrameError(f"{name} is a torch tensor that numpy cannot read: {error}") from error
+    return array
+
+
+def _from_protocol(value: Any, name: str) -> np.ndarray[Any, Any]:
+    if hasattr(value, "__array_interface__"):
+        return np.asarray(value)
+    try:
+        return np.from_dlpack(value) if hasattr(value, "__dlpack__") else np.asarray(memoryview(value))
+    except (TypeError, BufferError, ValueError) as error:
+        raise FrameError(
+            f"{name} is a {type(value).__name__}; expected an array: numpy, torch, a PIL image, or anything with "
+            "the buffer protocol, DLPack or __array_interface__"
+        ) from error

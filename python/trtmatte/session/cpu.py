@@ -1,0 +1,153 @@
+"""A program on the CPU: networks bound to buffers that stay where they are, ops between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trtmatte.backends import Network, Run
+from trtmatte.program import FRAME, MATTE, NetworkStage, OpStage, Program, Stage
+from trtmatte.session import steps
+from trtmatte.session.cuts import SceneCuts
+from trtmatte.session.patches import Refinement, Selection, piece_size, shape_of, works_on_patches
+from trtmatte.session.states import States
+from trtmatte.session.steps import Shot, Step, Tensors, Wanted
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """All stages for one side of the states. `sample` makes the small pictures, `finish` does the rest."""
+
+    sample: tuple[Step, ...]
+    finish: tuple[Step, ...]
+    tensors: Tensors  # where the program's outputs are found afterwards
+
+
+Plan = Sequence[Sequence[Pass]]  # by lane, then by side
+
+
+class Executor:
+    """A program for `batch` streams, which go through it in lanes as wide as it was built for.
+
+    What depends on the size of the frame is in the plan, all else is here and stays.
+    """
+
+    def __init__(
+        self, program: Program, networks: Mapping[str, Network], batch: int, wanted: Wanted, scene_cut: float | None
+    ) -> None:
+        self.states = States(program, batch)
+        width = program.batch
+        self.lanes = [
+            Lane(program, networks, self.states, slice(first, first + width), wanted)
+            for first in range(0, batch, width)
+        ]
+        self._cuts = SceneCuts([lane.small_frame for lane in self.lanes], scene_cut) if scene_cut is not None else None
+
+    def plan(self, program: Program) -> Plan:
+        """The stages for frames of the size that `program` is for."""
+        return [lane.plan(program) for lane in self.lanes]
+
+    def run(self, plan: Plan, shots: Sequence[Shot]) -> None:
+        """One frame of every stream. Counts once `states.flip` is called."""
+        passes = [sides[self.states.side] for sides in plan]
+        for each, shot in zip(passes, shots, strict=True):
+            for step in each.sample:
+                step(shot)
+        if self._cuts is not None and (slots := self._cuts.detect()):
+            self.states.save()
+            self.states.zero(slots)
+        for each, shot in zip(passes, shots, strict=True):
+            for step in each.finish:
+                step(shot)
+
+    def outputs(self, plan: Plan, name: str) -> Iterator[tuple[slice, Array]]:
+        """A small output of the frame that was run last, by streams."""
+        for lane, sides in zip(self.lanes, plan, strict=True):
+            yield lane.streams, sides[self.states.side].tensors[name]
+
+
+class Lane:
+    """As many streams as the program was built for, and the buffers that they pass through."""
+
+    def __init__(
+        self, program: Program, networks: Mapping[str, Network], states: States, streams: slice, wanted: Wanted
+    ) -> None:
+        self.streams = streams
+        self._wanted = wanted
+        self._piece = piece_size(program)
+        self._frame_sample = next((stage.outputs[0] for stage in program.stages if _samples_frame(stage)), None)
+        needed = tuple(_needed(program, wanted))
+        self._small = _small_tensors(program, needed)
+        self._sides: list[Tensors] = [{**self._small, **states.tensors(side, streams)} for side in states.sides]
+        self._runs = [
+            {
+                stage.name: networks[stage.name].bind(
+                    {name: tensors[name] for name in stage.inputs}, {name: tensors[name] for name in stage.outputs}
+                )
+                for stage in needed
+                if isinstance(stage, NetworkStage)
+            }
+            for tensors in self._sides
+        ]
+
+    @property
+    def small_frame(self) -> Array:
+        """The frame as the network sees it."""
+        assert self._frame_sample is not None
+        return self._small[self._frame_sample]
+
+    def plan(self, program: Program) -> list[Pass]:
+        return [self._pass(program, tensors, runs) for tensors, runs in zip(self._sides, self._runs, strict=True)]
+
+    def _pass(self, program: Program, tensors: Tensors, runs: Mapping[str, Run]) -> Pass:
+        sample: list[Step] = []
+        finish: list[Step] = []
+        on_patches: list[Run] = []
+        selection = None
+        for stage in _needed(program, self._wanted):
+            if isinstance(stage, NetworkStage):
+                run = runs[stage.name]
+                if works_on_patches(stage, program):
+                    on_patches.append(run)
+                else:
+                    finish.append(steps.network(run))
+            elif stage.op == "FrameSample":
+                sample.append(steps.frame_sample(stage, tensors, self._wanted.color))
+            elif stage.op == "PatchSelect":
+                selection = Selection(stage, program, self._piece, tensors)
+                finish.append(selection.select)
+            elif stage.op == "PatchScatter":
+                assert selection is not None
+                refinement = Refinement(program, selection, tensors, on_patches, self._wanted)
+                finish += [refinement.refine, refinement.scatter]
+            elif stage.op != "PatchCrop":  # which is a part of the refinement
+                finish.append(steps.matte(stage, tensors, self._wanted))
+        return Pass(tuple(sample), tuple(finish), {**tensors, **(selection.tensors if selection else {})})
+
+
+def _needed(program: Program, wanted: Wanted) -> list[Stage]:
+    """The stages without which the outputs or the states would be missing."""
+    names = {*wanted.outputs, *(state.output for state in program.states)}
+    stages: list[Stage] = []
+    for stage in reversed(program.stages):
+        if names.intersection(stage.outputs):
+            stages.append(stage)
+            names.update(stage.inputs)
+    return stages[::-1]
+
+
+def _small_tensors(program: Program, stages: Sequence[Stage]) -> dict[str, Array]:
+    """Buffers for what the stages make, but for states and what a `Refinement` keeps itself."""
+    elsewhere = {name for state in program.states for name in (state.input, state.output)} | set(MATTE)
+    makers = (stage for stage in stages if not (isinstance(stage, OpStage) and stage.op == "PatchSelect"))
+    names = {name for stage in makers for name in stage.outputs if name} - elsewhere
+    return {name: np.zeros(shape_of(program, name), program.tensors[name].dtype) for name in sorted(names)}
+
+
+def _samples_frame(stage: Stage) -> bool:
+    return isinstance(stage, OpStage) and stage.op == "FrameSample" and stage.inputs[0] == FRAME

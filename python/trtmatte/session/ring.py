@@ -1,0 +1,118 @@
+"""The arrays that results are written to: a ring of them, and the caller's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trtmatte.errors import FrameError
+from trtmatte.ops import CHANNELS
+from trtmatte.program import Program
+from trtmatte.session.arrays import on_host
+from trtmatte.session.frames import Frames
+from trtmatte.session.patches import shape_of
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The outputs of one call: by name their shape and type. `front` is that of the frames."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    dtypes: Mapping[str, str]
+    front: tuple[int, ...]
+    is_torch: bool
+
+    @classmethod
+    def of(cls, program: Program, outputs: Sequence[str], frames: Frames, dtype: str, layout: str) -> Shapes:
+        """Mattes are as large as the frames; the program's other outputs are as the networks make them."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        dtypes: dict[str, str] = {}
+        for name in outputs:
+            if name in CHANNELS:
+                size, channels = (frames.height, frames.width), CHANNELS[name]
+                shapes[name] = (*frames.front, *((*size, channels) if layout == "HWC" else (channels, *size)))
+                dtypes[name] = dtype
+            else:
+                front = frames.front or (frames.batch,)
+                shapes[name] = (*front, *shape_of(program, name)[1:])
+                dtypes[name] = program.tensors[name].dtype
+        return cls(shapes, dtypes, frames.front, frames.is_torch)
+
+    def allocate(self) -> dict[str, Array]:
+        return {name: np.empty(shape, self.dtypes[name]) for name, shape in self.shapes.items()}
+
+    def require(self, name: str, array: Array) -> None:
+        """The caller's array is as the session would make it."""
+        if array.shape != self.shapes[name] or array.dtype != self.dtypes[name]:
+            raise FrameError(
+                f"out[{name!r}] is {array.dtype} {array.shape}; expected {self.dtypes[name]} {self.shapes[name]}"
+            )
+        if not array.flags.writeable:
+            raise FrameError(f"out[{name!r}] is read-only; expected an array that may be written: pass a copy")
+
+
+@dataclass(frozen=True)
+class Results:
+    """The arrays of one call: as they are written, and as the caller gets them."""
+
+    arrays: Mapping[str, Array]
+    handed: Mapping[str, Any]
+
+
+class Ring:
+    """Sets of arrays that take turns, so that a result outlives the next calls."""
+
+    def __init__(self, shapes: Shapes, count: int) -> None:
+        self.shapes = shapes
+        self._results = [_results(shapes, shapes.allocate()) for _ in range(count)]
+        self._next = 0
+
+    def serves(self, frames: Frames) -> bool:
+        """Whether the results of these frames fit in; their size is another matter."""
+        return (frames.front, frames.is_torch) == (self.shapes.front, self.shapes.is_torch)
+
+    @property
+    def next(self) -> Results:
+        """The oldest result, whose arrays are written next."""
+        return self._results[self._next]
+
+    def advance(self) -> None:
+        self._next = (self._next + 1) % len(self._results)
+
+
+def given(out: Any, outputs: Sequence[str], shapes: Shapes) -> Results:
+    """The caller's arrays: by name, or in the order of the outputs."""
+    if isinstance(out, Mapping):
+        named = dict(out)
+    else:
+        listed = list(out) if isinstance(out, Sequence) else [out]
+        if len(listed) != len(outputs):
+            raise FrameError(f"out has {len(listed)} array(s); expected {len(outputs)}: {', '.join(outputs)}")
+        named = dict(zip(outputs, listed, strict=True))
+    if named.keys() != set(outputs):
+        raise FrameError(f"out has {', '.join(named) or 'no arrays'}; expected {', '.join(outputs)}")
+    arrays = {}
+    for name in outputs:
+        arrays[name] = on_host(named[name], f"out[{name!r}]").array
+        shapes.require(name, arrays[name])
+    return Results(arrays, {name: named[name] for name in outputs})
+
+
+def _results(shapes: Shapes, arrays: Mapping[str, Array]) -> Results:
+    if not shapes.is_torch:
+        return Results(arrays, arrays)
+    import torch
+
+    return Results(arrays, {name: torch.from_numpy(array) for name, array in arrays.items()})
+
+
+def part(array: Array, front: tuple[int, ...], time: int, streams: slice) -> Array:
+    """What these streams write at one time."""
+    if not front:
+        return array
+    return array[streams] if len(front) == 1 else array[streams, time]

@@ -1,0 +1,355 @@
+"""A session: a program being run for one stream of frames, or for a fixed number of streams in lockstep."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Final
+
+import numpy as np
+
+from trtmatte import backends
+from trtmatte.engine import Engine, load
+from trtmatte.errors import FrameError
+from trtmatte.ops import CHANNELS, Color, Layout
+from trtmatte.program import BACKDROP, BACKGROUND, FRAME, Program
+from trtmatte.session.arrays import is_image
+from trtmatte.session.backdrop import Backdrop, kept, read_backdrop
+from trtmatte.session.cpu import Executor, Plan
+from trtmatte.session.frames import Frames, read_frames, require_same_size, require_streams, spread
+from trtmatte.session.matte import Matte
+from trtmatte.session.patches import piece_size
+from trtmatte.session.reading import ReadAhead
+from trtmatte.session.ring import Results, Ring, Shapes, given, part
+from trtmatte.session.settings import Settings
+from trtmatte.session.states import checked_slots
+from trtmatte.session.stats import Counters, Stats
+from trtmatte.session.steps import Shot
+
+Array = np.ndarray[Any, Any]
+
+_READ_AHEAD: Final = 2  # frames
+
+
+@dataclass
+class _Sized:
+    """What depends on the size of the frames."""
+
+    size: tuple[int, int]
+    program: Program
+    plan: Plan
+    ring: Ring | None = None
+    has_background: bool = False  # the session's own was sampled
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What a call is given, checked."""
+
+    frames: Frames
+    background: Frames | None
+    backdrop: Backdrop | None
+    own_background: bool  # the session's, not the call's
+
+
+class Session:
+    """Frames in, mattes out.
+
+    >>> session = trtmatte.load("rvm-hd.trtm").session()
+    >>> for frame in frames:
+    ...     fgr, pha = session(frame)
+
+    `outputs` are any of `fgr`, `pha`, `rgba`, `composite`, and what the model has besides; left out, `fgr` and `pha`.
+    `dtype` and `layout` are those of mattes; what the model has besides comes as its network makes it, float32 and
+    channels first. Frames are uint8 (0…255) or float (0…1), channels first or last; `color` is that of frames, pictures
+    and mattes. PIL images are always RGB, and so are colours.
+
+    `backdrop` is what composites are made over: a colour, a picture, `"blur"`. `background` is the captured picture of
+    the scene without its subject, for models that need one; for all others it is another name of `backdrop`. Both can
+    be given here or with each frame.
+
+    `batch` is the number of streams that are matted side by side, a multiple of what the engine was built for.
+    `scene_cut` begins the states of a stream anew where its picture changes by more than that on average, 0…1.
+
+    A result's arrays belong to a ring of `ring` and are written again `ring` calls later: they stay valid for
+    `ring - 1` further calls. `Matte.copy()` keeps one, `out=` writes into arrays of yours.
+
+    Everything is allocated at the first frame of a size. A call that raises leaves the states as they were. Calls from
+    several threads wait for each other, and frames count in the order in which they come.
+    """
+
+    def __init__(
+        self,
+        engine: Engine | str | Path,
+        *,
+        backend: str = "auto",
+        device: Any = None,
+        outputs: Sequence[str] | str | None = None,
+        dtype: Any = "uint8",
+        layout: Layout = "HWC",
+        color: Color = "rgb",
+        background: Any = None,
+        backdrop: Any = None,
+        batch: int | None = None,
+        ring: int = 3,
+        scene_cut: float | None = None,
+    ) -> None:
+        self._engine = engine if isinstance(engine, Engine) else load(engine)
+        self._program = self._engine.program
+        self._settings = settings = Settings.of(
+            self._program,
+            backend=backend,
+            device=device,
+            outputs=outputs,
+            dtype=dtype,
+            layout=layout,
+            color=color,
+            background=background,
+            backdrop=backdrop,
+            batch=batch,
+            ring=ring,
+            scene_cut=scene_cut,
+        )
+        self._background = None if settings.background is None else self._captured(settings.background).copy()
+        self._backdrop = None if settings.backdrop is None else kept(read_backdrop(settings.backdrop, settings.color))
+        self._backend = backends.choose_on_cpu(backend)
+        networks = backends.networks(self._engine, self._backend, piece_size(self._program))
+        self._executor = Executor(self._program, networks, settings.batch, settings.wanted, scene_cut)
+        self._states = self._executor.states
+        self._sized: _Sized | None = None
+        self._counters = Counters()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Frames
+
+    def __call__(self, frame: Any, background: Any = None, *, backdrop: Any = None, out: Any = None) -> Matte:
+        """The matte of a frame, of one frame of each stream, or of a chunk: `(batch, time, …)`, in the order of time.
+
+        `out` is an array for each output, by name or in their order.
+        """
+        with self._lock:
+            began = perf_counter()
+            self._require_open()
+            call = self._read(frame, background, backdrop)
+            sized = self._for_size(call.frames)
+            results = self._results(sized, call.frames, out)
+            try:
+                self._run(sized, call, results)
+            except BaseException:
+                self._states.restore()
+                raise
+            self._commit(sized, call, results, perf_counter() - began)
+            return Matte(results.handed, self._settings.layout, self._settings.color)
+
+    def stream(
+        self, frames: Iterable[Any], *, backgrounds: Iterable[Any] | None = None, backdrops: Iterable[Any] | None = None
+    ) -> Iterator[Matte]:
+        """The mattes of frames in turn, while the next are read on another thread.
+
+        The iterators are read up to two frames ahead: what they give must not be written again by then.
+        """
+        each_background = repeat(None) if backgrounds is None else backgrounds
+        each_backdrop = repeat(None) if backdrops is None else backdrops
+        ahead = ReadAhead(map(_decoded, frames, each_background, each_backdrop), _READ_AHEAD)
+        try:
+            for frame, background, backdrop in ahead:
+                yield self(frame, background, backdrop=backdrop)
+        finally:
+            ahead.close()
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # States
+
+    def reset(self, slots: Sequence[int] | int | None = None) -> None:
+        """Begins anew: all streams, or those of these numbers."""
+        with self._lock:
+            self._require_open()
+            self._states.zero(checked_slots(slots, self._settings.batch))
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """Copies of the states by name: what the next frame builds on. Can be set to continue from there."""
+        with self._lock:
+            self._require_open()
+            return self._states.get()
+
+    @state.setter
+    def state(self, values: Mapping[str, Any]) -> None:
+        with self._lock:
+            self._require_open()
+            self._states.set(values)
+
+    def fork(self) -> Session:
+        """Another session that continues from here, over the same networks."""
+        with self._lock:
+            self._require_open()
+            twin = Session(self._engine, **self._settings.arguments())
+            twin._states.set(self._states.get())
+            if self._sized is not None:
+                twin._sized = twin._planned(self._sized.size)
+            return twin
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # The rest of its life
+
+    @property
+    def engine(self) -> Engine:
+        return self._engine
+
+    @property
+    def backend(self) -> str:
+        """What runs the networks."""
+        return self._backend
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return self._settings.outputs
+
+    def stats(self) -> Stats:
+        return self._counters.stats()
+
+    def close(self) -> None:
+        """Lets go of its buffers. Results that were handed out stay."""
+        with self._lock:
+            self._closed = True
+            self._sized = None
+            self.__dict__.pop("_executor", None)
+            self.__dict__.pop("_states", None)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{self._backend}, {self._settings.batch} stream(s)"
+        return f"<Session {self._program.family} {self._program.variant}: {state}>"
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # One call
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise FrameError("the session is closed; open another with engine.session()")
+
+    def _read(self, frame: Any, background: Any, backdrop: Any) -> _Call:
+        """Everything that can be checked before anything is computed."""
+        frames = read_frames(frame, FRAME, self._settings.color)
+        require_streams(FRAME, frames, self._settings.batch)
+        if BACKGROUND not in self._program.pictures:
+            if background is not None and backdrop is not None:
+                raise FrameError("background and backdrop are both given; this model needs no captured background")
+            background, backdrop = None, background if backdrop is None else backdrop
+        captured = self._background_of(background, frames)
+        return _Call(frames, captured, self._backdrop_of(backdrop, frames), captured is self._background)
+
+    def _background_of(self, given: Any, frames: Frames) -> Frames | None:
+        if BACKGROUND not in self._program.pictures:
+            return None
+        captured = self._background if given is None else self._captured(given)
+        if captured is None:
+            raise FrameError(
+                f"{self._program.family} needs the picture of the scene without its subject: "
+                "session(frame, background), or once at construction (background=…)"
+            )
+        require_same_size(BACKGROUND, captured, frames)
+        return captured
+
+    def _captured(self, background: Any) -> Frames:
+        return read_frames(background, BACKGROUND, self._settings.color)
+
+    def _backdrop_of(self, given: Any, frames: Frames) -> Backdrop | None:
+        if not self._settings.composites:
+            if given is not None:
+                raise FrameError(f"a backdrop is given, but this session has outputs={self.outputs} and no composite")
+            return None
+        backdrop = self._backdrop if given is None else read_backdrop(given, self._settings.color)
+        if backdrop is None:
+            raise FrameError(
+                "a composite needs a backdrop: give one with the frame, or once at construction (backdrop=…)"
+            )
+        backdrop.require(frames)
+        return backdrop
+
+    def _for_size(self, frames: Frames) -> _Sized:
+        if self._sized is not None and self._sized.size == frames.size:
+            return self._sized
+        return self._planned(frames.size)
+
+    def _planned(self, size: tuple[int, int]) -> _Sized:
+        program = self._program.for_frame(*size)
+        self._counters.buffers += 1
+        return _Sized(size, program, self._executor.plan(program))
+
+    def _results(self, sized: _Sized, frames: Frames, out: Any) -> Results:
+        settings = self._settings
+        if out is None and sized.ring is not None and sized.ring.serves(frames):
+            return sized.ring.next
+        shapes = Shapes.of(sized.program, settings.outputs, frames, settings.dtype, settings.layout)
+        if out is not None:
+            return given(out, settings.outputs, shapes)
+        self._counters.buffers += 1
+        sized.ring = Ring(shapes, settings.ring)
+        return sized.ring.next
+
+    def _run(self, sized: _Sized, call: _Call, results: Results) -> None:
+        if self._sized is not None and self._sized is not sized:  # another size begins another stream
+            self._states.save()
+            self._states.zero()
+        if call.frames.times > 1:
+            self._states.save()
+        for time in range(call.frames.times):
+            shots = [self._shot(sized, call, results, time, lane.streams) for lane in self._executor.lanes]
+            self._executor.run(sized.plan, shots)
+            self._copy_small(sized, call.frames, results, time)
+            self._states.flip()
+
+    def _shot(self, sized: _Sized, call: _Call, results: Results, time: int, streams: slice) -> Shot:
+        pictures = {FRAME: call.frames.at(time, streams)}
+        if call.background is not None:
+            pictures[BACKGROUND] = spread(call.background.at(time, streams), self._program.batch)
+        if call.backdrop is not None:
+            pictures[BACKDROP] = call.backdrop.at(pictures[FRAME], time, streams)
+        front = call.frames.front
+        matte: dict[str, Array] = {
+            name: part(results.arrays[name], front, time, streams) for name in self._settings.wanted.matte
+        }
+        return Shot(pictures, matte, call.own_background and sized.has_background)
+
+    def _copy_small(self, sized: _Sized, frames: Frames, results: Results, time: int) -> None:
+        for name in self.outputs:
+            if name not in CHANNELS:
+                for streams, array in self._executor.outputs(sized.plan, name):
+                    np.copyto(part(results.arrays[name], frames.front, time, streams), array)
+
+    def _commit(self, sized: _Sized, call: _Call, results: Results, seconds: float) -> None:
+        """The call has succeeded: only now does anything count."""
+        first = self._counters.frames == 0
+        self._states.forget()
+        self._sized = sized
+        sized.has_background |= call.own_background
+        if sized.ring is not None and results is sized.ring.next:
+            sized.ring.advance()
+        small = sum(results.arrays[name].nbytes for name in self.outputs if name not in CHANNELS)
+        copied = call.frames.copied + (call.background.copied if call.background else 0)
+        self._counters.count(call.frames.times, seconds, copied, small)
+        if first:
+            self._counters.warmed_up()
+
+
+def _decoded(*pictures: Any) -> tuple[Any, ...]:
+    """PIL reads a file's pixels only when they are asked for: here, on the thread that reads ahead."""
+    for picture in pictures:
+        if is_image(picture):
+            picture.load()
+    return pictures

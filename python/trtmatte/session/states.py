@@ -1,0 +1,116 @@
+"""What one frame leaves to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from trtmatte.errors import SettingError, TrtmatteError
+from trtmatte.program import Program
+from trtmatte.session.arrays import on_host
+
+Array = np.ndarray[Any, Any]
+
+
+class States:
+    """Two buffers for each state: a frame reads those of one side and writes those of the other.
+
+    What a frame wrote counts once `flip` has been called, so that a frame that fails leaves no trace.
+    """
+
+    def __init__(self, program: Program, batch: int) -> None:
+        self._states = program.states
+        self.batch = batch
+        shapes = {state.name: (batch, *program.tensors[state.input].shape[1:]) for state in program.states}
+        dtypes = {state.name: program.tensors[state.input].dtype for state in program.states}
+        self._sides: list[dict[str, Array]] = [
+            {name: np.zeros(shape, dtypes[name]) for name, shape in shapes.items()} for _ in range(2)
+        ]
+        self._saved: dict[str, Array] | None = None
+        self._has_saved = False
+        self.side = 0
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """A program without states runs on one side."""
+        return (0, 1) if self._states else (0,)
+
+    def tensors(self, side: int, streams: slice) -> dict[str, Array]:
+        """The program's tensors for these streams when a frame reads `side`."""
+        before, after = self._sides[side], self._sides[1 - side]
+        return {state.input: before[state.name][streams] for state in self._states} | {
+            state.output: after[state.name][streams] for state in self._states
+        }
+
+    def flip(self) -> None:
+        """What was written is what the next frame reads."""
+        if self._states:
+            self.side = 1 - self.side
+
+    def get(self) -> dict[str, Array]:
+        return {name: array.copy() for name, array in self._current.items()}
+
+    def set(self, values: Mapping[str, Any]) -> None:
+        """All of them, or none where one does not fit."""
+        arrays = {name: self._fitting(name, value) for name, value in values.items()}
+        if missing := self._current.keys() - arrays.keys():
+            raise SettingError(f"state lacks {', '.join(sorted(missing))}; expected {', '.join(self._current)}")
+        for name, array in arrays.items():
+            np.copyto(self._current[name], array)
+
+    def zero(self, slots: Iterable[int] | None = None) -> None:
+        """The states of these streams, or of all, as they were before the first frame."""
+        for array in self._current.values():
+            array[slice(None) if slots is None else list(slots)] = 0
+
+    def save(self) -> None:
+        """Keeps a copy that `restore` goes back to, for calls that change more than the other side."""
+        if self._has_saved or not self._states:
+            return
+        if self._saved is None:
+            self._saved = self.get()
+        for name, array in self._current.items():
+            np.copyto(self._saved[name], array)
+        self._has_saved = True
+
+    def restore(self) -> None:
+        """Back to what was saved, if anything was."""
+        if self._has_saved and self._saved is not None:
+            self.set(self._saved)
+        self.forget()
+
+    def forget(self) -> None:
+        """The call has succeeded: nothing to go back to."""
+        self._has_saved = False
+
+    @property
+    def _current(self) -> dict[str, Array]:
+        return self._sides[self.side]
+
+    def _fitting(self, name: str, value: Any) -> Array:
+        if name not in self._current:
+            raise SettingError(f"state has {name!r}; expected {', '.join(self._current) or 'none: it has no states'}")
+        expected = self._current[name]
+        try:
+            array = on_host(value, f"state {name}").array
+        except TrtmatteError as error:
+            raise SettingError(str(error)) from error
+        if array.shape != expected.shape or array.dtype != expected.dtype:
+            raise SettingError(
+                f"state {name} is {array.dtype} {array.shape}; expected {expected.dtype} {expected.shape}, "
+                "as `state` of a session over the same engine with the same batch gives it"
+            )
+        return array
+
+
+def checked_slots(slots: Sequence[int] | int | None, batch: int) -> list[int] | None:
+    """The streams that are meant; None means all."""
+    if slots is None:
+        return None
+    wanted = [slots] if isinstance(slots, int) else list(slots)
+    for slot in wanted:
+        if not isinstance(slot, (int, np.integer)) or not 0 <= slot < batch:
+            raise SettingError(f"slot is {slot!r}; expected 0 to {batch - 1}: this session has {batch} stream(s)")
+    return wanted

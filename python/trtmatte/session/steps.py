@@ -1,0 +1,107 @@
+"""The stages of a program as steps: bound to the arrays that they read and write, waiting for a frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+import numpy as np
+
+from trtmatte import ops
+from trtmatte.backends import Run
+from trtmatte.errors import FrameError
+from trtmatte.ops import Color, Layout, Output
+from trtmatte.program import BACKDROP, BACKGROUND, MATTE, PICTURES, OpStage
+
+Array = np.ndarray[Any, Any]
+Tensors = Mapping[str, Array]
+
+_METHODS: Final = ("linear", "area", "antialias", "gaussian")
+_WRITERS: Final[Mapping[str, Callable[..., Any]]] = {
+    "GuidedUpsample": ops.guided_upsample,
+    "MatteUpsample": ops.matte_upsample,
+    "PatchScatter": ops.patch_scatter,
+}
+_TOO_BRIGHT: Final = 8.0  # no picture in 0…1 is that bright on average, normalised or not
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of a program's outputs is asked for, and in which form frames come and mattes go."""
+
+    outputs: tuple[str, ...]
+    layout: Layout
+    color: Color
+
+    @property
+    def matte(self) -> tuple[Output, ...]:
+        return tuple(name for name in self.outputs if name in MATTE)  # type: ignore[misc]
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One picture for each of a lane's streams, and where its matte goes."""
+
+    pictures: Mapping[str, Array]
+    matte: Mapping[str, Array]
+    same_background: bool = False  # as in the shot before
+
+
+Step = Callable[[Shot], object]
+
+
+def network(run: Run) -> Step:
+    return lambda shot: run()
+
+
+def frame_sample(stage: OpStage, tensors: Tensors, color: Color) -> Step:
+    """Makes the small picture that a network sees. A background that stays is sampled once."""
+    picture, out = stage.inputs[0], tensors[stage.outputs[0]]
+    settings = sampling(stage)
+
+    def step(shot: Shot) -> None:
+        if picture == BACKGROUND and shot.same_background:
+            return
+        frame = shot.pictures[picture]
+        ops.frame_sample(frame, **settings, color=color, out=out)
+        if frame.dtype != np.uint8:
+            _require_sane(picture, out)
+
+    return step
+
+
+def matte(stage: OpStage, tensors: Tensors, wanted: Wanted) -> Step:
+    """Writes the outputs that were asked for."""
+    write, settings, names = _WRITERS[stage.op], sampling(stage), wanted.matte
+    inputs = [name for name in stage.inputs if name != BACKDROP]
+
+    def step(shot: Shot) -> None:
+        arrays = (shot.pictures[name] if name in PICTURES else tensors[name] for name in inputs)
+        background = shot.pictures.get(BACKDROP)
+        form = {"layout": wanted.layout, "color": wanted.color}
+        write(*arrays, **settings, **form, outputs=names, background=background, out=shot.matte)
+
+    return step
+
+
+def sampling(stage: OpStage) -> dict[str, Any]:
+    """The attributes of an op as trtmatte.ops wants them."""
+    settings: dict[str, Any] = dict(stage.attributes)
+    if "method" in settings:
+        settings["method"] = _METHODS[settings["method"]]
+    for step in ("step_y", "step_x"):
+        if step in settings:
+            settings[step] = Fraction(*settings[step])
+    return settings
+
+
+def _require_sane(picture: str, sample: Array) -> None:
+    """Refuses what would stay in the states for good. The small picture is all that the network sees."""
+    mean = float(np.add.reduce(sample, axis=None)) / sample.size
+    if not math.isfinite(mean):
+        raise FrameError(f"{picture} holds NaN or infinite values; expected 0…1: np.nan_to_num makes them numbers")
+    if mean > _TOO_BRIGHT:
+        raise FrameError(f"{picture} holds values far above 1; expected 0…1 in a float picture: divide it by 255")

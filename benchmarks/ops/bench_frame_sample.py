@@ -1,0 +1,58 @@
+"""FrameSample: from a uint8 frame to the small float tensor that a network sees."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+
+from benchmarks.ops.race import THREADS, body, memcpy, race, size_of
+from tests.ops.specification import METHODS, agree, picture
+from trtmatte import ops
+
+
+def numpy_way(frame: np.ndarray, height: int, width: int):
+    """What one writes without the op: convert, divide, transpose, and ONNX Runtime's Resize."""
+    node = helper.make_node(
+        "Resize", ["x", "", "", "sizes"], ["y"], mode="linear", coordinate_transformation_mode="half_pixel"
+    )
+    sizes = helper.make_tensor("sizes", TensorProto.INT64, [4], [1, 3, height, width])
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, None, None]) for name in "xy")
+    graph = helper.make_graph([node], "resize", [x], [y], [sizes])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+    def run() -> np.ndarray:
+        planes = np.ascontiguousarray((frame.astype(np.float32) / 255).transpose(2, 0, 1)[None])
+        return session.run(None, {"x": planes})[0]
+
+    return run
+
+
+@pytest.mark.parametrize(("name", "size"), [("1080p", (1080, 1920)), ("4K", (2160, 3840))])
+@pytest.mark.parametrize("method", METHODS)
+def test_frame_sample(benchmark, name, size, method):
+    """Linear, from 1080p: at most 1.5 ms or 1/20 of the numpy way, whichever is larger."""
+    frame, height, width = picture(*size), 270, 480
+    out = np.empty((1, 3, height, width), np.float32)
+    steps = {"step_y": [size[0] // height, 1], "step_x": [size[1] // width, 1]}
+    settings = {"method": METHODS.index(method), "sigma": 3.0}
+    reference = body("FrameSample", {"frame": frame[None]}, height=height, width=width, **steps, **settings)
+    by_hand = numpy_way(frame, height, width)
+
+    def run() -> None:
+        ops.frame_sample(frame, height, width, method=method, sigma=3.0, out=out)
+
+    run()
+    agree(out, reference()["sample"])
+    rivals = {"body": reference, "memcpy": memcpy(size_of(frame, out))}
+    if method == "linear":
+        agree(by_hand(), out)
+        rivals["numpy and Resize"] = by_hand
+    times = race(benchmark, f"FrameSample {name} {method}", run, rivals, size_of(frame, out))
+    if times and method == "linear" and name == "1080p":
+        assert times["trtmatte"] <= max(1.5e-3, times["numpy and Resize"] / 20)

@@ -1,0 +1,37 @@
+"""PatchCrop: the patch refiner's inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.ops.race import body, memcpy, race, size_of
+from tests.ops.specification import agree, maps, picture
+from trtmatte import ops
+
+
+@pytest.mark.parametrize("kernel", [3, 1])
+def test_patch_crop(benchmark, kernel):
+    """5,000 patches of an HD frame: at most a quarter of the body's time."""
+    src, bgr, small = picture(1080, 1920), picture(1080, 1920, seed=1), maps(36, 270, 480)
+    chosen = np.sort(np.random.default_rng(2).permutation(270 * 480)[:5000])
+    indices = np.stack([np.zeros_like(chosen), chosen // 480, chosen % 480], 1).astype(np.int32)
+    half_side, full_side = (8, 8) if kernel == 3 else (2, 4)
+    out = {
+        "half": np.empty((5000, 42, half_side, half_side), np.float32),
+        "full": np.empty((5000, 6, full_side, full_side), np.float32),
+    }
+    inputs = {"maps": small, "src": src[None], "bgr": bgr[None], "indices": indices}
+    reference = body("PatchCrop", inputs, kernel=kernel)
+
+    def run() -> None:
+        ops.patch_crop(small, src, bgr, indices, kernel=kernel, **out)
+
+    run()
+    for output, value in reference().items():
+        agree(out[output], value, scale=1.6, what=output)
+    moved = size_of(*out.values()) * 2  # each pixel of a patch is read somewhere
+    rivals = {"body": reference, "memcpy": memcpy(moved)}
+    times = race(benchmark, f"PatchCrop HD k=5000 kernel={kernel}", run, rivals, moved)
+    if times:
+        assert times.ratio("trtmatte", "body") <= 1 / 4

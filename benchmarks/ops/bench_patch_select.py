@@ -1,0 +1,30 @@
+"""PatchSelect: the worst of a grid of patches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.ops.race import body, race, size_of
+from tests.ops.specification import maps
+from trtmatte import ops
+
+
+@pytest.mark.parametrize(("name", "grid", "k"), [("HD", (270, 480), 5000), ("4K", (540, 960), 20000)])
+def test_patch_select(benchmark, name, grid, k):
+    """For information: nothing here is as large as a frame."""
+    err = maps(1, *grid)
+    out = {
+        "indices": np.empty((k, 3), np.int32),
+        "count": np.empty(1, np.int32),
+        "ref": np.empty((1, 1, *grid), np.float32),
+    }
+    reference = body("PatchSelect", {"err": err}, height=grid[0], width=grid[1], k=k, capacity=k)
+
+    def run() -> None:
+        ops.patch_select(err, *grid, k=k, **out)
+
+    run()
+    for output, value in reference().items():
+        np.testing.assert_array_equal(out[output], value)
+    race(benchmark, f"PatchSelect {name} k={k}", run, {"body": reference}, size_of(err, *out.values()))

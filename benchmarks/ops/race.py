@@ -1,0 +1,94 @@
+"""Times an op against its rivals, round by round, so that all of them see the same machine."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from tests.ops import specification
+
+THREADS = 2
+ROUNDS = 30
+SLOW = 0.05  # seconds
+ROWS: list[tuple[str, str, int, float, float]] = []  # case, contestant, bytes, fastest and median seconds
+
+Call = Callable[[], Any]
+
+
+class Times(dict[str, float]):
+    """The fastest round of each contestant, in seconds. Noise only ever adds, so ratios are those of the fastest."""
+
+    def ratio(self, one: str, other: str) -> float:
+        return self[one] / self[other]
+
+
+def race(benchmark: Any, case: str, op: Call, rivals: Mapping[str, Call], moved: int) -> Times:
+    """pytest-benchmark times the op; before each of its rounds the rivals have theirs, slow ones before every fifth.
+    `moved` is what is read plus what is written, in bytes."""
+    seconds: dict[str, list[float]] = {name: [] for name in rivals}
+    turns = itertools.count()
+
+    def rivals_turn() -> None:
+        turn = next(turns)
+        for name, rival in rivals.items():
+            if seconds[name] and seconds[name][-1] > SLOW and turn % 5:
+                continue
+            start = time.perf_counter()
+            rival()
+            seconds[name].append(time.perf_counter() - start)
+
+    benchmark.pedantic(op, setup=rivals_turn, rounds=1 if benchmark.disabled else ROUNDS, warmup_rounds=1)
+    if benchmark.disabled:
+        return Times()
+    contestants = {"trtmatte": list(benchmark.stats.stats.data), **{name: all_[1:] for name, all_ in seconds.items()}}
+    for name, data in contestants.items():
+        ROWS.append((case, name, moved, min(data), float(np.median(data))))
+        benchmark.extra_info[name] = {"min": min(data), "median": float(np.median(data))}
+    benchmark.extra_info["bytes"] = moved
+    return Times({name: min(data) for name, data in contestants.items()})
+
+
+def table() -> str:
+    """All rows so far; ratios are to trtmatte's fastest of the same case."""
+    lines = [f"{'':44}{'MB':>8}{'min ms':>10}{'median ms':>11}{'GB/s':>8}{'ratio':>8}"]
+    own = {case: fastest for case, name, _, fastest, _ in ROWS if name == "trtmatte"}
+    for case, name, moved, fastest, median in ROWS:
+        title = case if name == "trtmatte" else f"    {name}"
+        lines.append(
+            f"{title:44}{moved / 1e6:8.1f}{fastest * 1e3:10.2f}{median * 1e3:11.2f}"
+            f"{moved / fastest / 1e9:8.1f}{fastest / own[case]:8.2f}"
+        )
+    return "\n".join(lines)
+
+
+def body(op: str, inputs: Mapping[str, np.ndarray], outputs: tuple[str, ...] = (), **attributes: Any) -> Call:
+    """The op's function body in ONNX Runtime. Returns its outputs by name."""
+    session = specification.session(op, inputs, outputs, threads=THREADS, **attributes)
+    names = [each.name for each in session.get_outputs()]
+    return lambda: dict(zip(names, session.run(None, dict(inputs)), strict=True))
+
+
+_helper = ThreadPoolExecutor(THREADS - 1)
+
+
+def memcpy(moved: int) -> Call:
+    """Copies half as many bytes, as each is read and written; the calling thread does its share."""
+    source, target = (np.full(moved // 2, fill, np.uint8) for fill in (1, 2))
+    pieces = list(zip(np.array_split(target, THREADS), np.array_split(source, THREADS), strict=True))
+
+    def copy() -> None:
+        others = [_helper.submit(np.copyto, *piece) for piece in pieces[1:]]
+        np.copyto(*pieces[0])
+        for each in others:
+            each.result()
+
+    return copy
+
+
+def size_of(*arrays: np.ndarray) -> int:
+    return sum(array.nbytes for array in arrays)

@@ -1,0 +1,170 @@
+// Enough of CUDA, on one thread of the CPU, to run the kernels of csrc/ops and check what they compute.
+//
+// It says nothing about a GPU: not about speed, races between blocks or memory. What it does show, where there is no GPU, is
+// that indices, strides, tails and the steps of a selection are right. Each thread of a block is a coroutine; barriers and shuffles switch between
+// them. Blocks run one after the other, so that `__shared__` may be `static`.
+#pragma once
+
+#include <ucontext.h>
+
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "cuda_runtime_api.h"
+
+#define __global__
+#define __device__
+#define __shared__ static
+#define __forceinline__ inline
+#define __launch_bounds__(threads)
+
+struct dim3 {
+  unsigned x, y, z;
+  constexpr dim3(unsigned of_x = 1, unsigned of_y = 1, unsigned of_z = 1) : x(of_x), y(of_y), z(of_z) {}
+};
+
+struct uint4 {
+  unsigned x, y, z, w;
+};
+inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return uint4{x, y, z, w}; }
+
+inline dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace emulated {
+
+constexpr size_t kStack = 64 << 10;
+
+struct Fiber {
+  ucontext_t context;
+  std::unique_ptr<char[]> stack{new char[kStack]};
+  bool done = false;
+};
+
+struct Barrier {
+  int arrived = 0;
+  uint64_t generation = 0;
+};
+
+struct Block {
+  std::vector<Fiber> fibers{1024};
+  ucontext_t scheduler;
+  Barrier all;
+  Barrier warps[32];
+  int votes[2] = {};
+  uint64_t vote_round = 0;
+  unsigned lanes[2][1024];
+  int current = 0;
+  void (*body)(const void*) = nullptr;
+  const void* argument = nullptr;
+};
+
+inline Block& block() {
+  static Block one;
+  return one;
+}
+
+inline void yield() { swapcontext(&block().fibers[static_cast<size_t>(block().current)].context, &block().scheduler); }
+
+inline void wait_at(Barrier& barrier, int threads) {
+  if (++barrier.arrived == threads) {
+    barrier.arrived = 0;
+    ++barrier.generation;
+    return;
+  }
+  for (const uint64_t mine = barrier.generation; barrier.generation == mine;) yield();
+}
+
+inline void start() {
+  Block& here = block();
+  here.body(here.argument);
+  here.fibers[static_cast<size_t>(here.current)].done = true;
+}
+
+template <typename Body>
+void run_block(const Body& body) {
+  Block& here = block();
+  const int threads = static_cast<int>(blockDim.x);
+  here.body = [](const void* of) { (*static_cast<const Body*>(of))(); };
+  here.argument = &body;
+  here.all = Barrier{};
+  for (Barrier& warp : here.warps) warp = Barrier{};
+  for (int i = 0; i < threads; ++i) {
+    Fiber& fiber = here.fibers[static_cast<size_t>(i)];
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack.get();
+    fiber.context.uc_stack.ss_size = kStack;
+    fiber.context.uc_link = &here.scheduler;
+    fiber.done = false;
+    makecontext(&fiber.context, start, 0);
+  }
+  for (int left = threads; left > 0;) {
+    for (int i = 0; i < threads; ++i) {
+      Fiber& fiber = here.fibers[static_cast<size_t>(i)];
+      if (fiber.done) continue;
+      here.current = i;
+      threadIdx = dim3(static_cast<unsigned>(i));
+      swapcontext(&here.scheduler, &fiber.context);
+      left -= fiber.done;
+    }
+  }
+}
+
+template <typename Kernel>
+auto launch(Kernel kernel, dim3 grid, dim3 threads, size_t, cudaStream_t) {
+  return [=](auto... arguments) {
+    gridDim = grid;
+    blockDim = threads;
+    for (unsigned y = 0; y < grid.y; ++y) {
+      for (unsigned x = 0; x < grid.x; ++x) {
+        blockIdx = dim3(x, y);
+        run_block([&] { kernel(arguments...); });
+      }
+    }
+  };
+}
+
+}  // namespace emulated
+
+inline void __syncthreads() { emulated::wait_at(emulated::block().all, static_cast<int>(blockDim.x)); }
+
+inline int __syncthreads_count(bool vote) {
+  emulated::Block& here = emulated::block();
+  __syncthreads();
+  here.votes[0] = 0;
+  __syncthreads();
+  here.votes[0] += vote;
+  __syncthreads();
+  return here.votes[0];
+}
+
+// All lanes of the warp take part, as the mask 0xffffffff says.
+inline int __shfl_up_sync(unsigned, int value, int delta) {
+  emulated::Block& here = emulated::block();
+  const int thread = here.current, warp = thread / 32, lane = thread % 32;
+  here.lanes[0][thread] = static_cast<unsigned>(value);
+  emulated::wait_at(here.warps[warp], 32);
+  const int result = lane >= delta ? static_cast<int>(here.lanes[0][thread - delta]) : value;
+  emulated::wait_at(here.warps[warp], 32);
+  return result;
+}
+
+template <typename T>
+T __ldg(const T* from) {
+  return *from;
+}
+
+template <typename T>
+T atomicAdd(T* to, T value) {
+  const T before = *to;
+  *to += value;
+  return before;
+}
+
+template <typename T>
+T atomicMax(T* to, T value) {
+  const T before = *to;
+  if (value > before) *to = value;
+  return before;
+}

@@ -1,0 +1,41 @@
+#!/bin/sh
+# The core under AddressSanitizer and UndefinedBehaviorSanitizer, its thread pool under ThreadSanitizer.
+#
+#   sh tests/native/sanitize.sh [PYTHON]
+#
+# PYTHON has the packages of the extras `dev`, `build` and `cpu`; cmake, ninja and a compiler are on the path or beside
+# it. Further arguments go to pytest.
+set -eu
+cd "$(dirname "$0")/../.."
+python=${1:-python3}
+[ $# -eq 0 ] || shift
+PATH=$(dirname "$(command -v "$python")"):$PATH
+build=build/sanitize
+
+cmake -S . -B $build -G Ninja -DTRTMATTE_CUDA=OFF -DTRTMATTE_SANITIZE=address,undefined \
+  -DPython_EXECUTABLE="$(command -v "$python")" -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" >/dev/null
+cmake --build $build
+
+# The package as it is, with the sanitized core in the place of its own.
+package=$build/package/trtmatte
+rm -rf $package
+mkdir -p $package
+for each in python/trtmatte/*; do
+  case $each in *.so | *__pycache__) ;; *) ln -s "$PWD/$each" $package/ ;; esac
+done
+cp $build/_core*.so $package/
+
+compiler=${CXX:-g++}
+echo "ThreadSanitizer"
+"$compiler" -std=c++17 -O1 -g -fsanitize=thread -Icsrc tests/native/thread_pool_test.cpp csrc/runtime/thread_pool.cpp \
+  -pthread -o $build/thread_pool_test
+# ThreadSanitizer wants its memory where randomised addresses may put something else.
+TSAN_OPTIONS=halt_on_error=1 setarch -R $build/thread_pool_test
+
+echo "AddressSanitizer and UndefinedBehaviorSanitizer"
+# Python itself is not sanitized: the runtime must come first, and what Python never frees is not a leak of ours.
+# Left out is what measures time or memory, which the sanitizers change, and the large frames.
+env PYTHONPATH=$build/package ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+  LD_PRELOAD="$("$compiler" -print-file-name=libasan.so) $("$compiler" -print-file-name=libubsan.so)" \
+  "$python" -m pytest -q -p no:cacheprovider tests/ops tests/test_core.py \
+  -k "not 1080 and not 2160 and not hd and not quick and not nothing_is_allocated and not cannot_be_had and not stubs" "$@"

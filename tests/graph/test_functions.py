@@ -447,6 +447,50 @@ def test_bodies_are_flat_and_use_standard_operators_alone(op):
     assert len(names) == len(set(names))
 
 
+FLOAT, INT32 = TensorProto.FLOAT, TensorProto.INT32
+FRAME_INPUT, BACKDROP_INPUT = ("frame", FLOAT, [1, 32, 48, 3]), ("background", FLOAT, [1, 3, 1, 1])
+STEPS = {"step_y": [4, 1], "step_x": [4, 1]}
+FOR_TENSORRT = {
+    "FrameSample": ([FRAME_INPUT], {"height": 8, "width": 12, **STEPS}),
+    "GuidedUpsample": ([FRAME_INPUT, ("A", FLOAT, [1, 4, 8, 12]), ("b", FLOAT, [1, 4, 8, 12]), BACKDROP_INPUT], {}),
+    "MatteUpsample": ([FRAME_INPUT, ("alpha", FLOAT, [1, 1, 8, 12]), BACKDROP_INPUT], {}),
+    "PatchSelect": ([("err", FLOAT, [1, 1, 9, 13])], {"height": 8, "width": 12, "k": 9, "capacity": 5}),
+    "PatchCrop": (
+        [
+            ("maps", FLOAT, [1, 36, 8, 12]),
+            FRAME_INPUT,
+            ("bgr", FLOAT, [1, 32, 48, 3]),
+            ("indices", INT32, [5, 3]),
+        ],
+        {},
+    ),
+    "PatchScatter": (
+        [
+            ("coarse", FLOAT, [1, 4, 8, 12]),
+            ("patches", FLOAT, [5, 4, 4, 4]),
+            ("indices", INT32, [5, 3]),
+            FRAME_INPUT,
+            BACKDROP_INPUT,
+        ],
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("op", functions.OPS)
+def test_tensorrt_parses_the_bodies(op):
+    """Bytes are known to it at the edges of a graph alone, hence mattes in float."""
+    tensorrt = pytest.importorskip("tensorrt_rtx")
+    inputs, attributes = FOR_TENSORRT[op]
+    if "matte_type" in functions.OPS[op].attributes:
+        attributes = {**attributes, "matte_type": FLOAT}
+    model = functions.model(op, inputs, list(functions.OPS[op].outputs), **attributes)
+    builder = tensorrt.Builder(tensorrt.Logger(tensorrt.Logger.ERROR))
+    network = builder.create_network(1 << int(tensorrt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = tensorrt.OnnxParser(network, builder.logger)
+    assert parser.parse(model.SerializeToString()), parser.get_error(0).desc()
+
+
 def test_nodes_say_which_plugin_they_are():
     proto = functions.node("MatteUpsample", ["frame", "alpha", "background"], ["", "pha", "", ""])
     attributes = {each.name: helper.get_attribute_value(each) for each in proto.attribute}

@@ -213,6 +213,30 @@ def test_layouts_of_the_whole_graph(outputs, layout):
         assert result.shape == ((1, 8, 16, depth[name]) if layout == "HWC" else (1, depth[name], 8, 16))
 
 
+def test_the_form_for_tensorrt_gives_the_same():
+    model = assemble(matting_graph(NETWORK), SPEC)
+    frame = np.random.default_rng(0).integers(0, 256, (1, 8, 16, 3), dtype=np.uint8)
+    inputs = {"frame": frame, "backdrop": np.full((1, 3, 1, 1), 0.5, np.float32)}
+    form = with_layout(model, outputs=("pha", "composite"), for_tensorrt=True)
+    assert all(name for node in form.graph.node for name in node.output)
+    for actual, expected in zip(
+        run(form, **inputs), run(with_layout(model, outputs=("pha", "composite")), **inputs), strict=True
+    ):
+        assert actual.dtype == np.uint8
+        np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float16"])
+def test_the_form_for_tensorrt_is_one_that_it_parses(dtype):
+    tensorrt = pytest.importorskip("tensorrt_rtx")
+    form = with_layout(assemble(matting_graph(NETWORK), SPEC), dtype=dtype, for_tensorrt=True)
+    logger = tensorrt.Logger(tensorrt.Logger.ERROR)
+    flags = 1 << int(tensorrt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = tensorrt.Builder(logger).create_network(flags)
+    parser_of_it = tensorrt.OnnxParser(network, logger)
+    assert parser_of_it.parse(form.SerializeToString()), parser_of_it.get_error(0).desc()
+
+
 def test_models_without_a_spec_are_no_trtmatte_graphs():
     with pytest.raises(ModelError, match="not a trtmatte graph"):
         cut(graph("y = Relu (x)").model())

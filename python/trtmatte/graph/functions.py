@@ -371,19 +371,18 @@ _PATCH_SELECT = Op(
     above_here = And (thresholds, above)
     selected = Or (sampled_here, above_here)
 
-    # Each selected cell's number goes to its rank; all others to one slot after the last, which is cut off.
+    # Each selected cell's number goes to its rank, all others to one slot after all; what exceeds capacity is cut off.
     chosen = Reshape (selected, #[-1])
     chosen_number = Cast <to = 7> (chosen)
     ranks_from_1 = CumSum (chosen_number, #0)
     rank = Sub (ranks_from_1, #1)
-    fits = Less (rank, @capacity)
-    kept = And (chosen, fits)
-    slot = Where (kept, rank, @capacity)
     all_cells_1 = Shape (chosen)
     all_cells = Squeeze (all_cells_1, #[0])
     number = Range (#0, all_cells, #1)
     capacity_1 = Unsqueeze (@capacity, #[0])
-    one_more = Add (capacity_1, #1)
+    aside_1 = Add (all_cells_1, capacity_1)
+    slot = Where (chosen, rank, aside_1)
+    one_more = Add (aside_1, #1)
     empty = Expand (#-1, one_more)
     slots = ScatterElements <axis = 0> (empty, slot, number)
     cell = Slice (slots, #[0], capacity_1)

@@ -153,8 +153,13 @@ def with_layout(
     frame_layout: str = "HWC",
     layout: str = "HWC",
     color: str = "rgb",
+    for_tensorrt: bool = False,
 ) -> ModelProto:
-    """The same trtmatte graph for frames and mattes of another kind; `outputs` says which of the matte's it gives."""
+    """The same trtmatte graph for frames and mattes of another kind; `outputs` says which of the matte's it gives.
+
+    TensorRT knows bytes at the edges of a graph alone, and wants every output of an op named: `for_tensorrt` converts
+    bytes outside the ops, which then see 0…255 in float.
+    """
     model = _copy(model)
     spec = Spec.of(model)
     order = [0, 1, 2] if color == "rgb" else [2, 1, 0]
@@ -165,13 +170,13 @@ def with_layout(
         "matte_perm": [0, 2, 3, 1] if layout == "HWC" else [0, 1, 2, 3],
         "matte_channels": order,
         "matte_range": 255 if dtype == "uint8" else 1,
-        "matte_type": _element(dtype),
+        "matte_type": _element("float32" if for_tensorrt and dtype == "uint8" else dtype),
     }
     for node in model.graph.node:
         if node.domain == DOMAIN:
             _set(node, settings)
             if MATTE[0] in node.output or MATTE[1] in node.output:
-                node.output[:] = [name if name in outputs else "" for name in MATTE]
+                node.output[:] = [name if name in outputs or for_tensorrt else "" for name in MATTE]
     for value in model.graph.input:
         if value.name in ("frame", "background"):
             shape = _shape(spec, 3, frame_layout)
@@ -183,7 +188,27 @@ def with_layout(
     ]
     del model.graph.output[:]
     model.graph.output.extend([*wanted, *others])
+    if for_tensorrt:
+        _cast_outside(model)
     return model
+
+
+def _cast_outside(model: ModelProto) -> None:
+    """Puts casts between the ops and the inputs and outputs that are bytes."""
+    nodes = list(model.graph.node)
+    for value in (*model.graph.input, *model.graph.output):
+        if value.type.tensor_type.elem_type != TensorProto.UINT8:
+            continue
+        inner = f"{value.name}_float"
+        for node in nodes:
+            node.input[:] = [inner if name == value.name else name for name in node.input]
+            node.output[:] = [inner if name == value.name else name for name in node.output]
+        if value in model.graph.input:
+            nodes.insert(0, helper.make_node("Cast", [value.name], [inner], to=TensorProto.FLOAT))
+        else:
+            nodes.append(helper.make_node("Cast", [inner], [value.name], to=TensorProto.UINT8))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def _shape(spec: Spec, channels: int, layout: str) -> list[int]:

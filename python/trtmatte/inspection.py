@@ -21,6 +21,8 @@ Facts = dict[str, Any]
 _COLUMNS: Final = 100
 _HEAD: Final = 10  # columns before what a line says
 _SHOWN_OPERATORS: Final = 12
+_STAYS: Final = "\0"  # a space at which no line may end
+_PATCHES: Final = "N"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -209,8 +211,8 @@ def describe(facts: Facts) -> str:
     if facts["outputs"]:
         lines.append(_line("outputs", "besides the matte: " + ", ".join(facts["outputs"])))
     if facts["patches"]:
-        lines.append(_line("patches", f"{facts['patches']} at most"))
-    lines.append(_line("touched", _touched(facts["stages"])))
+        lines.append(_line("patches", f"{_PATCHES}, {facts['patches']} at most"))
+    lines.append(_line("full size", _touched(facts["stages"])))
     if "engine" in facts:
         lines += _engine_lines(facts["engine"])
     lines.append("stages")
@@ -239,7 +241,7 @@ def _touched(stages: Sequence[Facts]) -> str:
         for number, stage in enumerate(stages, 1)
         if any(stage["full_frames"].values())
     ]
-    return "full frames by " + "; ".join(found)
+    return "; ".join(found)
 
 
 def _frames_text(stage: Facts) -> str:
@@ -288,7 +290,11 @@ def _errors_text(errors: Mapping[str, Any]) -> str:
 
 
 def _named(value: Facts) -> str:
-    return f"{value['name']} {'x'.join(map(str, value['shape']))}" if "shape" in value else str(value["name"])
+    """Name and shape, which stay in one line."""
+    if "shape" not in value:
+        return str(value["name"])
+    sizes = (_PATCHES if size == PATCHES else str(size) for size in value["shape"])
+    return f"{value['name']}{_STAYS}{'x'.join(sizes)}"
 
 
 def _text(value: object) -> str:
@@ -309,7 +315,7 @@ def _line(head: str, text: str) -> str:
 
 def _wrapped(head: str, text: str) -> str:
     """Words that are longer than a line, such as hashes, stay whole."""
-    return textwrap.fill(
+    filled = textwrap.fill(
         text,
         _COLUMNS,
         initial_indent=head,
@@ -317,3 +323,4 @@ def _wrapped(head: str, text: str) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return filled.replace(_STAYS, " ")

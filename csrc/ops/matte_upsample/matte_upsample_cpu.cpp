@@ -17,12 +17,25 @@ struct Form {
         rows{of.method, make_axis(of.alpha.size[2], of.frame.size[2]), 1.0f},
         across{of.method, make_axis(of.alpha.size[3], of.frame.size[3]), 1.0f} {}
 
+  // Shrinking by area means over rectangles; all else is a mix of two neighbours, across and down.
+  bool shrinks() const {
+    constexpr int64_t kOnePixel = int64_t{1} << 32;
+    return op.method == Method::kArea && (rows.axis.step > kOnePixel || across.axis.step > kOnePixel);
+  }
+  static Tap tap_of(const Filter& filter, int i) {
+    if (filter.method == Method::kLinear) return tap_at(filter.axis, i);
+    const TapRange range = tap_range(filter, i);
+    return Tap{range.begin, range.end - 1, range.end - range.begin == 2 ? 0.5f : 0.0f};
+  }
+
   int small_width() const { return op.alpha.size[3]; }
   size_t shared_bytes() const { return Columns::bytes(op.frame.size[3]); }
   size_t worker_bytes() const {
     return Arena::size_for<float>(small_width() + kRowPadding) + Arena::size_for<float>(2 * small_width());
   }
-  void build(Arena& arena) { columns.build(across.axis, arena); }
+  void build(Arena& arena) {
+    columns.build(across.axis.out, arena, [this](int i) { return tap_of(across, i); });
+  }
 
   struct Row {
     const Form& form;
@@ -39,14 +52,14 @@ struct Form {
     void begin(int n, int y) {
       image = n;
       rows = tap_range(form.rows, y);
-      if (form.op.method == Method::kLinear) lerp_row(form.op.alpha, n, 0, tap_at(form.rows.axis, y), spare, alpha);
+      if (!form.shrinks()) lerp_row(form.op.alpha, n, 0, tap_of(form.rows, y), spare, alpha);
     }
 
     void tile(int, int, int x, int count, const Line* rgb, Line* fgr, Line& pha) const {
-      if (form.op.method == Method::kLinear) {
-        form.columns.stretch(alpha, x, count, pha.v);
-      } else {
+      if (form.shrinks()) {
         for (int i = 0; i < count; ++i) pha.v[i] = mean_of(x + i);
+      } else {
+        form.columns.stretch(alpha, x, count, pha.v);
       }
       for (int i = 0; i < count; ++i) pha.v[i] = clamp01(pha.v[i]);
       for (int c = 0; c < 3; ++c) {

@@ -1,3 +1,5 @@
+#include <new>
+
 #include "ops/patch_crop/patch_crop.h"
 #include "ops/patch_crop/patch_crop_math.h"
 #include "ops/patch_scatter/patch_scatter_math.h"
@@ -10,6 +12,20 @@ namespace {
 constexpr int kWindow = 8;           // the widest window
 constexpr int kBlock = 2 * kWindow;  // the same in pixels of the frame
 
+// One channel of one patch, or the upper left corner of it.
+struct alignas(64) Square {
+  float v[kWindow][kWindow];
+};
+
+void store_square(const Square& square, const View& to, int k, int c) {
+  const int size = to.size[3];
+  if (size == kWindow && to.dtype == DType::kFloat32 && to.stride[3] == 1 && to.stride[2] == kWindow) {
+    memcpy(pointer<float>(to, k, c, 0, 0), square.v, sizeof square.v);
+    return;
+  }
+  for (int y = 0; y < size; ++y) store_channel(square.v[y], size, to, k, c, y, 0);
+}
+
 // Where the columns of one patch's half-resolution window read the small maps.
 struct WindowColumns {
   alignas(64) int shuffle[kLanes] = {};
@@ -17,7 +33,7 @@ struct WindowColumns {
   int first = kWindow, last = -1;  // columns that lie inside the picture
   int source = 0;                  // the leftmost small column that is read
   int reach = 0;                   // how many are read from there
-  bool near = true;
+  bool near = true;                // few enough for a table look-up
 
   WindowColumns(const Axis& axis, int start, int size) {
     for (int i = 0; i < size; ++i) {
@@ -34,51 +50,83 @@ struct WindowColumns {
     }
     near = reach <= kWindow + 1;
   }
+
+  // One row of a small map at these columns, zero outside.
+  void stretch(const View& maps, int n, int c, int row, float* to) const {
+    if (near) {
+      alignas(64) float copy[kLookup + 1];
+      lerp_lookup(sources(maps, n, c, row, copy), shuffle, weight, to);
+    } else {
+      for (int x = first; x <= last; ++x) {
+        float v[2];
+        const int left = source + shuffle[x], right = smaller(left + 1, maps.size[3] - 1);
+        load_channel(maps, n, c, row, left, 1, v);
+        load_channel(maps, n, c, row, right, 1, v + 1);
+        to[x] = lerp(v[0], v[1], weight[x]);
+      }
+    }
+    for (int x = 0; x < first; ++x) to[x] = 0.0f;
+    for (int x = last + 1; x < kWindow; ++x) to[x] = 0.0f;
+  }
+
+ private:
+  // As many columns as a look-up reads: in the map itself, or in a copy where it ends before, or holds halves.
+  const float* sources(const View& maps, int n, int c, int row, float (&copy)[kLookup + 1]) const {
+    const bool plain = maps.dtype == DType::kFloat32 && maps.stride[3] == 1;
+    if (plain && source + kLookup + 1 <= maps.size[3]) return pointer<const float>(maps, n, c, row, source);
+    load_channel(maps, n, c, row, source, reach, copy);
+    for (int x = reach; x <= kLookup; ++x) copy[x] = copy[reach - 1];
+    return copy;
+  }
 };
 
-// One row of the window from one small map.
-void crop_map_row(const View& maps, int n, int c, const Tap& rows, const WindowColumns& columns, float* to) {
-  if (columns.near) {
-    alignas(64) float between[2 * kLanes + 1];
-    float upper[kWindow + 1], lower[kWindow + 1];
-    load_channel(maps, n, c, rows.first, columns.source, columns.reach, upper);
-    load_channel(maps, n, c, rows.second, columns.source, columns.reach, lower);
-    for (int x = 0; x < columns.reach; ++x) between[x] = lerp(upper[x], lower[x], rows.weight);
-    for (int x = columns.reach; x <= kWindow; ++x) between[x] = between[columns.reach - 1];
-    for (int x = kWindow + 1; x <= 2 * kLanes; ++x) between[x] = 0.0f;
-    lerp_lookup(between, columns.shuffle, columns.weight, to);
-  } else {
-    for (int x = columns.first; x <= columns.last; ++x) {
-      float v[4];
-      const int left = columns.source + columns.shuffle[x];
-      const int right = smaller(left + 1, maps.size[3] - 1);
-      load_channel(maps, n, c, rows.first, left, 1, v);
-      load_channel(maps, n, c, rows.first, right, 1, v + 1);
-      load_channel(maps, n, c, rows.second, left, 1, v + 2);
-      load_channel(maps, n, c, rows.second, right, 1, v + 3);
-      to[x] = lerp(lerp(v[0], v[1], columns.weight[x]), lerp(v[2], v[3], columns.weight[x]), rows.weight);
-    }
-  }
-  for (int x = 0; x < columns.first; ++x) to[x] = 0.0f;
-  for (int x = columns.last + 1; x < kWindow; ++x) to[x] = 0.0f;
-}
+// Neighbouring rows of the window share rows of the small map, so each of these is stretched once.
+struct StretchedRows {
+  alignas(64) float v[2][kLanes];
+  int held[2] = {-1, -1};
 
-void crop_maps(const PatchCrop& op, const int32_t* index, const Axis& rows, const Axis& across, int k) {
-  const int size = op.half.size[3];
-  const Window window = half_window(size);
-  const int top = window_start(window, index[1]);
-  const WindowColumns columns(across, window_start(window, index[2]), size);
-  alignas(64) float line[kLanes];
-  for (int c = 0; c < op.maps.size[1]; ++c) {
-    for (int y = 0; y < size; ++y) {
-      if (top + y < 0 || top + y >= rows.out) {
-        for (float& v : line) v = 0.0f;
-      } else {
-        crop_map_row(op.maps, index[0], c, tap_at(rows, top + y), columns, line);
-      }
-      store_channel(line, size, op.half, k, c, y, 0);
+  const float* at(const WindowColumns& columns, const View& maps, int n, int c, int row) {
+    const int slot = row % 2;
+    if (held[slot] != row) {
+      columns.stretch(maps, n, c, row, v[slot]);
+      held[slot] = row;
     }
+    return v[slot];
   }
+};
+
+// One patch and where its half-resolution window reads the small maps.
+struct Place {
+  int k;
+  int32_t index[3];
+  int top;
+  Tap rows[kWindow];
+  WindowColumns columns;
+
+  Place(const PatchCrop& op, int patch, const int32_t (&at)[3], const Axis& down, const Axis& across)
+      : k(patch),
+        index{at[0], at[1], at[2]},
+        top(window_start(half_window(op.half.size[3]), at[1])),
+        columns(across, window_start(half_window(op.half.size[3]), at[2]), op.half.size[3]) {
+    for (int y = 0; y < op.half.size[3]; ++y) rows[y] = tap_at(down, top + y);
+  }
+};
+
+void crop_map(const PatchCrop& op, const Place& place, int height, int c) {
+  Square square;
+  StretchedRows stretched;
+  for (int y = 0; y < op.half.size[3]; ++y) {
+    float* to = square.v[y];
+    if (place.top + y < 0 || place.top + y >= height) {
+      for (int x = 0; x < kWindow; ++x) to[x] = 0.0f;
+      continue;
+    }
+    const Tap& row = place.rows[y];
+    const float* upper = stretched.at(place.columns, op.maps, place.index[0], c, row.first);
+    const float* lower = stretched.at(place.columns, op.maps, place.index[0], c, row.second);
+    for (int x = 0; x < kWindow; ++x) to[x] = lerp(upper[x], lower[x], row.weight);
+  }
+  store_square(square, op.half, place.k, c);
 }
 
 // The frame's pixels around one patch, zero outside; both crops are made of them.
@@ -86,36 +134,37 @@ struct Block {
   float v[3][kBlock][kBlock];
 
   Block(const View& frame, int n, int top, int left, int size) {
-    Line rgb[3];
     const int from = larger(left, 0), to = smaller(left + size, frame.size[3]);
     for (int y = 0; y < size; ++y) {
       const bool inside = top + y >= 0 && top + y < frame.size[2];
-      if (inside) load_rgb(frame, n, top + y, from, to - from, rgb);
-      for (int c = 0; c < 3; ++c) {
-        if (!inside || to - from < size) memset(v[c][y], 0, sizeof v[c][y]);
-        if (inside) memcpy(v[c][y] + (from - left), rgb[c].v, sizeof(float) * static_cast<size_t>(to - from));
+      if (!inside || to - from < size) {
+        for (auto& channel : v) memset(channel[y], 0, sizeof channel[y]);
       }
+      const int x = from - left;
+      if (inside) load_rgb(frame, n, top + y, from, to - from, {v[0][y] + x, v[1][y] + x, v[2][y] + x});
     }
   }
 };
 
-void crop_frame(const PatchCrop& op, const View& frame, int channel, const int32_t* index, int k) {
+void crop_frame(const PatchCrop& op, const Place& place, const View& frame, int channel) {
+  const int32_t* index = place.index;
   const int half = op.half.size[3], full = op.full.size[3];
   const Window window = half_window(half);
   const int size = 2 * half, margin = (size - full) / 2;
   const Block block(frame, index[0], 2 * window_start(window, index[1]), 2 * window_start(window, index[2]), size);
-  float line[kWindow];
+  Square square;
   for (int c = 0; c < 3; ++c) {
     for (int y = 0; y < half; ++y) {
       const float *upper = block.v[c][2 * y], *lower = block.v[c][2 * y + 1];
       for (int x = 0; x < half; ++x) {
-        line[x] = quarter(upper[2 * x], upper[2 * x + 1], lower[2 * x], lower[2 * x + 1]);
+        square.v[y][x] = quarter(upper[2 * x], upper[2 * x + 1], lower[2 * x], lower[2 * x + 1]);
       }
-      store_channel(line, half, op.half, k, op.maps.size[1] + channel + c, y, 0);
     }
+    store_square(square, op.half, place.k, op.maps.size[1] + channel + c);
     for (int y = 0; y < full; ++y) {
-      store_channel(block.v[c][y + margin] + margin, full, op.full, k, channel + c, y, 0);
+      memcpy(square.v[y], block.v[c][y + margin] + margin, sizeof(float) * static_cast<size_t>(full));
     }
+    store_square(square, op.full, place.k, channel + c);
   }
 }
 
@@ -126,24 +175,41 @@ void clear(const View& patches, int k) {
   }
 }
 
+// The patches of a group are neighbours: map by map, they read the same rows.
+constexpr int kGroup = 16;
+
+void crop_group(const PatchCrop& op, int begin, int end, const Axis& down, const Axis& across) {
+  alignas(Place) char memory[kGroup * sizeof(Place)];
+  auto* places = reinterpret_cast<Place*>(memory);
+  int count = 0;
+  for (int k = begin; k < end; ++k) {
+    int32_t index[3];
+    for (int i = 0; i < 3; ++i) index[i] = *pointer<const int32_t>(op.indices, 0, 0, k, i);
+    if (block_of(index, op.src.size[0], op.src.size[2] / 4, op.src.size[3] / 4) < 0) {
+      clear(op.half, k);
+      clear(op.full, k);
+    } else {
+      new (places + count++) Place(op, k, index, down, across);
+    }
+  }
+  for (int c = 0; c < op.maps.size[1]; ++c) {
+    for (int i = 0; i < count; ++i) crop_map(op, places[i], down.out, c);
+  }
+  for (int i = 0; i < count; ++i) {
+    crop_frame(op, places[i], op.src, 0);
+    crop_frame(op, places[i], op.bgr, 3);
+  }
+}
+
 }  // namespace
 
 void patch_crop(const PatchCrop& op, Parallel& parallel);
 void patch_crop(const PatchCrop& op, Parallel& parallel) {
   const int height = op.src.size[2], width = op.src.size[3];
-  const Axis rows = make_axis(op.maps.size[2], height / 2), columns = make_axis(op.maps.size[3], width / 2);
-  parallel.for_each(op.indices.size[2], 16, [&](int begin, int end, int) {
-    for (int k = begin; k < end; ++k) {
-      int32_t index[3];
-      for (int i = 0; i < 3; ++i) index[i] = *pointer<const int32_t>(op.indices, 0, 0, k, i);
-      if (block_of(index, op.src.size[0], height / 4, width / 4) < 0) {
-        clear(op.half, k);
-        clear(op.full, k);
-        continue;
-      }
-      crop_maps(op, index, rows, columns, k);
-      crop_frame(op, op.src, 0, index, k);
-      crop_frame(op, op.bgr, 3, index, k);
+  const Axis down = make_axis(op.maps.size[2], height / 2), across = make_axis(op.maps.size[3], width / 2);
+  parallel.for_each(op.indices.size[2], kGroup, [&](int first, int last, int) {
+    for (int begin = first; begin < last; begin += kGroup) {
+      crop_group(op, begin, smaller(begin + kGroup, last), down, across);
     }
   });
 }

@@ -67,14 +67,17 @@ static inline bool packed_rgb(const View& view) {
 }
 
 // rgb[0...2] receive the three channels.
-static inline void load_rgb(const View& view, int n, int y, int x, int count, Line* rgb) {
+static inline void load_rgb(const View& view, int n, int y, int x, int count, float* const (&rgb)[3]) {
   if (packed_rgb(view)) {
-    const bool reversed = view.stride[1] < 0;
-    const int lowest = reversed ? 2 : 0;
-    unpack_bytes(pointer<const uint8_t>(view, n, lowest, y, x), count, rgb[lowest].v, rgb[1].v, rgb[2 - lowest].v);
+    const int lowest = view.stride[1] < 0 ? 2 : 0;
+    unpack_bytes(pointer<const uint8_t>(view, n, lowest, y, x), count, rgb[lowest], rgb[1], rgb[2 - lowest]);
     return;
   }
-  for (int c = 0; c < 3; ++c) load_channel(view, n, c, y, x, count, rgb[c].v);
+  for (int c = 0; c < 3; ++c) load_channel(view, n, c, y, x, count, rgb[c]);
+}
+
+static inline void load_rgb(const View& view, int n, int y, int x, int count, Line* rgb) {
+  load_rgb(view, n, y, x, count, {rgb[0].v, rgb[1].v, rgb[2].v});
 }
 
 static inline void store_rgb(const Line* rgb, int count, const View& view, int n, int y, int x) {
@@ -128,13 +131,19 @@ struct Columns {
   static constexpr size_t bytes(int out) { return 3 * Arena::size_for<float>(round_up(out, kLanes)); }
 
   void build(const Axis& axis, Arena& arena) {
-    const int padded = round_up(axis.out, kLanes);
+    build(axis.out, arena, [&axis](int i) { return tap_at(axis, i); });
+  }
+
+  // tap_of(i): the neighbours of pixel i; they lie side by side.
+  template <typename TapOf>
+  void build(int out, Arena& arena, const TapOf& tap_of) {
+    const int padded = round_up(out, kLanes);
     first = arena.take<int>(padded);
     shuffle = arena.take<int>(padded);
     weight = arena.take<float>(padded);
     near = true;
     for (int i = 0; i < padded; ++i) {
-      const Tap tap = tap_at(axis, smaller(i, axis.out - 1));
+      const Tap tap = tap_of(smaller(i, out - 1));
       first[i] = tap.first;
       weight[i] = tap.weight;
       shuffle[i] = tap.first - first[i / kLookup * kLookup];

@@ -1,0 +1,298 @@
+"""What float16 costs: how far the mattes of recurrent sequences are off, with and without what is kept in float32.
+
+    python -m benchmarks.precision                     the table of docs/precision.md, into benchmarks/results
+    python -m benchmarks.precision --rules rvm         a family's candidates, from which its rule was chosen
+    python -m benchmarks.precision --ranges            the largest values and sums of every family
+
+Runs on a CPU: the float16 network is emulated, every value rounded, sums in float32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, ValueInfoProto
+
+from tests import models, reference
+from tests.program_runner import StagedRunner
+from trtmatte.backends.onnxruntime import Network
+from trtmatte.families import importing, precision
+from trtmatte.graph.cut import cut
+from trtmatte.graph.graph import Graph
+from trtmatte.graph.precision import Rule, emulated, nothing, stem, to_fp16
+
+RESULTS = Path(__file__).parent / "results" / "precision-cpu.json"
+VERSIONS = ("numpy", "onnx", "onnxruntime", "av", "pillow")
+Size = tuple[int, int]
+Frames = Iterator[np.ndarray]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sequences
+
+
+def film(size: Size, start: int = 0) -> Frames:
+    return itertools.islice(models.clip(*size), start, None)
+
+
+def late_film(size: Size) -> Frames:
+    return film(size, 60)
+
+
+def pan(size: Size, zoom: float = 0.75) -> Frames:
+    """A camera that circles over a portrait, and comes back after 60 frames."""
+    from PIL import Image
+
+    picture = Image.fromarray(models.photograph())
+    width = picture.width * zoom
+    height = width * size[1] / size[0]
+    for angle in np.arange(10_000) * (2 * np.pi / 60):
+        left = (picture.width - width) * (0.5 + 0.5 * np.sin(angle))
+        top = (picture.height - height) * (0.3 - 0.3 * np.cos(angle))
+        yield np.asarray(picture.resize(size, Image.Resampling.BICUBIC, (left, top, left + width, top + height)))
+
+
+def near_pan(size: Size) -> Frames:
+    return pan(size, 0.5)
+
+
+def even(value: int) -> Callable[[Size], Frames]:
+    return lambda size: itertools.repeat(np.full((size[1], size[0], 3), value, np.uint8))
+
+
+def noise(size: Size) -> Frames:
+    random = np.random.default_rng(0)
+    while True:
+        yield random.integers(0, 256, (size[1], size[0], 3), np.uint8)
+
+
+def saturated(size: Size) -> Frames:
+    """Stripes of pure colours that wander."""
+    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255], [255, 0, 255]], np.uint8)
+    for shift in itertools.count(0, 3):
+        columns = (np.arange(size[0]) + shift) // 16 % len(colours)
+        yield np.broadcast_to(colours[columns], (size[1], size[0], 3))
+
+
+PICTURES: dict[str, Callable[[Size], Frames]] = {
+    "film": film,
+    "late film": late_film,
+    "pan": pan,
+    "near pan": near_pan,
+}
+EXTREMES: dict[str, Callable[[Size], Frames]] = {
+    "black": even(0),
+    "white": even(255),
+    "noise": noise,
+    "saturated": saturated,
+}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Models
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model at one size of frames. Real weights where they can be had, otherwise the tests' stand-ins."""
+
+    name: str
+    family: str
+    size: Size
+    weights: str  # a known model, or with "stand-in " before it a network of the tests
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def read(self) -> ModelProto:
+        if not self.weights.startswith("stand-in "):
+            return importing.read(models.model(self.weights), size=self.size, **self.settings)
+        name = self.weights.removeprefix("stand-in ")
+        rewrite, settings = importing._family(self.family, self.settings)
+        model: ModelProto = rewrite.from_network(reference.network(name), name, self.size, 1, settings)
+        return model
+
+
+SUBJECTS = (
+    Subject("rvm 176x144", "rvm", (176, 144), "rvm-mobilenetv3", {"downsample_ratio": 1.0}),
+    Subject("rvm 288x162", "rvm", (576, 324), "rvm-mobilenetv3", {"downsample_ratio": 0.5}),
+    Subject("rvm 384x216", "rvm", (768, 432), "rvm-mobilenetv3", {"downsample_ratio": 0.5}),
+    Subject("rvm 480x270", "rvm", (960, 540), "rvm-mobilenetv3", {"downsample_ratio": 0.5}),
+    Subject("rvm 512x288", "rvm", (1024, 576), "rvm-mobilenetv3", {"downsample_ratio": 0.5}),
+    Subject("rvm resnet50", "rvm", (288, 160), "stand-in rvm_resnet50", {"downsample_ratio": 0.5}),
+    Subject("u2netp", "u2net", (320, 320), "u2netp"),
+    Subject("modnet", "modnet", (512, 512), "stand-in modnet"),
+    Subject("bgmv2 base", "bgmv2", (480, 272), "stand-in bgmv2_base_mobilenetv2"),
+    Subject("bgmv2 refine", "bgmv2", (960, 544), "stand-in bgmv2_refine_mobilenetv2", {"refine_sample_pixels": 20_000}),
+)
+
+
+class Sequence:
+    """A subject over some frames, and the mattes that float32 makes of them."""
+
+    def __init__(self, subject: Subject, pictures: Callable[[Size], Frames], frames: int) -> None:
+        self.model = subject.read()
+        self.networks = cut(self.model)[1]
+        self._frames = [_planes(each) for each in itertools.islice(pictures(subject.size), frames)]
+        self._background = self._frames[-1][:, :, ::-1, ::-1].copy()
+        self.expected = self.mattes(self.networks)
+
+    def inputs(self) -> Iterator[dict[str, np.ndarray]]:
+        for frame in self._frames:
+            yield {"frame": frame, "background": self._background}
+
+    def mattes(self, networks: list[ModelProto]) -> np.ndarray:
+        runner = StagedRunner(self.model, ("pha",))
+        stages = zip(runner.program.networks, networks, strict=True)
+        runner.networks = {stage.name: Network(network.SerializeToString(), 2) for stage, network in stages}
+        pictures = runner.program.pictures
+        return np.stack([runner(**{name: each[name] for name in pictures})["pha"] for each in self.inputs()])
+
+    def errors(self, rule: Rule) -> dict[str, float]:
+        """How far float16 is off. What is no number at all counts as wholly wrong."""
+        found = self.mattes([emulated(to_fp16(network, rule)) for network in self.networks])
+        errors = np.nan_to_num(np.abs(found - self.expected), nan=1.0, posinf=1.0)
+        return {
+            "mean": float(errors.mean()),
+            "p99.9": float(np.quantile(errors, 0.999)),
+            "max": float(errors.max()),
+        }
+
+    def cost(self, rule: Rule) -> dict[str, int]:
+        """Nodes in all, those in float32 among them, and the Casts that this takes."""
+        graphs = [Graph(network) for network in self.networks]
+        kinds = [node.op_type for network in self.networks for node in to_fp16(network, rule).graph.node]
+        return {
+            "nodes": sum(len(graph.nodes) for graph in graphs),
+            "kept": sum(len(rule(graph)) for graph in graphs),
+            "casts": kinds.count("Cast"),
+        }
+
+
+def _planes(picture: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(picture.transpose(2, 0, 1))[None]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Ranges
+
+
+def ranges(subject: Subject, pictures: Callable[[Size], Frames], frames: int) -> dict[str, float]:
+    """The largest value anywhere in the networks, and the largest sum of absolute values over one plane."""
+    sequence = Sequence(subject, pictures, frames)
+    probes = [_Probe(network) for network in sequence.networks]
+    runner = StagedRunner(sequence.model, ("pha",))
+    runner.networks = dict(zip(runner.networks, probes, strict=True))  # type: ignore[arg-type]
+    for each in sequence.inputs():
+        runner(**{name: each[name] for name in runner.program.pictures})
+    return {
+        "value": max(probe.largest for probe in probes),
+        "sum": max(probe.largest_sum for probe in probes),
+        "terms": max(probe.terms for probe in probes),
+    }
+
+
+class _Probe:
+    """A network that watches its own values."""
+
+    def __init__(self, network: ModelProto) -> None:
+        graph = Graph(network)
+        self._outputs = tuple(graph.outputs)
+        self._summed = {node.input[0] for node in graph.all("GlobalAveragePool", "InstanceNormalization")}
+        self._summed |= {node.input[0] for node in graph.all("ReduceMean", "ReduceSum")}
+        for name in {each for node in graph.nodes for each in node.output if each} - graph.outputs.keys():
+            graph.outputs[name] = ValueInfoProto(name=name)
+        self._network = Network(graph.model().SerializeToString(), 2)
+        self.largest = self.largest_sum = 0.0
+        self.terms = 0
+
+    def __call__(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        values = self._network(inputs)
+        floats = {name: value for name, value in values.items() if value.dtype == np.float32 and value.size}
+        self.largest = max(self.largest, *(float(np.abs(value).max()) for value in floats.values()))
+        for name in self._summed & floats.keys():
+            value = np.abs(floats[name])
+            self.largest_sum = max(self.largest_sum, float(value.sum(axis=tuple(range(2, value.ndim))).max()))
+            self.terms = max(self.terms, int(np.prod(value.shape[2:])))
+        return {name: values[name] for name in self._outputs}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reports
+
+
+CANDIDATES: dict[str, Rule] = {
+    "plain": nothing,
+    **{f"stem {depth}": stem(depth) for depth in (0, 1, 3, 6, 9, 15, 30)},
+}
+
+
+def rules(subject: Subject, frames: int) -> Iterator[dict[str, Any]]:
+    for title, pictures in PICTURES.items():
+        sequence = Sequence(subject, pictures, frames)
+        for name, rule in CANDIDATES.items():
+            yield {
+                "subject": subject.name,
+                "sequence": title,
+                "rule": name,
+                **sequence.errors(rule),
+                **sequence.cost(rule),
+            }
+
+
+def table(subject: Subject, frames: int, extreme_frames: int) -> Iterator[dict[str, Any]]:
+    chosen = precision.for_family(subject.family)
+    for titles, length in ((PICTURES, frames), (EXTREMES, extreme_frames)):
+        for title, pictures in titles.items():
+            sequence = Sequence(subject, pictures, length)
+            yield {
+                "subject": subject.name,
+                "weights": subject.weights,
+                "sequence": title,
+                "frames": length,
+                "plain": sequence.errors(nothing),
+                "chosen": sequence.errors(chosen),
+                **sequence.cost(chosen),
+            }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--subjects", nargs="*", help="names of subjects, or beginnings of names")
+    parser.add_argument("--frames", type=int, default=48)
+    parser.add_argument("--extreme-frames", type=int, default=200)
+    parser.add_argument("--rules", action="store_true")
+    parser.add_argument("--ranges", action="store_true")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    rows = []
+    for subject in SUBJECTS:
+        if options.subjects and not subject.name.startswith(tuple(options.subjects)):
+            continue
+        if options.rules:
+            found = rules(subject, options.frames)
+        elif options.ranges:
+            found = (
+                {"subject": subject.name, "sequence": title, **ranges(subject, pictures, min(options.frames, 4))}
+                for title, pictures in {**PICTURES, **EXTREMES}.items()
+            )
+        else:
+            found = table(subject, options.frames, options.extreme_frames)
+        for row in found:
+            print(json.dumps(row), flush=True)
+            rows.append(row)
+    if not (options.rules or options.ranges):
+        versions = {"python": platform.python_version(), **{name: metadata.version(name) for name in VERSIONS}}
+        options.output.write_text(json.dumps({"versions": versions, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

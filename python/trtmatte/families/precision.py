@@ -1,0 +1,13 @@
+"""What each family keeps in float32, as found by `benchmarks/precision.py` and told in `docs/precision.md`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import cast
+
+from trtmatte.graph.precision import Rule
+
+
+def for_family(family: str) -> Rule:
+    """The rule of a family, for `trtmatte.graph.precision.to_fp16`."""
+    return cast(Rule, importlib.import_module(f"trtmatte.families.{family}.spec").KEEP_FP32)

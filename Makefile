@@ -8,12 +8,12 @@ VENV := .venv
 RUN := $(VENV)/bin/
 PIP := $(RUN)python -m pip install --quiet --disable-pip-version-check
 CORE := $(shell find csrc cmake -type f 2>/dev/null) CMakeLists.txt setup.py pyproject.toml
-CPP := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+CPP := $(shell find csrc tests/native -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: help demo test lint types unit gpu sanitize bench format clean
+.PHONY: help demo test lint types unit emulated gpu sanitize bench format clean
 help:
 	@grep -E '^# make' Makefile
-	@echo "# make lint | types | unit | format | sanitize | bench | gpu | clean"
+	@echo "# make lint | types | unit | emulated | format | sanitize | bench | gpu | clean"
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -35,7 +35,7 @@ $(VENV)/.core: $(VENV)/.run $(CORE)
 demo: $(VENV)/.core
 	$(RUN)python examples/demo.py
 
-test: lint types unit
+test: lint types unit emulated
 
 lint: $(VENV)/.test
 	$(RUN)ruff check .
@@ -47,6 +47,10 @@ types: $(VENV)/.test $(VENV)/.core
 
 unit: $(VENV)/.test $(VENV)/.core
 	$(RUN)python -m pytest
+
+# The CUDA forms compiled for the CPU: their logic is checked where there is no device.
+emulated: $(VENV)/.test $(VENV)/.core
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tests/native/cuda_on_cpu/run.sh
 
 # Fails instead of skipping where there is no device.
 gpu: $(VENV)/.test $(VENV)/.core

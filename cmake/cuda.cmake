@@ -5,6 +5,11 @@ if(TRTMATTE_CUDA STREQUAL "OFF")
   return()
 endif()
 
+if(TRTMATTE_CUDA STREQUAL "EMULATED")
+  include(tests/native/cuda_on_cpu/emulate.cmake)
+  return()
+endif()
+
 include(CheckLanguage)
 check_language(CUDA)
 if(NOT CMAKE_CUDA_COMPILER)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+
+if core := os.environ.get("TRTMATTE_CORE"):  # another build of the core than the installed one
+    specification = importlib.util.spec_from_file_location("trtmatte._core", core)
+    assert specification is not None
+    assert specification.loader is not None
+    sys.modules["trtmatte._core"] = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(sys.modules["trtmatte._core"])
 
 import trtmatte
 from trtmatte import _core
@@ -72,6 +81,30 @@ class Cuda:
         return self.put(np.full(size, 0xCD, np.uint8))
 
 
+class EmulatedArray(np.ndarray):
+    """Memory of the CPU that says it is the device's."""
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {**self.__array_interface__, "version": 3, "stream": 1}
+
+
+class Emulated:
+    """The CUDA forms compiled for the CPU (tests/native/cuda_on_cpu)."""
+
+    on_cuda = True
+    stream = 1
+
+    def put(self, array: np.ndarray) -> Any:
+        return array.copy().view(EmulatedArray)
+
+    def get(self, array: Any) -> np.ndarray:
+        return np.asarray(array)
+
+    def workspace(self, size: int) -> Any:
+        return self.put(np.full(size, 0xCD, np.uint8))
+
+
 @pytest.hookimpl(trylast=True)  # after the marks: the last parameter changes first, and a body's results are kept
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "device" in metafunc.fixturenames:
@@ -79,10 +112,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def device(request: pytest.FixtureRequest) -> Iterator[Cpu | Cuda]:
+def device(request: pytest.FixtureRequest) -> Iterator[Cpu | Cuda | Emulated]:
     """Where an op runs: on the CPU with each instruction set that the machine has, and on a CUDA device."""
     if request.param == "cuda":
-        yield Cuda()
+        yield Emulated() if _core.CUDA_ARCHITECTURES == "emulated" else Cuda()
         return
     yield Cpu(request.param)
     _core.set_instruction_set(_core.best_instruction_set())

@@ -1,13 +1,15 @@
 // Enough of CUDA, on one thread of the CPU, to run the kernels of csrc/ops and check what they compute.
 //
-// It says nothing about a GPU: not about speed, races between blocks or memory. What it does show, where there is no GPU, is
-// that indices, strides, tails and the steps of a selection are right. Each thread of a block is a coroutine; barriers and shuffles switch between
-// them. Blocks run one after the other, so that `__shared__` may be `static`.
+// It says nothing about a GPU: not about speed, races or memory. What it does show, where there is no GPU, is that
+// indices, strides, tails and the steps of a selection are right. Each thread of a block is a coroutine; barriers and
+// shuffles switch between them. Blocks run one after the other, so that `__shared__` may be `static`.
 #pragma once
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -37,8 +39,10 @@ namespace emulated {
 constexpr size_t kStack = 64 << 10;
 
 struct Fiber {
-  ucontext_t context;
+  ucontext_t context;  // enters the coroutine; from then on it is left and resumed by jumps, which need no system call
+  jmp_buf resume;
   std::unique_ptr<char[]> stack{new char[kStack]};
+  bool entered = false;
   bool done = false;
 };
 
@@ -50,6 +54,7 @@ struct Barrier {
 struct Block {
   std::vector<Fiber> fibers{1024};
   ucontext_t scheduler;
+  jmp_buf back;
   Barrier all;
   Barrier warps[32];
   int votes[2] = {};
@@ -65,9 +70,14 @@ inline Block& block() {
   return one;
 }
 
-inline void yield() { swapcontext(&block().fibers[static_cast<size_t>(block().current)].context, &block().scheduler); }
+inline Fiber& current() { return block().fibers[static_cast<size_t>(block().current)]; }
+
+inline void yield() {
+  if (_setjmp(current().resume) == 0) _longjmp(block().back, 1);
+}
 
 inline void wait_at(Barrier& barrier, int threads) {
+  if (blockDim.x != 1024) abort();  // see run_plainly
   if (++barrier.arrived == threads) {
     barrier.arrived = 0;
     ++barrier.generation;
@@ -79,7 +89,18 @@ inline void wait_at(Barrier& barrier, int threads) {
 inline void start() {
   Block& here = block();
   here.body(here.argument);
-  here.fibers[static_cast<size_t>(here.current)].done = true;
+  current().done = true;
+  _longjmp(here.back, 1);
+}
+
+// Lets the current coroutine run until it yields or ends.
+inline void resume() {
+  Block& here = block();
+  if (_setjmp(here.back) != 0) return;
+  Fiber& fiber = current();
+  if (fiber.entered) _longjmp(fiber.resume, 1);
+  fiber.entered = true;
+  swapcontext(&here.scheduler, &fiber.context);
 }
 
 template <typename Body>
@@ -95,8 +116,8 @@ void run_block(const Body& body) {
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.get();
     fiber.context.uc_stack.ss_size = kStack;
-    fiber.context.uc_link = &here.scheduler;
-    fiber.done = false;
+    fiber.context.uc_link = nullptr;
+    fiber.entered = fiber.done = false;
     makecontext(&fiber.context, start, 0);
   }
   for (int left = threads; left > 0;) {
@@ -105,9 +126,20 @@ void run_block(const Body& body) {
       if (fiber.done) continue;
       here.current = i;
       threadIdx = dim3(static_cast<unsigned>(i));
-      swapcontext(&here.scheduler, &fiber.context);
+      resume();
       left -= fiber.done;
     }
+  }
+}
+
+// Blocks of fewer threads have no barriers in this code base, and are spared the coroutines.
+constexpr unsigned kBarrierThreads = 1024;
+
+template <typename Body>
+void run_plainly(const Body& body) {
+  for (unsigned i = 0; i < blockDim.x; ++i) {
+    threadIdx = dim3(i);
+    body();
   }
 }
 
@@ -119,7 +151,8 @@ auto launch(Kernel kernel, dim3 grid, dim3 threads, size_t, cudaStream_t) {
     for (unsigned y = 0; y < grid.y; ++y) {
       for (unsigned x = 0; x < grid.x; ++x) {
         blockIdx = dim3(x, y);
-        run_block([&] { kernel(arguments...); });
+        const auto body = [&] { kernel(arguments...); };
+        blockDim.x == kBarrierThreads ? run_block(body) : run_plainly(body);
       }
     }
   };

@@ -1,0 +1,28 @@
+"""`trtmatte`: the commands of daily use. `trtmatte-build` compiles engines."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from trtmatte.cli import inspect, models
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0 done, 1 failed, 2 the input or a flag is wrong."""
+    parser = argparse.ArgumentParser(prog="trtmatte", description="People cut out of pictures, live.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in (models, inspect):
+        command.add_parser(commands)
+    chosen = parser.parse_args(arguments)
+    try:
+        status: int = chosen.run(chosen)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return status
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,37 @@
+"""The command `trtmatte` as it is typed."""
+
+import subprocess
+import sys
+
+import pytest
+
+from trtmatte.cli.main import main
+
+
+@pytest.mark.parametrize("command", ["models", "inspect"])
+def test_each_command_has_help(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    assert command in capsys.readouterr().out
+
+
+def test_it_runs_as_a_module_without_onnx_or_torch():
+    code = (
+        "import sys; from trtmatte.cli.main import main; status = main(['models']); "
+        "assert not {'onnx', 'torch'} & set(sys.modules), 'imported for nothing'; sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "rvm-mobilenetv3" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"]])
+def test_a_wrong_command_is_status_2(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert "usage: trtmatte" in capsys.readouterr().err
+
+
+def test_a_missing_model_is_status_2(capsys, tmp_path):
+    assert main(["inspect", str(tmp_path / "none.onnx")]) == 2
+    assert "none.onnx" in capsys.readouterr().err

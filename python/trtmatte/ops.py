@@ -89,7 +89,7 @@ def guided_upsample(
         color=color,
         stream=stream_handle(stream),
     )
-    return tuple(out[name] for name in outputs)
+    return _in_order(out, outputs)
 
 
 def matte_upsample(
@@ -119,7 +119,7 @@ def matte_upsample(
         color=color,
         stream=stream_handle(stream),
     )
-    return tuple(out[name] for name in outputs)
+    return _in_order(out, outputs)
 
 
 def patch_select(
@@ -234,7 +234,7 @@ def patch_scatter(
         workspace=workspace,
         stream=stream_handle(stream),
     )
-    return tuple(out[name] for name in outputs)
+    return _in_order(out, outputs)
 
 
 def patch_select_workspace(batch: int, height: int, width: int) -> int:
@@ -245,6 +245,11 @@ def patch_select_workspace(batch: int, height: int, width: int) -> int:
 def patch_scatter_workspace(batch: int, height: int, width: int) -> int:
     """Bytes that `patch_scatter` works in on a CUDA device; height and width are the frame's."""
     return _core.patch_scatter_workspace(batch, height, width)
+
+
+def _in_order(out: Mapping[str, Array], outputs: Sequence[str]) -> tuple[Array, ...]:
+    """Of a list, since a tuple grown from a generator leaves its first, larger block behind, frame by frame."""
+    return tuple([out[name] for name in outputs])
 
 
 def stream_handle(stream: Any) -> int | None:

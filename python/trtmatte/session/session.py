@@ -44,7 +44,6 @@ class _Sized:
     program: Program
     plan: Plan
     ring: Ring | None = None
-    has_background: bool = False  # the session's own was sampled
 
 
 @dataclass(frozen=True)
@@ -101,6 +100,7 @@ class Session:
     ) -> None:
         self._engine = engine if isinstance(engine, Engine) else load(engine)
         self._program = self._engine.program
+        self._needs_background = BACKGROUND in self._program.pictures
         self._settings = settings = Settings.of(
             self._program,
             backend=backend,
@@ -122,7 +122,9 @@ class Session:
         self._executor = Executor(self._program, networks, settings.batch, settings.wanted, scene_cut)
         self._states = self._executor.states
         self._sized: _Sized | None = None
+        self._has_background = False  # the small one that the network sees is of the session's own
         self._counters = Counters()
+        self._matte_names = settings.wanted.matte
         self._lock = threading.Lock()
         self._closed = False
 
@@ -246,7 +248,7 @@ class Session:
         """Everything that can be checked before anything is computed."""
         frames = read_frames(frame, FRAME, self._settings.color)
         require_streams(FRAME, frames, self._settings.batch)
-        if BACKGROUND not in self._program.pictures:
+        if not self._needs_background:
             if background is not None and backdrop is not None:
                 raise FrameError("background and backdrop are both given; this model needs no captured background")
             background, backdrop = None, background if backdrop is None else backdrop
@@ -254,7 +256,7 @@ class Session:
         return _Call(frames, captured, self._backdrop_of(backdrop, frames), captured is self._background)
 
     def _background_of(self, given: Any, frames: Frames) -> Frames | None:
-        if BACKGROUND not in self._program.pictures:
+        if not self._needs_background:
             return None
         captured = self._background if given is None else self._captured(given)
         if captured is None:
@@ -308,23 +310,23 @@ class Session:
             self._states.zero()
         if call.frames.times > 1:
             self._states.save()
+        same_background, self._has_background = call.own_background and self._has_background, False
         for time in range(call.frames.times):
-            shots = [self._shot(sized, call, results, time, lane.streams) for lane in self._executor.lanes]
+            shots = [self._shot(call, results, time, lane.streams, same_background) for lane in self._executor.lanes]
             self._executor.run(sized.plan, shots)
             self._copy_small(sized, call.frames, results, time)
             self._states.flip()
+            same_background = call.own_background
 
-    def _shot(self, sized: _Sized, call: _Call, results: Results, time: int, streams: slice) -> Shot:
+    def _shot(self, call: _Call, results: Results, time: int, streams: slice, same_background: bool) -> Shot:
         pictures = {FRAME: call.frames.at(time, streams)}
         if call.background is not None:
             pictures[BACKGROUND] = spread(call.background.at(time, streams), self._program.batch)
         if call.backdrop is not None:
             pictures[BACKDROP] = call.backdrop.at(pictures[FRAME], time, streams)
         front = call.frames.front
-        matte: dict[str, Array] = {
-            name: part(results.arrays[name], front, time, streams) for name in self._settings.wanted.matte
-        }
-        return Shot(pictures, matte, call.own_background and sized.has_background)
+        matte: dict[str, Array] = {name: part(results.arrays[name], front, time, streams) for name in self._matte_names}
+        return Shot(pictures, matte, same_background)
 
     def _copy_small(self, sized: _Sized, frames: Frames, results: Results, time: int) -> None:
         for name in self.outputs:
@@ -337,7 +339,7 @@ class Session:
         first = self._counters.frames == 0
         self._states.forget()
         self._sized = sized
-        sized.has_background |= call.own_background
+        self._has_background = call.own_background
         if sized.ring is not None and results is sized.ring.next:
             sized.ring.advance()
         small = sum(results.arrays[name].nbytes for name in self.outputs if name not in CHANNELS)

@@ -38,6 +38,7 @@ class Wanted:
 
     @property
     def matte(self) -> tuple[Output, ...]:
+        """What the last op writes."""
         return tuple(name for name in self.outputs if name in MATTE)  # type: ignore[misc]
 
 
@@ -79,7 +80,7 @@ def matte(stage: OpStage, tensors: Tensors, wanted: Wanted) -> Step:
     inputs = [name for name in stage.inputs if name != BACKDROP]
 
     def step(shot: Shot) -> None:
-        arrays = (shot.pictures[name] if name in PICTURES else tensors[name] for name in inputs)
+        arrays = [shot.pictures[name] if name in PICTURES else tensors[name] for name in inputs]
         background = shot.pictures.get(BACKDROP)
         form = {"layout": wanted.layout, "color": wanted.color}
         write(*arrays, **settings, **form, outputs=names, background=background, out=shot.matte)

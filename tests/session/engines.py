@@ -1,0 +1,143 @@
+"""Engines to open sessions on: of the reference vectors, of the real file, and a tiny one, easy to predict."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from tests import models, reference
+from trtmatte.engine import Engine
+from trtmatte.program import MATTE, NetworkStage, OpStage, Program, State, Tensor
+
+BACKENDS = ("onnxruntime", "openvino")
+WIDTH, HEIGHT = 32, 24
+
+
+def require(backend):
+    pytest.importorskip(backend, reason=f"{backend} is not installed")
+    return backend
+
+
+def of_graph(model):
+    from trtmatte.graph.cut import cut
+
+    program, networks = cut(model)
+    named = zip(program.networks, networks, strict=True)
+    return Engine.of(program, {stage.name: network.SerializeToString() for stage, network in named})
+
+
+@functools.lru_cache(maxsize=2)
+def of_vector(name):
+    """The vector's model with its stand-in weights, built from a checkpoint."""
+    import torch
+
+    from trtmatte.families import importing
+
+    vector = reference.load(name)
+    settings = {"size": (vector.settings["width"], vector.settings["height"]), "batch": vector.settings["batch"]}
+    options = {}
+    if vector.family == "rvm":
+        options = {"refiner": vector.options["refiner"]} if "refiner" in vector.options else {}
+        settings |= {
+            "downsample_ratio": vector.settings["downsample_ratio"],
+            "segmentation": vector.settings["segmentation_pass"],
+        }
+    elif "_refine_" in vector.model:
+        options = {"refine_kernel_size": vector.options.get("refine_kernel_size", 3)}
+        settings |= vector.options
+    elif vector.family == "bgmv2":
+        settings |= {"hidden": True}
+    else:
+        settings |= {"input_size": settings["size"]}
+        settings |= {"stretch": False, "divide_by_maximum": False} if vector.family == "u2net" else {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "weights.pth"
+        torch.save(reference.network(vector.model, **options).state_dict(), path)
+        return of_graph(importing.read(path, **settings))
+
+
+@functools.lru_cache(maxsize=4)
+def rvm(width, height, ratio):
+    """The real RVM."""
+    from trtmatte.families import importing
+
+    path = models.model("rvm-mobilenetv3")
+    return of_graph(importing.read(path, size=(width, height), downsample_ratio=ratio))
+
+
+@functools.lru_cache(maxsize=8)
+def memory(batch=1, with_background=False):
+    """A tiny recurrent one for frames of 32x24.
+
+    Its alpha is half that of the frame before and half the mean colour of the frame, seen at half its size; with a
+    captured background, half of that picture's mean comes on top. It has the small alpha and a map of ones besides.
+    """
+    small, size = (batch, 1, HEIGHT // 2, WIDTH // 2), (batch, 3, HEIGHT // 2, WIDTH // 2)
+    pictures = ("frame", "background") if with_background else ("frame",)
+    samples = {picture: f"{picture}_sm" for picture in pictures}
+    sampling = {"height": small[2], "width": small[3], "step_y": (2, 1), "step_x": (2, 1), "method": 1}
+    stages = [OpStage("FrameSample", (picture,), (samples[picture],), sampling) for picture in pictures]
+    inputs, outputs = (*samples.values(), "memory"), ("memory_next", "alpha", "ones")
+    stages.append(NetworkStage("network-0", inputs, outputs))
+    stages.append(OpStage("MatteUpsample", ("frame", "alpha", "backdrop"), MATTE, {"method": 0}))
+    program = Program(
+        family="memory",
+        variant="tiny",
+        size=(WIDTH, HEIGHT),
+        batch=batch,
+        tensors={
+            **{name: Tensor("float32", size) for name in samples.values()},
+            **{name: Tensor("float32", small) for name in ("memory", *outputs)},
+        },
+        stages=tuple(stages),
+        states=(State("memory", "memory", "memory_next"),),
+        outputs=("alpha", "ones"),
+    )
+    return Engine.of(program, {"network-0": _halving(size, small, tuple(samples.values()))})
+
+
+def _halving(size, small, samples):
+    """memory_next = memory / 2 + mean of the samples' channels / 2"""
+    nodes = []
+    for name in samples:
+        nodes.append(helper.make_node("ReduceMean", [name], [f"{name}_mean"], axes=[1], keepdims=1))
+        nodes.append(helper.make_node("Mul", [f"{name}_mean", "half"], [f"{name}_half"]))
+    total = f"{samples[0]}_half"
+    if len(samples) == 2:
+        nodes.append(helper.make_node("Add", [total, f"{samples[1]}_half"], ["both"]))
+        total = "both"
+    nodes += [
+        helper.make_node("Mul", ["memory", "half"], ["kept"]),
+        helper.make_node("Add", ["kept", total], ["memory_next"]),
+        helper.make_node("Clip", ["memory_next", "zero", "one"], ["alpha"]),
+        helper.make_node("Mul", ["memory", "zero"], ["nothing"]),
+        helper.make_node("Exp", ["nothing"], ["ones"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "halving",
+        [
+            *(helper.make_tensor_value_info(name, TensorProto.FLOAT, size) for name in samples),
+            helper.make_tensor_value_info("memory", TensorProto.FLOAT, small),
+        ],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, small) for name in ("memory_next", "alpha", "ones")],
+        [
+            numpy_helper.from_array(np.float32(value), name)
+            for name, value in (("half", 0.5), ("zero", 0.0), ("one", 1.0))
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+def grey(value, width=WIDTH, height=HEIGHT):
+    """A frame of one brightness, 0…255."""
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def noise(seed, width=WIDTH, height=HEIGHT):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)

@@ -42,10 +42,8 @@ struct Form {
 
     void tile(int, int, int x, int count, const Line* rgb, Line* fgr, Line& pha) const {
       Line slope[4], offset[4];
-      for (int c = 0; c < 4; ++c) {
-        form.columns.stretch(A[c], x, count, slope[c].v);
-        form.columns.stretch(b[c], x, count, offset[c].v);
-      }
+      form.columns.stretch<4>({A[0], A[1], A[2], A[3]}, x, count, slope);
+      form.columns.stretch<4>({b[0], b[1], b[2], b[3]}, x, count, offset);
       for (int i = 0; i < count; ++i) {
         const float a[4] = {slope[0].v[i], slope[1].v[i], slope[2].v[i], slope[3].v[i]};
         const float o[4] = {offset[0].v[i], offset[1].v[i], offset[2].v[i], offset[3].v[i]};

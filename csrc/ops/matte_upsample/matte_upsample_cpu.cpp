@@ -59,7 +59,7 @@ struct Form {
       if (form.shrinks()) {
         for (int i = 0; i < count; ++i) pha.v[i] = mean_of(x + i);
       } else {
-        form.columns.stretch(alpha, x, count, pha.v);
+        form.columns.stretch<1>({alpha}, x, count, &pha);
       }
       for (int i = 0; i < count; ++i) pha.v[i] = clamp01(pha.v[i]);
       for (int c = 0; c < 3; ++c) {

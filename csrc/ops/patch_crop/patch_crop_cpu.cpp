@@ -55,7 +55,7 @@ struct WindowColumns {
   void stretch(const View& maps, int n, int c, int row, float* to) const {
     if (near) {
       alignas(64) float copy[kLookup + 1];
-      lerp_lookup(sources(maps, n, c, row, copy), shuffle, weight, to);
+      Lookup(shuffle, weight)(sources(maps, n, c, row, copy), to);
     } else {
       for (int x = first; x <= last; ++x) {
         float v[2];

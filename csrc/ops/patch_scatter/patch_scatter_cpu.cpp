@@ -51,7 +51,7 @@ struct Form {
 
     void tile(int n, int y, int x, int count, const Line* rgb, Line* fgr, Line& pha) const {
       Line maps[4];
-      for (int c = 0; c < 4; ++c) form.columns.stretch(canvas[c], x, count, maps[c].v);
+      form.columns.stretch<4>({canvas[0], canvas[1], canvas[2], canvas[3]}, x, count, maps);
       const int64_t row = (static_cast<int64_t>(n) * form.block_rows() + y / kPatch) * form.block_columns();
       const int32_t* patch_of = form.patch_of + row + x / kPatch;
       for (int block = 0; block < count / kPatch; ++block) {

@@ -151,15 +151,22 @@ struct Columns {
     }
   }
 
-  // Pixels x ... x + count of the stretched row; x is a multiple of kTile. Writes whole blocks of kLanes.
-  void stretch(const float* row, int x, int count, float* to) const {
+  // Pixels x ... x + count of some stretched rows; x is a multiple of kTile. Writes whole blocks of kLanes.
+  template <int rows>
+  void stretch(const float* const (&row)[rows], int x, int count, Line* to) const {
     if (near) {
-      for (int i = 0; i < count; i += kLookup) lerp_lookup(row + first[x + i], shuffle + x + i, weight + x + i, to + i);
+      for (int i = 0; i < count; i += kLookup) {
+        const Lookup lookup(shuffle + x + i, weight + x + i);
+        const int left = first[x + i];
+        for (int k = 0; k < rows; ++k) lookup(row[k] + left, to[k].v + i);
+      }
       return;
     }
-    for (int i = 0; i < count; ++i) {
-      const float* p = row + first[x + i];
-      to[i] = lerp(p[0], p[1], weight[x + i]);
+    for (int k = 0; k < rows; ++k) {
+      for (int i = 0; i < count; ++i) {
+        const float* p = row[k] + first[x + i];
+        to[k].v[i] = lerp(p[0], p[1], weight[x + i]);
+      }
     }
   }
 };

@@ -49,7 +49,7 @@ class Background {
       const View& picture = background.picture_;
       const int image = picture.size[0] == 1 ? 0 : n;
       if (background.stretched_) {
-        for (int c = 0; c < 3; ++c) background.columns_.stretch(stretchable[c], x, count, rgb[c].v);
+        background.columns_.stretch<3>({stretchable[0], stretchable[1], stretchable[2]}, x, count, rgb);
       } else if (!background.colour_) {
         load_rgb(picture, image, y, x, count, rgb);
       } else {

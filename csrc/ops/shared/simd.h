@@ -209,24 +209,45 @@ inline void store_line(const float* from, int count, Half* to, int64_t stride) {
 }
 #endif
 
-// to[x] = lerp(row[base + shuffle[x]], row[base + shuffle[x] + 1], weight[x]) for kLookup pixels.
-static inline void lerp_lookup(const float* row, const int* shuffle, const float* weight, float* to) {
+// to[x] = lerp(row[shuffle[x]], row[shuffle[x] + 1], weight[x]) for kLookup pixels, of any number of rows.
 #if TRTMATTE_AVX512
-  const __m512i at = _mm512_load_si512(shuffle);
-  const __m512 a = _mm512_permutexvar_ps(at, _mm512_loadu_ps(row));
-  const __m512 b = _mm512_permutexvar_ps(at, _mm512_loadu_ps(row + 1));
-  _mm512_store_ps(to, _mm512_fmadd_ps(_mm512_sub_ps(b, a), _mm512_load_ps(weight), a));
-#elif TRTMATTE_AVX2
-  const __m256i at = _mm256_load_si256(reinterpret_cast<const __m256i*>(shuffle));
-  const __m256 a = _mm256_permutevar8x32_ps(_mm256_loadu_ps(row), at);
-  const __m256 b = _mm256_permutevar8x32_ps(_mm256_loadu_ps(row + 1), at);
-  _mm256_store_ps(to, _mm256_fmadd_ps(_mm256_sub_ps(b, a), _mm256_load_ps(weight), a));
-#else
-  for (int i = 0; i < kLookup; ++i) {
-    const float* p = row + shuffle[i];
-    to[i] = p[0] + (p[1] - p[0]) * weight[i];
+struct Lookup {
+  __m512i at;
+  __m512 share;
+
+  Lookup(const int* shuffle, const float* weight) : at(_mm512_load_si512(shuffle)), share(_mm512_load_ps(weight)) {}
+  void operator()(const float* row, float* to) const {
+    const __m512 a = _mm512_permutexvar_ps(at, _mm512_loadu_ps(row));
+    const __m512 b = _mm512_permutexvar_ps(at, _mm512_loadu_ps(row + 1));
+    _mm512_store_ps(to, _mm512_fmadd_ps(_mm512_sub_ps(b, a), share, a));
   }
+};
+#elif TRTMATTE_AVX2
+struct Lookup {
+  __m256i at;
+  __m256 share;
+
+  Lookup(const int* shuffle, const float* weight)
+      : at(_mm256_load_si256(reinterpret_cast<const __m256i*>(shuffle))), share(_mm256_load_ps(weight)) {}
+  void operator()(const float* row, float* to) const {
+    const __m256 a = _mm256_permutevar8x32_ps(_mm256_loadu_ps(row), at);
+    const __m256 b = _mm256_permutevar8x32_ps(_mm256_loadu_ps(row + 1), at);
+    _mm256_store_ps(to, _mm256_fmadd_ps(_mm256_sub_ps(b, a), share, a));
+  }
+};
+#else
+struct Lookup {
+  const int* shuffle;
+  const float* weight;
+
+  Lookup(const int* at, const float* share) : shuffle(at), weight(share) {}
+  void operator()(const float* row, float* to) const {
+    for (int i = 0; i < kLookup; ++i) {
+      const float* p = row + shuffle[i];
+      to[i] = p[0] + (p[1] - p[0]) * weight[i];
+    }
+  }
+};
 #endif
-}
 
 }  // namespace trtmatte::TRTMATTE_SIMD

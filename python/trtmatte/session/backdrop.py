@@ -13,8 +13,7 @@ from trtmatte.errors import SettingError, TrtmatteError
 from trtmatte.ops import Color
 from trtmatte.session.arrays import is_image
 from trtmatte.session.frames import Frames, read_frames, require_beside
-
-Array = np.ndarray[Any, Any]
+from trtmatte.session.memory import Array, HostMemory, Memory
 
 COLOURS: Final = {
     "black": (0, 0, 0),
@@ -70,14 +69,14 @@ class Picture:
 class Blur:
     """The frame itself, blurred. `strength` is the deviation of the blur in pixels of a frame 1080 pixels high."""
 
-    def __init__(self, strength: float, color: Color) -> None:
-        self._strength, self._color = strength, color
-        self._buffers: dict[tuple[int, ...], tuple[Array, Array]] = {}
+    def __init__(self, strength: float, color: Color, memory: Memory) -> None:
+        self._strength, self._color, self._memory = strength, color, memory
+        self._buffers: dict[tuple[int, tuple[int, ...]], tuple[Array, Array]] = {}  # by stream and shape
 
     def require(self, frames: Frames) -> None:
         """Every frame has one."""
 
-    def at(self, frame: Array, time: int, streams: slice) -> Array:
+    def at(self, frame: Array, time: int, streams: slice, stream: int | None = None) -> Array:
         """Blurred at a size at which the blur spans a few pixels; the op that composites enlarges it."""
         hwc = frame.shape[-1] == 3
         height, width = frame.shape[-3:-1] if hwc else frame.shape[-2:]
@@ -85,34 +84,39 @@ class Blur:
         sigma = self._strength * height / _REFERENCE_HEIGHT
         scale = min(1.0, _SMALL_SIGMA / sigma)
         shape = (batch, 3, max(4, round(height * scale)), max(4, round(width * scale)))
-        small, blurred = self._buffers.get(shape) or self._allocate(shape)
+        small, blurred = self._buffers.get((streams.start, shape)) or self._allocate(streams.start, shape)
         size = shape[2:]
-        ops.frame_sample(frame, *size, method="area", color=self._color, out=small)
-        ops.frame_sample(small, *size, method="gaussian", sigma=sigma * shape[2] / height, out=blurred)
+        ops.frame_sample(frame, *size, method="area", color=self._color, out=small, stream=stream)
+        sigma *= shape[2] / height
+        ops.frame_sample(small, *size, method="gaussian", sigma=sigma, out=blurred, stream=stream)
         return blurred[:, ::-1] if self._color == "bgr" else blurred
 
-    def _allocate(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
-        self._buffers = {shape: (np.empty(shape, np.float32), np.empty(shape, np.float32))}
-        return self._buffers[shape]
+    def _allocate(self, stream: int, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """Those of another size are let go."""
+        self._buffers = {key: value for key, value in self._buffers.items() if key[1] == shape}
+        pair = self._memory.zeros(shape, "float32"), self._memory.zeros(shape, "float32")
+        self._buffers[stream, shape] = pair
+        return pair
 
 
-def read_backdrop(value: Any, color: Color) -> Backdrop:
+def read_backdrop(value: Any, color: Color, memory: Memory | None = None) -> Backdrop:
     """What the caller means by a backdrop."""
+    memory = memory or HostMemory()
     if isinstance(value, (str, Path)):
-        return _from_text(str(value), color)
+        return _from_text(str(value), color, memory)
     if isinstance(value, (tuple, list)) and len(value) == 3 and not hasattr(value[0], "__len__"):
         return _colour(value, color)
-    return _picture(value, color)
+    return _picture(value, color, memory)
 
 
-def kept(backdrop: Backdrop) -> Backdrop:
+def kept(backdrop: Backdrop, memory: Memory) -> Backdrop:
     """One that stays as it is whatever the caller does to his array."""
     if isinstance(backdrop, Picture):
-        return Picture(backdrop.frames.copy())
+        return Picture(backdrop.frames.kept(memory))
     return backdrop
 
 
-def _from_text(text: str, color: Color) -> Backdrop:
+def _from_text(text: str, color: Color, memory: Memory) -> Backdrop:
     word = text.strip().lower()
     if word in COLOURS:
         return _colour(COLOURS[word], color)
@@ -120,9 +124,9 @@ def _from_text(text: str, color: Color) -> Backdrop:
         digits = word[1:] if len(word) == 7 else "".join(digit * 2 for digit in word[1:])
         return _colour(tuple(bytes.fromhex(digits)), color)
     if word.split(":")[0] == "blur":
-        return Blur(_strength(text), color)
+        return Blur(_strength(text), color, memory)
     if Path(text).is_file():
-        return _picture(_opened(text), color)
+        return _picture(_opened(text), color, memory)
     raise SettingError(f"backdrop is {text!r}, which is no file either; expected {_FORMS}")
 
 
@@ -150,9 +154,9 @@ def _colour(values: Any, color: Color) -> Picture:
     return Picture(Frames(pixel[..., ::-1] if color == "bgr" else pixel, (), 1, 1))
 
 
-def _picture(value: Any, color: Color) -> Picture:
+def _picture(value: Any, color: Color, memory: Memory) -> Picture:
     try:
-        return Picture(read_frames(value, "backdrop", color))
+        return Picture(read_frames(value, "backdrop", color, memory))
     except TrtmatteError as error:
         if is_image(value) or hasattr(value, "shape"):
             raise

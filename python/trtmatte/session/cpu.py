@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from trtmatte.backends import Network, Run
 from trtmatte.program import FRAME, MATTE, NetworkStage, OpStage, Program, Stage
 from trtmatte.session import steps
 from trtmatte.session.cuts import SceneCuts
+from trtmatte.session.memory import HostMemory
 from trtmatte.session.patches import Refinement, Selection, piece_size, shape_of, works_on_patches
 from trtmatte.session.states import States
 from trtmatte.session.steps import Shot, Step, Tensors, Wanted
@@ -37,10 +38,13 @@ class Executor:
     What depends on the size of the frame is in the plan, all else is here and stays.
     """
 
+    lag = 0  # frames that are worth having on the way at once, besides the one that is waited for
+
     def __init__(
         self, program: Program, networks: Mapping[str, Network], batch: int, wanted: Wanted, scene_cut: float | None
     ) -> None:
-        self.states = States(program, batch)
+        self.memory = HostMemory()
+        self.states = States(program, batch, self.memory)
         width = program.batch
         self.lanes = [
             Lane(program, networks, self.states, slice(first, first + width), wanted)
@@ -64,11 +68,12 @@ class Executor:
         for each, shot in zip(passes, shots, strict=True):
             for step in each.finish:
                 step(shot)
+            for name, array in shot.small.items():
+                np.copyto(array, each.tensors[name])
 
-    def outputs(self, plan: Plan, name: str) -> Iterator[tuple[slice, Array]]:
-        """A small output of the frame that was run last, by streams."""
-        for lane, sides in zip(self.lanes, plan, strict=True):
-            yield lane.streams, sides[self.states.side].tensors[name]
+    def arrival(self) -> Callable[[], object]:
+        """What waits until the results of the last frame are there. Here they are."""
+        return _nothing
 
 
 class Lane:
@@ -147,6 +152,9 @@ def _small_tensors(program: Program, stages: Sequence[Stage]) -> dict[str, Array
     makers = (stage for stage in stages if not (isinstance(stage, OpStage) and stage.op == "PatchSelect"))
     names = {name for stage in makers for name in stage.outputs if name} - elsewhere
     return {name: np.zeros(shape_of(program, name), program.tensors[name].dtype) for name in sorted(names)}
+
+
+def _nothing() -> None: ...
 
 
 def _samples_frame(stage: Stage) -> bool:

@@ -8,9 +8,8 @@ from typing import Any, Final
 import numpy as np
 
 from trtmatte.errors import FrameError
-from trtmatte.session.arrays import is_image, on_host
-
-Array = np.ndarray[Any, Any]
+from trtmatte.session.arrays import is_image
+from trtmatte.session.memory import Array, HostMemory, Memory
 
 _KINDS: Final = ("uint8", "float16", "float32")
 _FORMS: Final = "(H, W, 3) or (3, H, W), with the batch in front, or the batch and the time"
@@ -39,9 +38,13 @@ class Frames:
     def size(self) -> tuple[int, int]:
         return self.width, self.height
 
-    def copy(self) -> Frames:
+    @property
+    def on_device(self) -> bool:
+        return not isinstance(self.array, np.ndarray)
+
+    def kept(self, memory: Memory) -> Frames:
         """The same, whatever becomes of the caller's array."""
-        return replace(self, array=self.array.copy())
+        return replace(self, array=memory.keep(self.array))
 
     def at(self, time: int, streams: slice) -> Array:
         """The pictures of these streams at one time. A single picture is that of every stream and time."""
@@ -51,9 +54,9 @@ class Frames:
         return array if len(self.front) == 1 else array[:, min(time, self.times - 1)]
 
 
-def read_frames(value: Any, name: str, color: str) -> Frames:
+def read_frames(value: Any, name: str, color: str, memory: Memory | None = None) -> Frames:
     """Checks all that can be known of pictures without looking at their pixels."""
-    host = on_host(value, name)
+    host = (memory or HostMemory()).read(value, name)
     array = host.array
     if array.dtype.name not in _KINDS or not array.dtype.isnative:
         raise FrameError(
@@ -78,7 +81,8 @@ def spread(array: Array, batch: int) -> Array:
     """One picture for each of a batch, without copying it."""
     if batch == 1 or (array.ndim == 4 and len(array) == batch):
         return array
-    return np.broadcast_to(array, (batch, *array.shape[-3:]))
+    shape = (batch, *array.shape[-3:])
+    return np.broadcast_to(array, shape) if isinstance(array, np.ndarray) else array.broadcast_to(shape)
 
 
 def require_streams(name: str, frames: Frames, batch: int) -> None:

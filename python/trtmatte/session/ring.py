@@ -6,16 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from trtmatte.errors import FrameError
 from trtmatte.ops import CHANNELS
 from trtmatte.program import Program
-from trtmatte.session.arrays import on_host
 from trtmatte.session.frames import Frames
+from trtmatte.session.memory import Array, Memory
 from trtmatte.session.patches import shape_of
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -26,6 +22,7 @@ class Shapes:
     dtypes: Mapping[str, str]
     front: tuple[int, ...]
     is_torch: bool
+    on_device: bool
 
     @classmethod
     def of(cls, program: Program, outputs: Sequence[str], frames: Frames, dtype: str, layout: str) -> Shapes:
@@ -41,10 +38,11 @@ class Shapes:
                 front = frames.front or (frames.batch,)
                 shapes[name] = (*front, *shape_of(program, name)[1:])
                 dtypes[name] = program.tensors[name].dtype
-        return cls(shapes, dtypes, frames.front, frames.is_torch)
+        return cls(shapes, dtypes, frames.front, frames.is_torch, frames.on_device)
 
-    def allocate(self) -> dict[str, Array]:
-        return {name: np.empty(shape, self.dtypes[name]) for name, shape in self.shapes.items()}
+    def allocate(self, memory: Memory) -> Results:
+        arrays = {name: memory.result(shape, self.dtypes[name], self.on_device) for name, shape in self.shapes.items()}
+        return Results(arrays, {name: memory.handed(array, self.is_torch) for name, array in arrays.items()})
 
     def require(self, name: str, array: Array) -> None:
         """The caller's array is as the session would make it."""
@@ -67,14 +65,15 @@ class Results:
 class Ring:
     """Sets of arrays that take turns, so that a result outlives the next calls."""
 
-    def __init__(self, shapes: Shapes, count: int) -> None:
+    def __init__(self, shapes: Shapes, count: int, memory: Memory) -> None:
         self.shapes = shapes
-        self._results = [_results(shapes, shapes.allocate()) for _ in range(count)]
+        self._results = [shapes.allocate(memory) for _ in range(count)]
         self._next = 0
 
     def serves(self, frames: Frames) -> bool:
         """Whether the results of these frames fit in; their size is another matter."""
-        return (frames.front, frames.is_torch) == (self.shapes.front, self.shapes.is_torch)
+        shapes = self.shapes
+        return (frames.front, frames.is_torch, frames.on_device) == (shapes.front, shapes.is_torch, shapes.on_device)
 
     @property
     def next(self) -> Results:
@@ -85,7 +84,7 @@ class Ring:
         self._next = (self._next + 1) % len(self._results)
 
 
-def given(out: Any, outputs: Sequence[str], shapes: Shapes) -> Results:
+def given(out: Any, outputs: Sequence[str], shapes: Shapes, memory: Memory) -> Results:
     """The caller's arrays: by name, or in the order of the outputs."""
     if isinstance(out, Mapping):
         named = dict(out)
@@ -98,17 +97,9 @@ def given(out: Any, outputs: Sequence[str], shapes: Shapes) -> Results:
         raise FrameError(f"out has {', '.join(named) or 'no arrays'}; expected {', '.join(outputs)}")
     arrays = {}
     for name in outputs:
-        arrays[name] = on_host(named[name], f"out[{name!r}]").array
+        arrays[name] = memory.read(named[name], f"out[{name!r}]").array
         shapes.require(name, arrays[name])
     return Results(arrays, {name: named[name] for name in outputs})
-
-
-def _results(shapes: Shapes, arrays: Mapping[str, Array]) -> Results:
-    if not shapes.is_torch:
-        return Results(arrays, arrays)
-    import torch
-
-    return Results(arrays, {name: torch.from_numpy(array) for name, array in arrays.items()})
 
 
 def part(array: Array, front: tuple[int, ...], time: int, streams: slice) -> Array:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -115,16 +116,21 @@ class Session:
             ring=ring,
             scene_cut=scene_cut,
         )
-        self._background = None if settings.background is None else self._captured(settings.background).copy()
-        self._backdrop = None if settings.backdrop is None else kept(read_backdrop(settings.backdrop, settings.color))
         self._backend = backends.choose_on_cpu(backend)
         networks = backends.networks(self._engine, self._backend, piece_size(self._program))
         self._executor = Executor(self._program, networks, settings.batch, settings.wanted, scene_cut)
-        self._states = self._executor.states
+        self._states, self._memory = self._executor.states, self._executor.memory
+        self._background = (
+            None if settings.background is None else self._captured(settings.background).kept(self._memory)
+        )
+        self._backdrop = (
+            None if settings.backdrop is None else kept(self._read_backdrop(settings.backdrop), self._memory)
+        )
         self._sized: _Sized | None = None
         self._has_background = False  # the small one that the network sees is of the session's own
         self._counters = Counters()
         self._matte_names = settings.wanted.matte
+        self._small_names = tuple(name for name in settings.outputs if name not in CHANNELS)
         self._lock = threading.Lock()
         self._closed = False
 
@@ -137,18 +143,7 @@ class Session:
         `out` is an array for each output, by name or in their order.
         """
         with self._lock:
-            began = perf_counter()
-            self._require_open()
-            call = self._read(frame, background, backdrop)
-            sized = self._for_size(call.frames)
-            results = self._results(sized, call.frames, out)
-            try:
-                self._run(sized, call, results)
-            except BaseException:
-                self._states.restore()
-                raise
-            self._commit(sized, call, results, perf_counter() - began)
-            return Matte(results.handed, self._settings.layout, self._settings.color)
+            return self._begin(frame, background, backdrop, out)[0]
 
     def stream(
         self, frames: Iterable[Any], *, backgrounds: Iterable[Any] | None = None, backdrops: Iterable[Any] | None = None
@@ -160,9 +155,21 @@ class Session:
         each_background = repeat(None) if backgrounds is None else backgrounds
         each_backdrop = repeat(None) if backdrops is None else backdrops
         ahead = ReadAhead(map(_decoded, frames, each_background, each_backdrop), _READ_AHEAD)
+        begun: deque[tuple[Matte, Callable[[], object]]] = deque()
         try:
             for frame, background, backdrop in ahead:
-                yield self(frame, background, backdrop=backdrop)
+                with self._lock:
+                    self._require_open()
+                    lag = self._executor.lag
+                    begun.append(self._begin(frame, background, backdrop, lag=lag))
+                if len(begun) > lag:
+                    yield self._arrived(*begun.popleft())
+            while begun:
+                yield self._arrived(*begun.popleft())
+        except Exception:
+            while begun:  # what was begun before it went wrong is whole
+                yield self._arrived(*begun.popleft())
+            raise
         finally:
             ahead.close()
 
@@ -240,13 +247,38 @@ class Session:
     # -----------------------------------------------------------------------------------------------------------------
     # One call
 
+    def _begin(
+        self, frame: Any, background: Any, backdrop: Any, out: Any = None, lag: int = 0
+    ) -> tuple[Matte, Callable[[], object]]:
+        """The matte of a frame, and what waits until it is there. Without a lag it is."""
+        began = perf_counter()
+        self._require_open()
+        call = self._read(frame, background, backdrop)
+        sized = self._for_size(call.frames)
+        results = self._results(sized, call.frames, out)
+        try:
+            self._run(sized, call, results)
+        except BaseException:
+            self._states.restore()
+            raise
+        arrival = self._executor.arrival()
+        if not lag:
+            arrival()
+        self._commit(sized, call, results, perf_counter() - began)
+        return Matte(results.handed, self._settings.layout, self._settings.color), arrival
+
+    def _arrived(self, matte: Matte, arrival: Callable[[], object]) -> Matte:
+        with self._lock:
+            arrival()
+        return matte
+
     def _require_open(self) -> None:
         if self._closed:
             raise FrameError("the session is closed; open another with engine.session()")
 
     def _read(self, frame: Any, background: Any, backdrop: Any) -> _Call:
         """Everything that can be checked before anything is computed."""
-        frames = read_frames(frame, FRAME, self._settings.color)
+        frames = read_frames(frame, FRAME, self._settings.color, self._memory)
         require_streams(FRAME, frames, self._settings.batch)
         if not self._needs_background:
             if background is not None and backdrop is not None:
@@ -268,14 +300,17 @@ class Session:
         return captured
 
     def _captured(self, background: Any) -> Frames:
-        return read_frames(background, BACKGROUND, self._settings.color)
+        return read_frames(background, BACKGROUND, self._settings.color, self._memory)
+
+    def _read_backdrop(self, backdrop: Any) -> Backdrop:
+        return read_backdrop(backdrop, self._settings.color, self._memory)
 
     def _backdrop_of(self, given: Any, frames: Frames) -> Backdrop | None:
         if not self._settings.composites:
             if given is not None:
                 raise FrameError(f"a backdrop is given, but this session has outputs={self.outputs} and no composite")
             return None
-        backdrop = self._backdrop if given is None else read_backdrop(given, self._settings.color)
+        backdrop = self._backdrop if given is None else self._read_backdrop(given)
         if backdrop is None:
             raise FrameError(
                 "a composite needs a backdrop: give one with the frame, or once at construction (backdrop=…)"
@@ -299,9 +334,9 @@ class Session:
             return sized.ring.next
         shapes = Shapes.of(sized.program, settings.outputs, frames, settings.dtype, settings.layout)
         if out is not None:
-            return given(out, settings.outputs, shapes)
+            return given(out, settings.outputs, shapes, self._memory)
         self._counters.buffers += 1
-        sized.ring = Ring(shapes, settings.ring)
+        sized.ring = Ring(shapes, settings.ring + self._executor.lag, self._memory)
         return sized.ring.next
 
     def _run(self, sized: _Sized, call: _Call, results: Results) -> None:
@@ -314,7 +349,6 @@ class Session:
         for time in range(call.frames.times):
             shots = [self._shot(call, results, time, lane.streams, same_background) for lane in self._executor.lanes]
             self._executor.run(sized.plan, shots)
-            self._copy_small(sized, call.frames, results, time)
             self._states.flip()
             same_background = call.own_background
 
@@ -326,13 +360,8 @@ class Session:
             pictures[BACKDROP] = call.backdrop.at(pictures[FRAME], time, streams)
         front = call.frames.front
         matte: dict[str, Array] = {name: part(results.arrays[name], front, time, streams) for name in self._matte_names}
-        return Shot(pictures, matte, same_background)
-
-    def _copy_small(self, sized: _Sized, frames: Frames, results: Results, time: int) -> None:
-        for name in self.outputs:
-            if name not in CHANNELS:
-                for streams, array in self._executor.outputs(sized.plan, name):
-                    np.copyto(part(results.arrays[name], frames.front, time, streams), array)
+        small = {name: part(results.arrays[name], front, time, streams) for name in self._small_names}
+        return Shot(pictures, matte, small, same_background)
 
     def _commit(self, sized: _Sized, call: _Call, results: Results, seconds: float) -> None:
         """The call has succeeded: only now does anything count."""
@@ -342,7 +371,7 @@ class Session:
         self._has_background = call.own_background
         if sized.ring is not None and results is sized.ring.next:
             sized.ring.advance()
-        small = sum(results.arrays[name].nbytes for name in self.outputs if name not in CHANNELS)
+        small = sum(results.arrays[name].nbytes for name in self._small_names)
         copied = call.frames.copied + (call.background.copied if call.background else 0)
         self._counters.count(call.frames.times, seconds, copied, small)
         if first:

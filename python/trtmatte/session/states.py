@@ -9,9 +9,7 @@ import numpy as np
 
 from trtmatte.errors import SettingError, TrtmatteError
 from trtmatte.program import Program
-from trtmatte.session.arrays import on_host
-
-Array = np.ndarray[Any, Any]
+from trtmatte.session.memory import Array, HostMemory, Memory
 
 
 class States:
@@ -20,13 +18,18 @@ class States:
     What a frame wrote counts once `flip` has been called, so that a frame that fails leaves no trace.
     """
 
-    def __init__(self, program: Program, batch: int) -> None:
+    def __init__(
+        self, program: Program, batch: int, memory: Memory | None = None, dtypes: Mapping[str, str] | None = None
+    ) -> None:
+        """`dtypes` are of states that the networks have in other types than the program says."""
         self._states = program.states
+        self._memory = memory = memory or HostMemory()
         self.batch = batch
-        shapes = {state.name: (batch, *program.tensors[state.input].shape[1:]) for state in program.states}
-        dtypes = {state.name: program.tensors[state.input].dtype for state in program.states}
+        shapes = {state.name: (batch, *map(int, program.tensors[state.input].shape[1:])) for state in program.states}
+        types = {name: tensor.dtype for name, tensor in program.tensors.items()} | dict(dtypes or {})
+        kinds = {state.name: types[state.input] for state in program.states}
         self._sides: list[dict[str, Array]] = [
-            {name: np.zeros(shape, dtypes[name]) for name, shape in shapes.items()} for _ in range(2)
+            {name: memory.zeros(shape, kinds[name]) for name, shape in shapes.items()} for _ in range(2)
         ]
         self._saved: dict[str, Array] | None = None
         self._has_saved = False
@@ -49,8 +52,8 @@ class States:
         if self._states:
             self.side = 1 - self.side
 
-    def get(self) -> dict[str, Array]:
-        return {name: array.copy() for name, array in self._current.items()}
+    def get(self) -> dict[str, np.ndarray[Any, Any]]:
+        return {name: self._memory.fetch(array) for name, array in self._current.items()}
 
     def set(self, values: Mapping[str, Any]) -> None:
         """All of them, or none where one does not fit."""
@@ -58,27 +61,29 @@ class States:
         if missing := self._current.keys() - arrays.keys():
             raise SettingError(f"state lacks {', '.join(sorted(missing))}; expected {', '.join(self._current)}")
         for name, array in arrays.items():
-            np.copyto(self._current[name], array)
+            self._memory.copy(self._current[name], array)
 
     def zero(self, slots: Iterable[int] | None = None) -> None:
         """The states of these streams, or of all, as they were before the first frame."""
         for array in self._current.values():
-            array[slice(None) if slots is None else list(slots)] = 0
+            for each in (array,) if slots is None else (array[slot : slot + 1] for slot in slots):
+                self._memory.clear(each)
 
     def save(self) -> None:
         """Keeps a copy that `restore` goes back to, for calls that change more than the other side."""
         if self._has_saved or not self._states:
             return
         if self._saved is None:
-            self._saved = self.get()
+            self._saved = {name: self._memory.keep(array) for name, array in self._current.items()}
         for name, array in self._current.items():
-            np.copyto(self._saved[name], array)
+            self._memory.copy(self._saved[name], array)
         self._has_saved = True
 
     def restore(self) -> None:
         """Back to what was saved, if anything was."""
         if self._has_saved and self._saved is not None:
-            self.set(self._saved)
+            for name, array in self._saved.items():
+                self._memory.copy(self._current[name], array)
         self.forget()
 
     def forget(self) -> None:
@@ -94,7 +99,7 @@ class States:
             raise SettingError(f"state has {name!r}; expected {', '.join(self._current) or 'none: it has no states'}")
         expected = self._current[name]
         try:
-            array = on_host(value, f"state {name}").array
+            array = self._memory.read(value, f"state {name}").array
         except TrtmatteError as error:
             raise SettingError(str(error)) from error
         if array.shape != expected.shape or array.dtype != expected.dtype:

@@ -44,10 +44,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One picture for each of a lane's streams, and where its matte goes."""
+    """One picture for each of a lane's streams, and where its results go."""
 
     pictures: Mapping[str, Array]
     matte: Mapping[str, Array]
+    small: Mapping[str, Array]  # where copies of small outputs go
     same_background: bool = False  # as in the shot before
 
 

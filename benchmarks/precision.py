@@ -1,8 +1,8 @@
 """What float16 costs: how far the mattes of recurrent sequences are off, with and without what is kept in float32.
 
-    python -m benchmarks.precision                     the table of docs/precision.md, into benchmarks/results
-    python -m benchmarks.precision --rules rvm         a family's candidates, from which its rule was chosen
-    python -m benchmarks.precision --ranges            the largest values and sums of every family
+    python -m benchmarks.precision                     the table of docs/precision.md
+    python -m benchmarks.precision --rules             candidates, from which the families' rules were chosen
+    python -m benchmarks.precision --ranges            the largest values and sums
 
 Runs on a CPU: the float16 network is emulated, every value rounded, sums in float32.
 """
@@ -29,9 +29,9 @@ from trtmatte.backends.onnxruntime import Network
 from trtmatte.families import importing, precision
 from trtmatte.graph.cut import cut
 from trtmatte.graph.graph import Graph
-from trtmatte.graph.precision import Rule, emulated, nothing, stem, to_fp16
+from trtmatte.graph.precision import Rule, emulated, head, nothing, offsets, stem, to_fp16
 
-RESULTS = Path(__file__).parent / "results" / "precision-cpu.json"
+RESULTS = Path("benchmarks/results/precision-cpu.json")
 VERSIONS = ("numpy", "onnx", "onnxruntime", "av", "pillow")
 Size = tuple[int, int]
 Frames = Iterator[np.ndarray]
@@ -111,6 +111,11 @@ class Subject:
     size: Size
     weights: str  # a known model, or with "stand-in " before it a network of the tests
     settings: dict[str, Any] = field(default_factory=dict)
+    extremes: bool = False  # whether black, white, noise and saturated frames are run too
+
+    @property
+    def is_recurrent(self) -> bool:
+        return self.family == "rvm"
 
     def read(self) -> ModelProto:
         if not self.weights.startswith("stand-in "):
@@ -122,15 +127,15 @@ class Subject:
 
 
 SUBJECTS = (
-    Subject("rvm 176x144", "rvm", (176, 144), "rvm-mobilenetv3", {"downsample_ratio": 1.0}),
+    Subject("rvm 176x144", "rvm", (176, 144), "rvm-mobilenetv3", {"downsample_ratio": 1.0}, True),
     Subject("rvm 288x162", "rvm", (576, 324), "rvm-mobilenetv3", {"downsample_ratio": 0.5}),
     Subject("rvm 384x216", "rvm", (768, 432), "rvm-mobilenetv3", {"downsample_ratio": 0.5}),
     Subject("rvm 480x270", "rvm", (960, 540), "rvm-mobilenetv3", {"downsample_ratio": 0.5}),
     Subject("rvm 512x288", "rvm", (1024, 576), "rvm-mobilenetv3", {"downsample_ratio": 0.5}),
-    Subject("rvm resnet50", "rvm", (288, 160), "stand-in rvm_resnet50", {"downsample_ratio": 0.5}),
-    Subject("u2netp", "u2net", (320, 320), "u2netp"),
-    Subject("modnet", "modnet", (512, 512), "stand-in modnet"),
-    Subject("bgmv2 base", "bgmv2", (480, 272), "stand-in bgmv2_base_mobilenetv2"),
+    Subject("rvm resnet50", "rvm", (288, 160), "stand-in rvm_resnet50", {"downsample_ratio": 0.5}, True),
+    Subject("u2netp", "u2net", (320, 320), "u2netp", extremes=True),
+    Subject("modnet", "modnet", (512, 512), "stand-in modnet", extremes=True),
+    Subject("bgmv2 base", "bgmv2", (480, 272), "stand-in bgmv2_base_mobilenetv2", extremes=True),
     Subject("bgmv2 refine", "bgmv2", (960, 544), "stand-in bgmv2_refine_mobilenetv2", {"refine_sample_pixels": 20_000}),
 )
 
@@ -231,65 +236,52 @@ class _Probe:
 
 CANDIDATES: dict[str, Rule] = {
     "plain": nothing,
-    **{f"stem {depth}": stem(depth) for depth in (0, 1, 3, 6, 9, 15, 30)},
+    **{f"stem({count})": stem(count) for count in (0, 1, 3, 6, 9, 15, 30)},
+    **{f"head({count})": head(count) for count in (1, 2)},
+    **{f"offsets({limit})": offsets(limit) for limit in (100, 32, 10)},
 }
 
+Row = dict[str, Any]
 
-def rules(subject: Subject, frames: int) -> Iterator[dict[str, Any]]:
+
+def rules(subject: Subject, frames: int) -> Iterator[Row]:
     for title, pictures in PICTURES.items():
         sequence = Sequence(subject, pictures, frames)
         for name, rule in CANDIDATES.items():
-            yield {
-                "subject": subject.name,
-                "sequence": title,
-                "rule": name,
-                **sequence.errors(rule),
-                **sequence.cost(rule),
-            }
+            yield {"sequence": title, "rule": name, **sequence.errors(rule), **sequence.cost(rule)}
 
 
-def table(subject: Subject, frames: int, extreme_frames: int) -> Iterator[dict[str, Any]]:
+def watch(subject: Subject, frames: int) -> Iterator[Row]:
+    for title, pictures in {**PICTURES, **EXTREMES}.items():
+        yield {"sequence": title, **ranges(subject, pictures, min(frames, 4))}
+
+
+def table(subject: Subject, frames: int) -> Iterator[Row]:
     chosen = precision.for_family(subject.family)
-    for titles, length in ((PICTURES, frames), (EXTREMES, extreme_frames)):
-        for title, pictures in titles.items():
-            sequence = Sequence(subject, pictures, length)
-            yield {
-                "subject": subject.name,
-                "weights": subject.weights,
-                "sequence": title,
-                "frames": length,
-                "plain": sequence.errors(nothing),
-                "chosen": sequence.errors(chosen),
-                **sequence.cost(chosen),
-            }
+    lengths = dict.fromkeys(PICTURES, frames if subject.is_recurrent else min(frames, 4))
+    if subject.extremes:
+        lengths |= dict.fromkeys(EXTREMES, 200 if subject.is_recurrent else 2)
+    for title, length in lengths.items():
+        sequence = Sequence(subject, {**PICTURES, **EXTREMES}[title], length)
+        errors = {"plain": sequence.errors(nothing), "chosen": sequence.errors(chosen)}
+        yield {"sequence": title, "frames": length, **errors, **sequence.cost(chosen)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--subjects", nargs="*", help="names of subjects, or beginnings of names")
-    parser.add_argument("--frames", type=int, default=48)
-    parser.add_argument("--extreme-frames", type=int, default=200)
-    parser.add_argument("--rules", action="store_true")
-    parser.add_argument("--ranges", action="store_true")
-    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
+    parser.add_argument("--subjects", nargs="*", default=[""], help="beginnings of names")
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--rules", dest="report", action="store_const", const=rules, default=table)
+    parser.add_argument("--ranges", dest="report", action="store_const", const=watch)
+    parser.add_argument("-o", "--output", type=Path, help=f"e.g. {RESULTS}")
     options = parser.parse_args()
     rows = []
     for subject in SUBJECTS:
-        if options.subjects and not subject.name.startswith(tuple(options.subjects)):
-            continue
-        if options.rules:
-            found = rules(subject, options.frames)
-        elif options.ranges:
-            found = (
-                {"subject": subject.name, "sequence": title, **ranges(subject, pictures, min(options.frames, 4))}
-                for title, pictures in {**PICTURES, **EXTREMES}.items()
-            )
-        else:
-            found = table(subject, options.frames, options.extreme_frames)
-        for row in found:
-            print(json.dumps(row), flush=True)
-            rows.append(row)
-    if not (options.rules or options.ranges):
+        if subject.name.startswith(tuple(options.subjects)):
+            for row in options.report(subject, options.frames):
+                rows.append({"subject": subject.name, "weights": subject.weights, **row})
+                print(json.dumps(rows[-1]), flush=True)
+    if options.output:
         versions = {"python": platform.python_version(), **{name: metadata.version(name) for name in VERSIONS}}
         options.output.write_text(json.dumps({"versions": versions, "rows": rows}, indent=1) + "\n")
 

@@ -19,7 +19,7 @@ from trtmatte.families import importing
 from trtmatte.families.precision import for_family
 from trtmatte.graph.cut import cut
 from trtmatte.graph.graph import Graph
-from trtmatte.graph.precision import emulated, nothing, stem, sums, to_fp16, together
+from trtmatte.graph.precision import emulated, head, nothing, offsets, stem, sums, to_fp16, together
 from trtmatte.graph.specialise import infer_shapes
 from trtmatte.program import BACKDROP
 
@@ -301,6 +301,34 @@ def test_a_stem_begins_with_what_leads_to_it():
     graph = inferred(model(nodes, {"x": (FLOAT, SHAPE)}, {"y": (FLOAT, [1, 4, 2, 2])}, weights))
     assert stem(0)(graph) == {"a"}
     assert stem(1)(graph) == {"a", "b"}
+
+
+def test_a_head_ends_with_what_follows_it():
+    graph = inferred(network())
+    assert head(0)(graph) == {"y"}
+    assert head(1)(graph) == {"f", "y"}
+    assert head(2)(graph) == {"a", "b", "c", "d", "e", "f", "y"}
+
+
+def test_offsets_go_by_what_convolutions_add():
+    """Between two that add much everything is kept; before the first and after the last of them nothing is."""
+    nodes = [
+        node("Relu", ["x"], "a"),
+        node("Conv", ["a", "w", "much"], "b"),
+        node("Relu", ["b"], "c"),
+        node("Concat", ["c", "x"], "d", axis=1),
+        node("Conv", ["d", "v", "much"], "e"),
+        node("Relu", ["e"], "f"),
+        node("Conv", ["f", "w", "little"], "g"),
+        node("Neg", ["g"], "h"),
+        node("Conv", ["h", "w"], "y"),
+    ]
+    weights = {"w": picture(1, [4, 4, 1, 1]), "v": picture(2, [4, 8, 1, 1])}
+    weights |= {"much": np.float32([1, 0, -50, 2]), "little": np.float32([1, 0, -5, 2])}
+    graph = inferred(model(nodes, {"x": (FLOAT, SHAPE)}, {"y": (FLOAT, SHAPE)}, weights))
+    assert offsets(50)(graph) == set()
+    assert offsets(32)(graph) == {"b", "c", "d", "e"}
+    assert offsets(4)(graph) == {"b", "c", "d", "e", "f", "g"}
 
 
 def test_sums_go_by_the_number_of_terms():

@@ -46,11 +46,39 @@ def stem(convolutions: int) -> Rule:
     return rule
 
 
+def head(convolutions: int) -> Rule:
+    """Keeps the last so many convolutions before the outputs, on the longest way, and what lies between and after."""
+
+    def rule(graph: Graph) -> set[str]:
+        return {
+            node.output[0]
+            for node, depth in _depths_from_the_end(graph)
+            if depth <= (convolutions if node.op_type in _CONVOLUTIONS else max(convolutions - 1, 0))
+        }
+
+    return rule
+
+
 def sums(terms: int) -> Rule:
     """Keeps sums and means over more terms than this: nobody promises that they are added up in float32."""
 
     def rule(graph: Graph) -> set[str]:
         return {node.output[0] for node in graph.all(*_SUMS) if _terms(graph, node) > terms}
+
+    return rule
+
+
+def offsets(largest: float) -> Rule:
+    """Keeps convolutions that add more than this to a channel, and what lies between them.
+
+    What they add is there to be cancelled: by their own sum, or by the next of them. What is left of it is small.
+    """
+
+    def rule(graph: Graph) -> set[str]:
+        found = [node for node in graph.nodes if node.op_type in _CONVOLUTIONS and _offset(graph, node) > largest]
+        after = _around(graph, found, lambda node: [reader for name in node.output for reader in graph.consumers(name)])
+        before = _around(graph, found, lambda node: [each for each in map(graph.producer, node.input) if each])
+        return {node.output[0] for node in found} | (after & before)
 
     return rule
 
@@ -69,6 +97,35 @@ def _depths(graph: Graph) -> list[tuple[NodeProto, int]]:
         depths.update(dict.fromkeys(node.output, depth))
         found.append((node, depth))
     return found
+
+
+def _depths_from_the_end(graph: Graph) -> list[tuple[NodeProto, int]]:
+    """The nodes from the last to the first, each with the convolutions on the longest way from it to an output."""
+    depths: dict[str, int] = {}
+    found = []
+    for node in reversed(graph.nodes):
+        depth = max((depths.get(name, 0) for name in node.output), default=0) + (node.op_type in _CONVOLUTIONS)
+        for name in reads(node):
+            depths[name] = max(depths.get(name, 0), depth)
+        found.append((node, depth))
+    return found
+
+
+def _offset(graph: Graph, node: NodeProto) -> float:
+    bias = graph.constants.get(node.input[2]) if len(node.input) > 2 else None
+    return 0.0 if bias is None or not bias.size else float(np.abs(bias).max())
+
+
+def _around(graph: Graph, nodes: Iterable[NodeProto], neighbours: Callable[[NodeProto], list[NodeProto]]) -> set[str]:
+    """What can be reached from nodes without passing a convolution."""
+    reached: set[str] = set()
+    pending = [each for node in nodes for each in neighbours(node)]
+    while pending:
+        node = pending.pop()
+        if node.op_type not in _CONVOLUTIONS and node.output[0] not in reached:
+            reached.add(node.output[0])
+            pending += neighbours(node)
+    return reached
 
 
 def _terms(graph: Graph, node: NodeProto) -> int:

@@ -9,10 +9,10 @@ from typing import Final
 
 from trtmatte.errors import SettingError
 from trtmatte.families.alpha import METHODS, Size, checked_size
-from trtmatte.graph.precision import sums
+from trtmatte.graph.precision import offsets, sums, together
 
 FAMILY: Final = "generic"
-KEEP_FP32: Final = sums(1024)
+KEEP_FP32: Final = together(offsets(32), sums(1024))
 
 
 @dataclass(frozen=True)

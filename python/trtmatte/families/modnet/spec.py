@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from trtmatte.families.alpha import Size, checked_size
-from trtmatte.graph.precision import sums
+from trtmatte.graph.precision import offsets, sums, together
 
 FAMILY: Final = "modnet"
-KEEP_FP32: Final = sums(1024)
+KEEP_FP32: Final = together(offsets(32), sums(1024))
 DIVISOR: Final = 32
 _SIDE: Final = 512
 

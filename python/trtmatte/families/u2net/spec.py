@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from trtmatte.families.alpha import Size, checked_size
-from trtmatte.graph.precision import nothing
+from trtmatte.graph.precision import offsets
 
 FAMILY: Final = "u2net"
-KEEP_FP32: Final = nothing
+KEEP_FP32: Final = offsets(32)
 SIZE: Final = (320, 320)
 MEAN: Final = (0.485, 0.456, 0.406)
 STD: Final = (0.229, 0.224, 0.225)

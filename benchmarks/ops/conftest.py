@@ -20,7 +20,7 @@ from trtmatte import _core
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Module | None:
-    if file_path.match("bench_*.py"):
+    if file_path.match("bench_*.py") and not parent.session.isinitpath(file_path):  # those pytest collects itself
         return pytest.Module.from_parent(parent, path=file_path)
     return None
 

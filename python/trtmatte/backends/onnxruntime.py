@@ -25,8 +25,8 @@ class Network:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # Threads that spin on between runs would take the cores that the ops need.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
+        # Threads that spin would take the cores that the ops and a decoder need.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if patches:
             options.add_free_dimension_override_by_name(PATCHES, patches)
         try:

@@ -56,6 +56,7 @@ def _options(threads: int) -> dict[str, Any]:
         "INFERENCE_PRECISION_HINT": "f32",  # left to itself it may take bfloat16, whose errors states carry on
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,  # pinned threads wait where others work too: the ops, a decoder, another session
     }
     with contextlib.suppress(EngineError):  # nowhere to keep what was compiled: it is compiled anew each time
         options["CACHE_DIR"] = str(cache.private_folder("openvino"))

@@ -1,0 +1,76 @@
+"""What was built already: a private folder of engines, each under a key that stands for all that it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from trtmatte import engine as engine_file
+from trtmatte import fetch, store
+from trtmatte.engine import Engine
+from trtmatte.errors import EngineError
+
+__all__ = ["engine", "key", "private_folder"]
+
+_PRIVATE: Final = 0o700
+
+
+def key(ingredients: Mapping[str, Any]) -> str:
+    """A name for what is made of these ingredients; another where any of them differs."""
+    text = json.dumps(ingredients, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def engine(key: str, build: Callable[[], Engine], *, force: bool = False) -> Engine:
+    """The engine of this key, built unless it is here. Where two processes ask at once, one builds and one waits."""
+    path = private_folder("engines") / f"{key}{engine_file.SUFFIX}"
+    if not force and (found := _good(path, key)):
+        return found
+    with fetch.alone(path.with_suffix(".lock")):
+        if not force and (found := _good(path, key)):
+            return found
+        for remains in path.parent.glob(f".{path.name}.*.part"):  # of a process that was killed
+            remains.unlink(missing_ok=True)
+        return engine_file.write(build(), path)
+
+
+def private_folder(name: str) -> Path:
+    """A folder in the cache for what will be executed: the user's own, and nobody else's to write or read."""
+    folder = store.cache_folder() / name
+    try:
+        folder.mkdir(_PRIVATE, parents=True, exist_ok=True)
+        state = folder.stat()
+        if hasattr(os, "getuid"):
+            _take(folder, state)
+    except OSError as error:
+        raise EngineError(
+            f"the cache folder {folder} cannot be used: {error.strerror or error}; "
+            "set TRTMATTE_CACHE to a folder that you can write to"
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise EngineError(f"the cache folder {folder} cannot be written; set TRTMATTE_CACHE to one that can")
+    return folder
+
+
+def _take(folder: Path, state: os.stat_result) -> None:
+    if state.st_uid != os.getuid():
+        raise EngineError(
+            f"the cache folder {folder} belongs to another user; set TRTMATTE_CACHE to a folder of your own"
+        )
+    if stat.S_IMODE(state.st_mode) != _PRIVATE:
+        folder.chmod(_PRIVATE)
+
+
+def _good(path: Path, key: str) -> Engine | None:
+    """The engine at this place, if it is whole and the one of this key."""
+    try:
+        found = engine_file.load(path)
+        found.verify()
+    except EngineError:
+        return None
+    return found if found.manifest.get("key") == key else None

@@ -1,0 +1,117 @@
+"""What can be chosen when an engine is built: one place for names, defaults and checks.
+
+The names are those of the flags of `trtmatte-build`, of the keys of recipes and of the arguments of `trtmatte.build`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from trtmatte.errors import SettingError
+
+CPU_TARGET: Final = "onnxruntime"
+TARGETS: Final = (CPU_TARGET, "tensorrt", "tensorrt-rtx")
+PRECISIONS: Final = ("fp16", "fp32")
+LAYOUTS: Final = ("staged", "single")
+
+_SIZES: Final = ("size", "input_size")
+_NUMBERS_OR_WORDS: Final = ("downsample_ratio",)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is built of a model. `settings` are those of its family, which checks them."""
+
+    family: str | None = None  # left out, it is recognised by the model's content
+    size: tuple[int, int] = (1920, 1080)  # width and height of the frames that the engine is meant for
+    precision: str = "fp16"  # of the plans; the CPU runs float32
+    batch: int = 1
+    target: tuple[str, ...] = ()  # empty: all that this machine can build
+    layout: str = "staged"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _one_of("precision", self.precision, PRECISIONS)
+        _one_of("layout", self.layout, LAYOUTS)
+        for target in self.target:
+            _one_of("target", target, TARGETS)
+        if not isinstance(self.batch, int) or isinstance(self.batch, bool) or self.batch < 1:
+            raise SettingError(f"batch is {self.batch!r}; expected a whole number of streams, 1 or more")
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Options:
+        """The options that are given, the defaults for the rest. None counts as left out."""
+        chosen = {name: _value(name, value) for name, value in given.items() if value is not None}
+        own = {each.name for each in fields(cls)} - {"settings"}
+        settings = {name: value for name, value in chosen.items() if name not in own}
+        return cls(**{name: value for name, value in chosen.items() if name in own}, settings=settings)
+
+
+def read_recipe(path: Path) -> tuple[str | Path, dict[str, Any]]:
+    """The model that a recipe names, a known one or a file beside the recipe, and the options in it."""
+    toml = _toml(path)
+    try:
+        content = toml.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingError(f"the recipe {path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # TOML's own error and that of UTF-8 are ones
+        raise SettingError(f"the recipe {path} is not TOML: {error}") from error
+    options = {name.replace("-", "_"): value for name, value in content.items()}
+    model = options.pop("model", None)
+    if not isinstance(model, str) or not model:
+        raise SettingError(f"the recipe {path} has the model {model!r}; expected a line like model = 'rvm-mobilenetv3'")
+    tables = [name for name, value in options.items() if isinstance(value, dict)]
+    if tables:
+        raise SettingError(f"the recipe {path} has the table {tables[0]!r}; expected options alone, one a line")
+    beside = path.parent / model
+    return (beside if beside.exists() or Path(model).suffix else model), options
+
+
+def _toml(path: Path) -> Any:
+    for name in ("tomllib", "tomli"):
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    raise SettingError(f"reading the recipe {path} needs Python 3.11 or later, or: pip install tomli")
+
+
+def _value(name: str, value: Any) -> Any:
+    """A value as the option has it, from the ways in which flags and recipes write it."""
+    if name in _SIZES:
+        return _size(name, value)
+    if name == "target":
+        return tuple(sorted({value} if isinstance(value, str) else set(value)))
+    if name in _NUMBERS_OR_WORDS and isinstance(value, str):
+        return _number_or_word(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _size(name: str, value: Any) -> tuple[int, int]:
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+)\s*[x×*]\s*(\d+)\s*", value)
+        value = tuple(int(side) for side in found.groups()) if found else value
+    is_pair = isinstance(value, (tuple, list)) and len(value) == 2
+    if not is_pair or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in value):
+        raise SettingError(f"{name} is {value!r}; expected width and height of at least 1, like 1920x1080")
+    return value[0], value[1]
+
+
+def _number_or_word(value: str) -> float | str:
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        meant = difflib.get_close_matches(str(value), choices, n=1)
+        hint = f"; did you mean {meant[0]}?" if meant else ""
+        raise SettingError(f"{name} is {value!r}; expected {', '.join(choices)}{hint}")

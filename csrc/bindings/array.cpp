@@ -7,6 +7,9 @@
 
 #include "bindings/dlpack.h"
 #include "runtime/error.h"
+#ifdef TRTMATTE_WITH_CUDA
+#include "runtime/cuda.h"
+#endif
 
 namespace py = pybind11;
 
@@ -125,10 +128,12 @@ Array from_interface(py::handle object, const py::dict& interface, const char* n
 Array from_cuda_interface(py::handle object, const char* name) {
   const auto interface = object.attr("__cuda_array_interface__").cast<py::dict>();
   Array array = from_interface(object, interface, name);
-  array.device = 0;
-  if (py::hasattr(object, "device") && py::hasattr(object.attr("device"), "id")) {
-    array.device = object.attr("device").attr("id").cast<int>();
-  }
+#ifdef TRTMATTE_WITH_CUDA
+  array.device = device_of(array.data);
+  if (array.on_host()) refuse(name, "has a __cuda_array_interface__, but its memory belongs to no CUDA device");
+#else
+  array.device = 0;  // whichever it is, it is refused
+#endif
   if (interface.contains("stream") && !interface["stream"].is_none()) {
     const auto handle = interface["stream"].cast<uintptr_t>();
     if (handle == 0) refuse(name, "names stream 0 in its __cuda_array_interface__, which the protocol forbids");

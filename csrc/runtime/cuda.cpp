@@ -11,6 +11,15 @@ int device_count() {
   return 0;
 }
 
+int device_of(const void* memory) {
+  cudaPointerAttributes attributes;
+  if (cudaPointerGetAttributes(&attributes, memory) == cudaSuccess && attributes.type != cudaMemoryTypeUnregistered) {
+    return attributes.device;
+  }
+  cudaGetLastError();
+  return -1;
+}
+
 void wait_for(void* stream, void* other) {
   if (stream == other) return;
   cudaEvent_t reached;

@@ -6,6 +6,9 @@ namespace trtmatte {
 // 0 where there is no driver.
 int device_count();
 
+// The device that memory belongs to; -1 if it belongs to none.
+int device_of(const void* memory);
+
 // What comes on `stream` from here on waits for what `other` has been given so far. The host does not wait.
 void wait_for(void* stream, void* other);
 

@@ -19,6 +19,7 @@ from trtmatte.errors import (
 
 if TYPE_CHECKING:
     from trtmatte import families as families
+    from trtmatte.compiler import build as build
     from trtmatte.engine import Engine as Engine
     from trtmatte.engine import load as load
     from trtmatte.session import Matte as Matte
@@ -33,6 +34,7 @@ _LAZY: Final = {
     "load": "engine",
     "Matte": "session",
     "Session": "session",
+    "build": "compiler",
 }
 
 
@@ -65,6 +67,7 @@ __all__ = [
     "SettingError",
     "TrtmatteError",
     "__version__",
+    "build",
     "cuda_built",
     "errors",
     "families",

@@ -79,18 +79,16 @@ class Engine:
         plans: Sequence[Plan] = (),
         settings: Mapping[str, Any] | None = None,
         source: Mapping[str, Any] | None = None,
+        not_built: Mapping[str, str] | None = None,
         errors: Mapping[str, Any] | None = None,
         key: str = "",
     ) -> Engine:
         """An engine in memory. `networks` are the program's by their names, in ONNX; `source` is the model it is of.
 
-        `key` stands for all that the engine depends on, so that the same engine need not be built twice.
+        `not_built` says of targets why there is no plan for them. `key` stands for all that the engine depends on, so
+        that the same engine need not be built twice.
         """
         files = {_network_member(name): memoryview(data) for name, data in networks.items()}
-        for plan in plans:
-            files |= {
-                _plan_member(plan.target, plan.key, name): memoryview(data) for name, data in plan.networks.items()
-            }
         manifest = {
             "format": FORMAT,
             "made_by": f"trtmatte {trtmatte.__version__}",
@@ -99,11 +97,30 @@ class Engine:
             "settings": dict(settings or {}),
             "source": dict(source or {}),
             "program": program.to_json(),
-            "plans": [{"target": plan.target, "key": plan.key, "info": dict(plan.info)} for plan in plans],
+            "plans": [],
+            "not_built": dict(not_built or {}),
             "errors": dict(errors or {}),
-            "members": {name: {"size": data.nbytes, "sha256": _sha256(data)} for name, data in files.items()},
+            "members": {name: _described(data) for name, data in files.items()},
         }
-        return cls(json.loads(json.dumps(manifest)), files)
+        return cls(json.loads(json.dumps(manifest)), files).with_plans(plans, key)
+
+    def with_plans(self, plans: Sequence[Plan], key: str = "") -> Engine:
+        """The same engine with these plans besides its own."""
+        members, described = dict(self._members), dict(self.manifest["members"])
+        for plan in plans:
+            for name, data in plan.networks.items():
+                member = _plan_member(plan.target, plan.key, name)
+                members[member] = memoryview(data)
+                described[member] = _described(members[member])
+        entries = [{"target": plan.target, "key": plan.key, "info": dict(plan.info)} for plan in plans]
+        new = {(plan.target, plan.key) for plan in plans}
+        kept = [each for each in self.manifest["plans"] if (each["target"], each["key"]) not in new]
+        changes = {"plans": [*kept, *json.loads(json.dumps(entries))], "members": described, "key": key}
+        return Engine({**self.manifest, **changes}, members)
+
+    def with_errors(self, errors: Mapping[str, Any], key: str = "") -> Engine:
+        """The same engine with the errors that were measured."""
+        return Engine({**self.manifest, "errors": json.loads(json.dumps(errors)), "key": key}, self._members)
 
     def network(self, name: str) -> memoryview:
         """The network of this name: an ONNX model in float32."""
@@ -131,10 +148,6 @@ class Engine:
         """Holds every member against its hash; an EngineError where one differs."""
         for name in self._members:
             self._verified_member(name)
-
-    def with_errors(self, errors: Mapping[str, Any], key: str = "") -> Engine:
-        """The same engine with the errors that were measured."""
-        return Engine({**self.manifest, "errors": dict(errors), "key": key}, self._members)
 
     def session(self, **options: Any) -> Session:
         """A session that runs this engine."""
@@ -168,6 +181,10 @@ def _network_member(name: str) -> str:
 
 def _plan_member(target: str, key: str, name: str) -> str:
     return f"plans/{target}/{key}/{name}.plan"
+
+
+def _described(data: memoryview) -> dict[str, Any]:
+    return {"size": data.nbytes, "sha256": _sha256(data)}
 
 
 def _sha256(data: memoryview) -> str:

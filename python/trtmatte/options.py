@@ -52,6 +52,11 @@ class Options:
         settings = {name: value for name, value in chosen.items() if name not in own}
         return cls(**{name: value for name, value in chosen.items() if name in own}, settings=settings)
 
+    def to_json(self) -> dict[str, Any]:
+        """All that is chosen by name, the family's settings among the rest."""
+        own = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "settings"}
+        return {**own, **self.settings}
+
 
 def read_recipe(path: Path) -> tuple[str | Path, dict[str, Any]]:
     """The model that a recipe names, a known one or a file beside the recipe, and the options in it."""
@@ -90,7 +95,11 @@ def _value(name: str, value: Any) -> Any:
         return tuple(sorted({value} if isinstance(value, str) else set(value)))
     if name in _NUMBERS_OR_WORDS and isinstance(value, str):
         return _number_or_word(value)
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, (list, tuple)):
+        return tuple(_value(name, each) for each in value)
+    if not isinstance(value, (str, bool, int, float)):
+        raise SettingError(f"{name} is {value!r}; expected a text, a number, yes or no, or several of them")
+    return value
 
 
 def _size(name: str, value: Any) -> tuple[int, int]:

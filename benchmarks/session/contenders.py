@@ -107,8 +107,10 @@ def _model() -> str:
 def _engine(width: int, height: int, ratio: float) -> Any:
     from trtmatte.engine import Engine
     from trtmatte.families import importing
+    from trtmatte.graph import cpu
     from trtmatte.graph.cut import cut
 
-    program, networks = cut(importing.read(_model(), size=(width, height), downsample_ratio=ratio))
-    named = zip(program.networks, networks, strict=True)
-    return Engine.of(program, {stage.name: network.SerializeToString() for stage, network in named})
+    program, models = cut(importing.read(_model(), size=(width, height), downsample_ratio=ratio))
+    networks = {stage.name: model for stage, model in zip(program.networks, models, strict=True)}
+    whole = {name: model.SerializeToString() for name, model in networks.items()}
+    return Engine.of(program, whole, plans=cpu.plan(networks))

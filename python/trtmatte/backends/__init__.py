@@ -17,9 +17,12 @@ from trtmatte import _core
 from trtmatte.engine import Engine
 from trtmatte.errors import BackendError, SettingError
 
-__all__ = ["ON_CPU", "Network", "Run", "choose_on_cpu", "networks"]
+__all__ = ["CPU_PLAN", "ON_CPU", "Network", "Run", "choose_on_cpu", "networks"]
 
 ON_CPU: Final = ("openvino", "onnxruntime")  # the faster first
+
+CPU_PLAN: Final = ("onnxruntime", "cpu")
+"""Target and key of the plan that holds networks in the form that CPUs run fastest, which is ONNX as well."""
 
 Run = Callable[[], object]
 
@@ -56,5 +59,7 @@ def networks(engine: Engine, backend: str, patches: int) -> dict[str, Network]:
         for stage in engine.program.networks:
             key = (stage.name, backend, patches, threads)
             if key not in known:
-                known[key] = load(bytes(engine.network(stage.name)), patches=patches, threads=threads)
+                plan = engine.plan(*CPU_PLAN, stage.name)
+                model = engine.network(stage.name) if plan is None else plan
+                known[key] = load(bytes(model), patches=patches, threads=threads)
         return {stage.name: known[stage.name, backend, patches, threads] for stage in engine.program.networks}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import importlib.metadata
 import json
 import os
 import stat
@@ -10,12 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import trtmatte
 from trtmatte import engine as engine_file
 from trtmatte import fetch, store
 from trtmatte.engine import Engine
 from trtmatte.errors import EngineError
 
-__all__ = ["engine", "key", "private_folder"]
+__all__ = ["code", "engine", "key", "private_folder", "version_of"]
 
 _PRIVATE: Final = 0o700
 
@@ -24,6 +27,25 @@ def key(ingredients: Mapping[str, Any]) -> str:
     """A name for what is made of these ingredients; another where any of them differs."""
     text = json.dumps(ingredients, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+@functools.lru_cache
+def code() -> str:
+    """A hash of this package's code: a checkout changes without its version."""
+    digest = hashlib.sha256(trtmatte.__version__.encode())
+    folder = Path(__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"\n{path.relative_to(folder).as_posix()}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def version_of(package: str) -> str | None:
+    """The version of an installed package, without importing it."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def engine(key: str, build: Callable[[], Engine], *, force: bool = False) -> Engine:

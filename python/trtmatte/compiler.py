@@ -6,8 +6,6 @@ Nothing of the wing that compiles is imported until the cache has been asked.
 from __future__ import annotations
 
 import functools
-import hashlib
-import importlib.metadata
 import mmap
 import os
 from collections.abc import Iterator, Mapping
@@ -15,26 +13,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import trtmatte
-from trtmatte import cache, fetch, store
+from trtmatte import cache, fetch, plans, store
 from trtmatte import engine as engine_file
 from trtmatte.backends import tensorrt
 from trtmatte.backends.tensorrt import BuildCancelledError, Progress
 from trtmatte.engine import Engine, Plan
 from trtmatte.errors import BackendError, EngineError, ModelError, SettingError
 from trtmatte.options import CPU_TARGET, Options, read_recipe
-from trtmatte.program import PATCHES, NetworkStage, Program
+from trtmatte.program import Program
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["Progress", "build", "with_plan"]
+__all__ = ["Progress", "build"]
 
 _PACKAGES: Final = ("onnx", "torch")  # whose versions may show in what is built
 _PLUGINS: Final = "libtrtmatte_plugins.so"
 _LOCATION: Final = b"\n\x08location\x12"  # how an ONNX file begins to name another that holds its weights
-_LARGEST_PIECE: Final = 20_000  # patches that one run of a plan can refine; more are refined piece by piece
-_USUAL_PIECE: Final = 5_000
 
 
 def build(
@@ -70,25 +65,6 @@ def build(
     return engine_file.load(out) if not force and _is_at(engine, out) else engine_file.write(engine, out)
 
 
-def with_plan(engine: Engine, target: str, *, progress: Progress | None = None) -> Engine:
-    """The engine with a plan for this machine: built of its networks once, then taken from the cache."""
-    precision = engine.manifest["settings"].get("precision", Options.precision)
-    ingredients = {
-        "networks": {name: each for name, each in engine.manifest["members"].items() if not name.startswith("plans/")},
-        "program": engine.manifest["program"],
-        "precision": precision,
-        "environment": tensorrt.environment(target),
-        "code": _code(),
-    }
-    key = cache.key(ingredients)
-
-    def complete() -> Engine:
-        networks = {stage.name: _parsed(engine.network(stage.name)) for stage in engine.program.networks}
-        return engine.with_plans([_plan(engine.program, networks, target, precision, False, progress)], key)
-
-    return cache.engine(key, complete)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # What is asked for
 
@@ -116,8 +92,8 @@ class _Request:
         return cache.key(
             {
                 "format": engine_file.FORMAT,
-                "code": _code(),
-                "packages": {name: _version(name) for name in _PACKAGES},
+                "code": cache.code(),
+                "packages": {name: cache.version_of(name) for name in _PACKAGES},
                 "plugins": _plugins_hash(),
                 "environments": {each: tensorrt.environment(each) for each in _plan_targets(self.options)},
                 "source": self.source.about,
@@ -141,11 +117,11 @@ class _Request:
         )
         networks = {stage.name: model for stage, model in zip(program.networks, models, strict=True)}
         self._tell("reading", 1.0)
-        plans, not_built = self._plans(program, networks)
+        made, not_built = self._plans(program, networks)
         return Engine.of(
             program,
             {name: network.SerializeToString() for name, network in networks.items()},
-            plans=plans,
+            plans=made,
             settings=options.to_json(),
             source=self.source.about,
             not_built=not_built,
@@ -153,15 +129,15 @@ class _Request:
         )
 
     def _plans(self, program: Program, networks: Mapping[str, ModelProto]) -> tuple[list[Plan], dict[str, str]]:
-        plans, not_built = [], {}
+        made, not_built = [], {}
         for target in _plan_targets(self.options):
             try:
-                plans.append(_plan(program, networks, target, self.options.precision, self.verbose, self.progress))
+                made.append(plans.make(program, networks, target, self.options.precision, self.verbose, self.progress))
             except BackendError as error:
                 if not self.lenient or isinstance(error, BuildCancelledError):
                     raise
                 not_built[target] = str(error)
-        return plans, not_built
+        return made, not_built
 
     def _tell(self, what: str, done: float) -> None:
         if self.progress is not None and self.progress(what, done) is False:
@@ -258,95 +234,6 @@ def _plugins() -> Path | None:
 def _plugins_hash() -> str | None:
     path = _plugins()
     return None if path is None else fetch.sha256(path)
-
-
-@functools.lru_cache
-def _code() -> str:
-    """A hash of this package's code: a checkout changes without its version."""
-    digest = hashlib.sha256(trtmatte.__version__.encode())
-    folder = Path(__file__).parent
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(f"\n{path.relative_to(folder).as_posix()}\n".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Plans
-
-
-def _plan(
-    program: Program,
-    networks: Mapping[str, ModelProto],
-    target: str,
-    precision: str,
-    verbose: bool,
-    progress: Progress | None,
-) -> Plan:
-    """A target's plan of all networks of a program."""
-    built = {
-        stage.name: tensorrt.build_plan(
-            in_precision(networks[stage.name], program.family, precision).SerializeToString(),
-            target=target,
-            name=stage.name,
-            progress=_titled(f"{target} {stage.name}", progress),
-            verbose=verbose,
-            bounds=_bounds(program, stage),
-            timing_cache=cache.private_folder("timings") / f"{target}.cache",
-        )
-        for stage in program.networks
-    }
-    info = {
-        "precision": precision,
-        "environment": tensorrt.environment(target),
-        "networks": {name: {**each.info, "key": each.key} for name, each in built.items()},
-    }
-    key = cache.key({name: each.key for name, each in built.items()})[:16]
-    return Plan(target, key, {name: each.data for name, each in built.items()}, info)
-
-
-def in_precision(network: ModelProto, family: str, precision: str) -> ModelProto:
-    """A network in the types that a plan of this precision computes in."""
-    if precision == "fp32":
-        return network
-    from trtmatte.families.precision import for_family
-    from trtmatte.graph.precision import to_fp16
-
-    return to_fp16(network, for_family(family))
-
-
-def _bounds(program: Program, stage: NetworkStage) -> dict[str, Any] | None:
-    """The shapes of inputs that have one patch or many."""
-    largest = min(program.capacity, _LARGEST_PIECE)
-    counts = (1, min(largest, _USUAL_PIECE), largest)
-    loose = [name for name in stage.inputs if PATCHES in program.tensors[name].shape]
-    bounds = {
-        name: tuple([count if size == PATCHES else size for size in program.tensors[name].shape] for count in counts)
-        for name in loose
-    }
-    return bounds or None
-
-
-def _titled(title: str, progress: Progress | None) -> Progress | None:
-    """Says which plan is being built; the library's own phases are of no use to others."""
-    return None if progress is None else lambda _phase, done: progress(title, done)
-
-
-def _parsed(network: memoryview) -> ModelProto:
-    try:
-        from onnx import ModelProto
-    except ImportError as error:
-        raise BackendError("building a plan of an engine's networks needs onnx: pip install onnx") from error
-    model = ModelProto()
-    model.ParseFromString(bytes(network))
-    return model
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -219,9 +219,9 @@ def _plan_targets(options: Options) -> tuple[str, ...]:
 
 def _refuse_single(options: Options) -> None:
     if options.layout == "single":
-        found = "is here, but this version does not build" if _plugins() else "is not part of this installation for"
+        found = "is here, but nothing builds with it yet" if _plugins() else "is not part of this installation"
         raise BackendError(
-            f"layout is 'single', one TensorRT plan with the ops as plugins; the plugin library {_PLUGINS} {found} it: "
+            f"layout is 'single', one TensorRT plan with the ops as plugins: the plugin library {_PLUGINS} {found}; "
             "leave the layout out, which builds staged plans"
         )
 
@@ -252,9 +252,9 @@ def _validated(engine: Engine, frames: str | Path | None, force: bool, progress:
 def _writable(out: Path) -> Path:
     """Said before minutes are spent on what cannot be written."""
     if out.is_dir():
-        raise EngineError(f"{out} is a folder; expected the name of a file, like {out / 'engine.trtm'}")
+        raise SettingError(f"{out} is a folder; expected the name of a file, like {out / 'engine.trtm'}")
     if not out.parent.is_dir():
-        raise EngineError(f"{out} cannot be written: there is no folder {out.parent}; make it first")
+        raise SettingError(f"{out} cannot be written: there is no folder {out.parent}; make it first")
     if not os.access(out.parent, os.W_OK):
         raise EngineError(f"{out} cannot be written: {out.parent} is not yours to write to; choose another place")
     return out

@@ -13,7 +13,7 @@ from tests import exports, reference
 from tests.families.test_generic import unknown
 from tests.families.test_importing import small_model
 from trtmatte import engine
-from trtmatte.cli import inspect
+from trtmatte.cli import arguments, inspect
 from trtmatte.families import importing
 from trtmatte.graph.cut import cut
 
@@ -160,7 +160,7 @@ def test_settings_that_the_family_lacks(rvm, capsys):
     ],
 )
 def test_settings_have_types(text, value):
-    assert inspect._setting(text) == (text.partition("=")[0].replace("-", "_"), value)
+    assert arguments.setting(text) == (text.partition("=")[0].replace("-", "_"), value)
 
 
 @pytest.mark.parametrize(

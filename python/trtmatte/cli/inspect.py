@@ -6,9 +6,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtmatte import inspection
+from trtmatte.cli.arguments import setting, size
 from trtmatte.errors import ModelError, TrtmatteError
 
 if TYPE_CHECKING:
@@ -19,11 +20,11 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser("inspect", help="say what a model or an engine is, stage by stage")
     parser.add_argument("model", type=Path, metavar="MODEL", help="an ONNX file, a checkpoint or an engine (*.trtm)")
     parser.add_argument("--family", help="recognised from the content when left out")
-    parser.add_argument("--size", type=_size, default=(1920, 1080), metavar="WxH", help="of the frames (1920x1080)")
+    parser.add_argument("--size", type=size, default=(1920, 1080), metavar="WxH", help="of the frames (1920x1080)")
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="streams in lockstep (1)")
     parser.add_argument(
         "--set",
-        type=_setting,
+        type=setting,
         action="append",
         default=[],
         metavar="NAME=VALUE",
@@ -54,31 +55,3 @@ def _complain(error: TrtmatteError, args: argparse.Namespace) -> int:
         print(inspection.describe_unmatched(seen))
     print(f"trtmatte inspect: {error}", file=sys.stderr)
     return 2
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, separator, height = text.partition("x")
-    if not (separator and width.isdigit() and height.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; expected WIDTHxHEIGHT, such as 1920x1080")
-    return int(width), int(height)
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, separator, value = text.partition("=")
-    if not (name and separator and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is no setting; expected NAME=VALUE, such as downsample_ratio=0.25")
-    return name.replace("-", "_"), _parsed(value)
-
-
-def _parsed(text: str) -> Any:
-    """A size, a number, true or false, several of these between commas, or a word."""
-    if "," in text:
-        return tuple(_parsed(part) for part in text.split(","))
-    try:
-        return _size(text)
-    except argparse.ArgumentTypeError:
-        pass
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

@@ -1,0 +1,149 @@
+"""`trtmatte-build`: a model in, an engine out."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from trtmatte import compiler
+from trtmatte.cli.arguments import setting
+from trtmatte.compiler import Progress
+from trtmatte.engine import SUFFIX, Engine
+from trtmatte.errors import ModelError, SettingError, TrtmatteError
+from trtmatte.options import LAYOUTS, PRECISIONS, TARGETS, Options
+
+_NAME: Final = "trtmatte-build"
+_INPUT_IS_WRONG: Final = (ModelError, SettingError)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0 done, 1 the build failed, 2 the input or a flag is wrong."""
+    given = vars(_parser().parse_args(arguments))
+    quiet, settings = given.pop("quiet"), dict(given.pop("settings"))
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("trtmatte").setLevel(logging.DEBUG if given["verbose"] else logging.WARNING)
+    out = Path(given.pop("out") or _place(given["model"]))
+    try:
+        with _terminated_as_interrupted(), _shown(quiet) as progress:
+            engine = compiler.build(out=out, progress=progress, **settings, **given)
+    except TrtmatteError as error:
+        print(f"{_NAME}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, _INPUT_IS_WRONG) else 1
+    except KeyboardInterrupt:
+        print(f"{_NAME}: stopped; nothing is left behind", file=sys.stderr)
+        return 130
+    if not quiet:
+        _tell(engine)
+    print(out)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    default = Options()
+    parser = _Parser(_NAME, description="Makes an engine (*.trtm) of a matting model.", allow_abbrev=False)
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="an ONNX file, a checkpoint, a recipe (*.toml) or the name of a known model")
+    add("-o", "--out", metavar=f"ENGINE{SUFFIX}", help="where it is written (here, or beside the recipe)")
+    add("--family", metavar="NAME", help="rvm, bgmv2, modnet, u2net or generic; recognised when left out")
+    add("--size", metavar="WxH", help=f"the frame that the engine is meant for ({_joined(default.size)})")
+    add("--downsample-ratio", metavar="R", help="rvm: a number, or auto (the default): the long side to 512")
+    add("--backbone-scale", type=float, metavar="R", help="bgmv2 (0.25)")
+    add("--refine-mode", metavar="M", help="bgmv2: sampling, thresholding or full")
+    add("--refine-sample-pixels", type=int, metavar="N", help="bgmv2 (80000)")
+    add("--refine-threshold", type=float, metavar="T", help="bgmv2 (0.1)")
+    add("--refine-kernel-size", type=int, choices=(1, 3), help="bgmv2: checked against the model's")
+    add("--prevent-oversampling", action=argparse.BooleanOptionalAction, help="bgmv2")
+    add("--input-size", metavar="WxH", help="modnet, u2net, generic: what the network sees (the model's own rule)")
+    add("--precision", choices=PRECISIONS, help=f"of plans ({default.precision}); the CPU always runs fp32")
+    add("--batch", type=int, metavar="N", help=f"streams in lockstep ({default.batch})")
+    add("--target", action="append", choices=TARGETS, help="repeatable; left out: all that this machine can build")
+    add("--layout", choices=LAYOUTS, help="single: one TensorRT plan with the ops as plugins, for use outside Python")
+    add("--set", type=setting, action="append", default=[], dest="settings", metavar="NAME=VALUE", help=_SETTINGS)
+    add("--validate", action="store_true", help="measure the engine's errors against fp32 and keep them in it")
+    add("--frames", metavar="VIDEO", help="validate with this video or folder of pictures (generated ones)")
+    add("--force", action="store_true", help="build even what is built already")
+    add("--verbose", action="store_true", help="what TensorRT says, and a report of the plans' layers in the engine")
+    add("--quiet", action="store_true", help="print the engine's place and errors alone")
+    return parser
+
+
+_SETTINGS: Final = "another setting of the family, such as segmentation=true or mean=0.5,0.5,0.5"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """In one line."""
+        self.exit(2, f"{self.prog}: {message}; {self.prog} --help lists the flags\n")
+
+
+def _place(model: str) -> str:
+    path = Path(model)
+    if path.suffix == ".toml":
+        return str(path.with_suffix(SUFFIX))
+    return (path.stem if path.suffix else path.name) + SUFFIX
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Being asked to end leaves as little behind as Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _shown(quiet: bool) -> Iterator[Progress | None]:
+    """A bar for each step on a terminal where rich is installed; silence otherwise."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    try:
+        bars: Any = importlib.import_module("rich.progress")
+        console: Any = importlib.import_module("rich.console")
+    except ImportError:
+        yield None
+        return
+    columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), bars.TimeElapsedColumn())
+    with bars.Progress(*columns, console=console.Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def advance(what: str, done: float) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=1.0)
+            bar.update(tasks[what], completed=done)
+
+        yield advance
+
+
+def _tell(engine: Engine) -> None:
+    program = engine.program
+    megabytes = sum(engine.members.values()) / 1e6
+    targets = ", ".join(("onnxruntime", *engine.plans))
+    about = f"{program.family} {program.variant} for {_joined(program.size)}, {targets}, {megabytes:.1f} MB"
+    lines = [about, *(f"no plan for {name}: {reason}" for name, reason in engine.manifest["not_built"].items())]
+    print("\n".join([*lines, *_errors(engine.manifest["errors"])]), file=sys.stderr)
+
+
+def _errors(errors: Mapping[str, Any]) -> Iterator[str]:
+    for name, outputs in errors.get("measured", {}).items():
+        for output, found in outputs.items():
+            yield f"{name} {output}: " + ", ".join(f"{what} {value:.2g}" for what, value in found.items())
+    for name, reason in errors.get("not_measured", {}).items():
+        yield f"{name}: not measured, {reason}"
+
+
+def _joined(size: tuple[int, int]) -> str:
+    return "x".join(map(str, size))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -15,7 +15,7 @@ _ON_CUDA: Final = (2, 13)  # DLPack's numbers of CUDA memory, and of CUDA's mana
 class Host(NamedTuple):
     """An array in the host's memory."""
 
-    array: np.ndarray[Any, Any]
+    array: Any  # numpy's
     copied: int = 0  # bytes that had to be copied to make it one
     is_torch: bool = False
 

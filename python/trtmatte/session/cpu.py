@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,12 @@ import numpy as np
 from trtmatte.backends import Network, Run
 from trtmatte.program import FRAME, MATTE, NetworkStage, OpStage, Program, Stage
 from trtmatte.session import steps
+from trtmatte.session.backdrop import Backdrop
 from trtmatte.session.cuts import SceneCuts
-from trtmatte.session.memory import HostMemory
+from trtmatte.session.memory import Array, HostMemory, Memory
 from trtmatte.session.patches import Refinement, Selection, piece_size, shape_of, works_on_patches
 from trtmatte.session.states import States
 from trtmatte.session.steps import Shot, Step, Tensors, Wanted
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Executor:
         self.states = States(program, batch, self.memory)
         width = program.batch
         self.lanes = [
-            Lane(program, networks, self.states, slice(first, first + width), wanted)
+            Lane(program, networks, self.states, slice(first, first + width), wanted, self.memory)
             for first in range(0, batch, width)
         ]
         self._cuts = SceneCuts([lane.small_frame for lane in self.lanes], scene_cut) if scene_cut is not None else None
@@ -71,6 +70,17 @@ class Executor:
             for name, array in shot.small.items():
                 np.copyto(array, each.tensors[name])
 
+    def backdrop(self, backdrop: Backdrop, frame: Array, time: int, streams: slice) -> Array:
+        """The picture behind these streams at one time."""
+        return backdrop.at(frame, time, streams)
+
+    def counts(self) -> dict[str, Any]:
+        """What is counted here, by the names in `Stats`."""
+        return {}
+
+    def close(self) -> None:
+        """Nothing is on its way."""
+
     def arrival(self) -> Callable[[], object]:
         """What waits until the results of the last frame are there. Here they are."""
         return _nothing
@@ -80,15 +90,33 @@ class Lane:
     """As many streams as the program was built for, and the buffers that they pass through."""
 
     def __init__(
-        self, program: Program, networks: Mapping[str, Network], states: States, streams: slice, wanted: Wanted
+        self,
+        program: Program,
+        networks: Mapping[str, Network],
+        states: States,
+        streams: slice,
+        wanted: Wanted,
+        memory: Memory,
+        dtypes: Mapping[str, str] | None = None,
     ) -> None:
+        """`dtypes` are of tensors that the networks have in other types than the program says."""
         self.streams = streams
-        self._wanted = wanted
+        self._wanted, self._memory = wanted, memory
         self._piece = piece_size(program)
-        self._frame_sample = next((stage.outputs[0] for stage in program.stages if _samples_frame(stage)), None)
+        self._samples = dict(_samples(program))
         needed = tuple(_needed(program, wanted))
-        self._small = _small_tensors(program, needed)
-        self._sides: list[Tensors] = [{**self._small, **states.tensors(side, streams)} for side in states.sides]
+        small = _small_tensors(program, needed, dtypes or {})
+        # On a device, outputs of one side are fetched while the other side is computed.
+        apart = set(wanted.outputs) if memory.stream is not None else set()
+        self._small = {name: memory.zeros(*each) for name, each in small.items() if name not in apart}
+        self._sides: list[Tensors] = [
+            {
+                **self._small,
+                **{name: memory.zeros(*each) for name, each in small.items() if name in apart},
+                **states.tensors(side, streams),
+            }
+            for side in states.sides
+        ]
         self._runs = [
             {
                 stage.name: networks[stage.name].bind(
@@ -103,8 +131,11 @@ class Lane:
     @property
     def small_frame(self) -> Array:
         """The frame as the network sees it."""
-        assert self._frame_sample is not None
-        return self._small[self._frame_sample]
+        return self._small[self._samples[FRAME]]
+
+    def sampled(self, tensors: Tensors) -> dict[str, Array]:
+        """The pictures as the network sees them."""
+        return {picture: tensors[name] for picture, name in self._samples.items() if name in tensors}
 
     def plan(self, program: Program) -> list[Pass]:
         return [self._pass(program, tensors, runs) for tensors, runs in zip(self._sides, self._runs, strict=True)]
@@ -122,16 +153,16 @@ class Lane:
                 else:
                     finish.append(steps.network(run))
             elif stage.op == "FrameSample":
-                sample.append(steps.frame_sample(stage, tensors, self._wanted.color))
+                sample.append(steps.frame_sample(stage, tensors, self._wanted.color, self._memory.stream))
             elif stage.op == "PatchSelect":
-                selection = Selection(stage, program, self._piece, tensors)
+                selection = Selection(stage, program, self._piece, tensors, self._memory)
                 finish.append(selection.select)
             elif stage.op == "PatchScatter":
                 assert selection is not None
-                refinement = Refinement(program, selection, tensors, on_patches, self._wanted)
+                refinement = Refinement(program, selection, tensors, on_patches, self._wanted, self._memory)
                 finish += [refinement.refine, refinement.scatter]
             elif stage.op != "PatchCrop":  # which is a part of the refinement
-                finish.append(steps.matte(stage, tensors, self._wanted))
+                finish.append(steps.matte(stage, tensors, self._wanted, self._memory.stream))
         return Pass(tuple(sample), tuple(finish), {**tensors, **(selection.tensors if selection else {})})
 
 
@@ -146,16 +177,22 @@ def _needed(program: Program, wanted: Wanted) -> list[Stage]:
     return stages[::-1]
 
 
-def _small_tensors(program: Program, stages: Sequence[Stage]) -> dict[str, Array]:
-    """Buffers for what the stages make, but for states and what a `Refinement` keeps itself."""
+def _small_tensors(
+    program: Program, stages: Sequence[Stage], dtypes: Mapping[str, str]
+) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and type of what the stages make, but for states and what a `Refinement` keeps itself."""
     elsewhere = {name for state in program.states for name in (state.input, state.output)} | set(MATTE)
     makers = (stage for stage in stages if not (isinstance(stage, OpStage) and stage.op == "PatchSelect"))
     names = {name for stage in makers for name in stage.outputs if name} - elsewhere
-    return {name: np.zeros(shape_of(program, name), program.tensors[name].dtype) for name in sorted(names)}
+    kinds = {name: dtypes.get(name, program.tensors[name].dtype) for name in sorted(names)}
+    return {name: (shape_of(program, name), kind) for name, kind in kinds.items()}
 
 
 def _nothing() -> None: ...
 
 
-def _samples_frame(stage: Stage) -> bool:
-    return isinstance(stage, OpStage) and stage.op == "FrameSample" and stage.inputs[0] == FRAME
+def _samples(program: Program) -> Iterator[tuple[str, str]]:
+    """The pictures, and the tensors that they are sampled to."""
+    for stage in program.stages:
+        if isinstance(stage, OpStage) and stage.op == "FrameSample":
+            yield stage.inputs[0], stage.outputs[0]

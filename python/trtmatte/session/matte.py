@@ -94,4 +94,5 @@ def _to_numpy(value: Any) -> np.ndarray[Any, Any]:
     if is_on_cuda(value):
         array: np.ndarray[Any, Any] = value.cpu().numpy() if is_torch(value) else value.get()
         return array
-    return on_host(value, "an output").array
+    host: np.ndarray[Any, Any] = on_host(value, "an output").array
+    return host

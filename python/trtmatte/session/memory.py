@@ -12,6 +12,9 @@ Array = Any  # numpy's, or one on a device that has as much of numpy's interface
 
 
 class Memory(Protocol):
+    stream: int | None  # the number of the CUDA stream that work belongs on
+    buffers: int  # got so far
+
     def read(self, value: Any, name: str) -> Host:
         """A caller's array as the session takes it, where it is."""
 
@@ -33,6 +36,9 @@ class Memory(Protocol):
     def fetch(self, array: Array) -> np.ndarray[Any, Any]:
         """A copy in the host's memory, for a caller to keep."""
 
+    def number(self, array: Array) -> int:
+        """The only value of an array, once it is there."""
+
     def keep(self, array: Array) -> Array:
         """A copy that stays, whatever becomes of the caller's array."""
 
@@ -40,13 +46,20 @@ class Memory(Protocol):
 class HostMemory:
     """Arrays are numpy's."""
 
+    stream: int | None = None
+
+    def __init__(self) -> None:
+        self.buffers = 0
+
     def read(self, value: Any, name: str) -> Host:
         return on_host(value, name)
 
     def zeros(self, shape: tuple[int, ...], dtype: str) -> Array:
+        self.buffers += 1
         return np.zeros(shape, dtype)
 
     def result(self, shape: tuple[int, ...], dtype: str, on_device: bool) -> Array:
+        self.buffers += 1
         return np.empty(shape, dtype)
 
     def handed(self, array: Array, is_torch: bool) -> Any:
@@ -65,6 +78,9 @@ class HostMemory:
     def fetch(self, array: Array) -> np.ndarray[Any, Any]:
         copy: np.ndarray[Any, Any] = array.copy()
         return copy
+
+    def number(self, array: Array) -> int:
+        return int(array[0])
 
     def keep(self, array: Array) -> Array:
         return array.copy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 from time import perf_counter
@@ -14,21 +14,21 @@ from typing import Any, Final
 
 import numpy as np
 
-from trtmatte import backends
+from trtmatte.backends.cuda import choose
 from trtmatte.engine import Engine, load
 from trtmatte.errors import FrameError
 from trtmatte.ops import CHANNELS, Color, Layout
 from trtmatte.program import BACKDROP, BACKGROUND, FRAME, Program
 from trtmatte.session.arrays import is_image
 from trtmatte.session.backdrop import Backdrop, kept, read_backdrop
-from trtmatte.session.cpu import Executor, Plan
+from trtmatte.session.executors import open_executor
 from trtmatte.session.frames import Frames, read_frames, require_same_size, require_streams, spread
 from trtmatte.session.matte import Matte
-from trtmatte.session.patches import piece_size
+from trtmatte.session.memory import Memory
 from trtmatte.session.reading import ReadAhead
 from trtmatte.session.ring import Results, Ring, Shapes, given, part
 from trtmatte.session.settings import Settings
-from trtmatte.session.states import checked_slots
+from trtmatte.session.states import States, checked_slots
 from trtmatte.session.stats import Counters, Stats
 from trtmatte.session.steps import Shot
 
@@ -43,7 +43,7 @@ class _Sized:
 
     size: tuple[int, int]
     program: Program
-    plan: Plan
+    plan: Any  # the executor's own
     ring: Ring | None = None
 
 
@@ -116,10 +116,11 @@ class Session:
             ring=ring,
             scene_cut=scene_cut,
         )
-        self._backend = backends.choose_on_cpu(backend)
-        networks = backends.networks(self._engine, self._backend, piece_size(self._program))
-        self._executor = Executor(self._program, networks, settings.batch, settings.wanted, scene_cut)
-        self._states, self._memory = self._executor.states, self._executor.memory
+        choice = choose(backend, device, self._engine)
+        self._backend = choice.backend
+        self._executor: Any = open_executor(self._engine, choice, settings)
+        self._states: States = self._executor.states
+        self._memory: Memory = self._executor.memory
         self._background = (
             None if settings.background is None else self._captured(settings.background).kept(self._memory)
         )
@@ -128,7 +129,7 @@ class Session:
         )
         self._sized: _Sized | None = None
         self._has_background = False  # the small one that the network sees is of the session's own
-        self._counters = Counters()
+        self._counters = Counters(self._memory)
         self._matte_names = settings.wanted.matte
         self._small_names = tuple(name for name in settings.outputs if name not in CHANNELS)
         self._lock = threading.Lock()
@@ -222,11 +223,15 @@ class Session:
         return self._settings.outputs
 
     def stats(self) -> Stats:
-        return self._counters.stats()
+        return (
+            replace(self._counters.stats(), **self._executor.counts()) if not self._closed else self._counters.stats()
+        )
 
     def close(self) -> None:
         """Lets go of its buffers. Results that were handed out stay."""
         with self._lock:
+            if not self._closed:
+                self._executor.close()
             self._closed = True
             self._sized = None
             self.__dict__.pop("_executor", None)
@@ -325,7 +330,6 @@ class Session:
 
     def _planned(self, size: tuple[int, int]) -> _Sized:
         program = self._program.for_frame(*size)
-        self._counters.buffers += 1
         return _Sized(size, program, self._executor.plan(program))
 
     def _results(self, sized: _Sized, frames: Frames, out: Any) -> Results:
@@ -335,7 +339,6 @@ class Session:
         shapes = Shapes.of(sized.program, settings.outputs, frames, settings.dtype, settings.layout)
         if out is not None:
             return given(out, settings.outputs, shapes, self._memory)
-        self._counters.buffers += 1
         sized.ring = Ring(shapes, settings.ring + self._executor.lag, self._memory)
         return sized.ring.next
 
@@ -357,7 +360,7 @@ class Session:
         if call.background is not None:
             pictures[BACKGROUND] = spread(call.background.at(time, streams), self._program.batch)
         if call.backdrop is not None:
-            pictures[BACKDROP] = call.backdrop.at(pictures[FRAME], time, streams)
+            pictures[BACKDROP] = self._executor.backdrop(call.backdrop, pictures[FRAME], time, streams)
         front = call.frames.front
         matte: dict[str, Array] = {name: part(results.arrays[name], front, time, streams) for name in self._matte_names}
         small = {name: part(results.arrays[name], front, time, streams) for name in self._small_names}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from trtmatte.errors import BackendError, SettingError
+from trtmatte.errors import SettingError
 from trtmatte.ops import Color, Layout
 from trtmatte.program import BACKGROUND, MATTE, Program
 from trtmatte.session.steps import Wanted
@@ -62,10 +62,6 @@ class Settings:
         _one_of("dtype", self.dtype, _DTYPES)
         _one_of("layout", self.layout, _LAYOUTS)
         _one_of("color", self.color, _COLORS)
-        if self.device not in (None, "cpu"):
-            raise BackendError(
-                f"device is {self.device!r}; sessions run on the CPU so far: leave it out, or give 'cpu'"
-            )
         if not _is_count(self.batch) or self.batch % program.batch:
             raise SettingError(
                 f"batch is {self.batch!r}; this engine runs {program.batch} stream(s) at once: "

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from trtmatte import _core
+from trtmatte.session.memory import Memory
 
 _WINDOW: Final = 1024
 
@@ -19,7 +20,8 @@ class Stats:
 
     Bytes are those that the session copied on the way in and on the way out: none for arrays that are read and written
     where they are, and never any for states. `allocations` counts buffers that the session and the native core got
-    since the first frame of the present size; in steady state there are none.
+    since the first frame; in steady state there are none. On a CUDA device a frame is one launch of a graph, once the
+    frames at its addresses have been seen twice.
     """
 
     frames: int
@@ -30,14 +32,17 @@ class Stats:
     bytes_in: int
     bytes_out: int
     allocations: int
+    launches: int = 0  # of CUDA graphs
+    captures: int = 0  # frames that were captured into one
+    note: str = ""  # why frames are not captured, where they could be
 
 
 class Counters:
-    def __init__(self) -> None:
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
         self.frames = 0
         self.bytes_in = 0
         self.bytes_out = 0
-        self.buffers = 0  # got so far
         self._buffers_before = 0
         self._core_before = _core.allocations()
         self._calls = 0
@@ -45,7 +50,7 @@ class Counters:
 
     def warmed_up(self) -> None:
         """Allocations count from here."""
-        self._buffers_before, self._core_before = self.buffers, _core.allocations()
+        self._buffers_before, self._core_before = self._memory.buffers, _core.allocations()
 
     def count(self, frames: int, seconds: float, bytes_in: int, bytes_out: int) -> None:
         self.frames += frames
@@ -57,5 +62,5 @@ class Counters:
     def stats(self) -> Stats:
         latencies = np.array(self._seconds[: min(self._calls, _WINDOW)] or [0.0]) * 1000
         p50, p90, p99, slowest = (float(each) for each in np.percentile(latencies, (50, 90, 99, 100)))
-        grown = self.buffers - self._buffers_before + _core.allocations() - self._core_before
+        grown = self._memory.buffers - self._buffers_before + _core.allocations() - self._core_before
         return Stats(self.frames, p50, p90, p99, slowest, self.bytes_in, self.bytes_out, grown)

@@ -15,8 +15,8 @@ from trtmatte.backends import Run
 from trtmatte.errors import FrameError
 from trtmatte.ops import Color, Layout, Output
 from trtmatte.program import BACKDROP, BACKGROUND, MATTE, PICTURES, OpStage
+from trtmatte.session.memory import Array
 
-Array = np.ndarray[Any, Any]
 Tensors = Mapping[str, Array]
 
 _METHODS: Final = ("linear", "area", "antialias", "gaussian")
@@ -59,7 +59,7 @@ def network(run: Run) -> Step:
     return lambda shot: run()
 
 
-def frame_sample(stage: OpStage, tensors: Tensors, color: Color) -> Step:
+def frame_sample(stage: OpStage, tensors: Tensors, color: Color, stream: int | None) -> Step:
     """Makes the small picture that a network sees. A background that stays is sampled once."""
     picture, out = stage.inputs[0], tensors[stage.outputs[0]]
     settings = sampling(stage)
@@ -68,14 +68,14 @@ def frame_sample(stage: OpStage, tensors: Tensors, color: Color) -> Step:
         if picture == BACKGROUND and shot.same_background:
             return
         frame = shot.pictures[picture]
-        ops.frame_sample(frame, **settings, color=color, out=out)
-        if frame.dtype != np.uint8:
-            _require_sane(picture, out)
+        ops.frame_sample(frame, **settings, color=color, out=out, stream=stream)
+        if frame.dtype != np.uint8 and stream is None:  # on a device it is not there yet
+            require_sane(picture, out)
 
     return step
 
 
-def matte(stage: OpStage, tensors: Tensors, wanted: Wanted) -> Step:
+def matte(stage: OpStage, tensors: Tensors, wanted: Wanted, stream: int | None, **more: Any) -> Step:
     """Writes the outputs that were asked for."""
     write, settings, names = _WRITERS[stage.op], sampling(stage), wanted.matte
     inputs = [name for name in stage.inputs if name != BACKDROP]
@@ -83,7 +83,7 @@ def matte(stage: OpStage, tensors: Tensors, wanted: Wanted) -> Step:
     def step(shot: Shot) -> None:
         arrays = [shot.pictures[name] if name in PICTURES else tensors[name] for name in inputs]
         background = shot.pictures.get(BACKDROP)
-        form = {"layout": wanted.layout, "color": wanted.color}
+        form = {"layout": wanted.layout, "color": wanted.color, "stream": stream, **more}
         write(*arrays, **settings, **form, outputs=names, background=background, out=shot.matte)
 
     return step
@@ -100,7 +100,7 @@ def sampling(stage: OpStage) -> dict[str, Any]:
     return settings
 
 
-def _require_sane(picture: str, sample: Array) -> None:
+def require_sane(picture: str, sample: np.ndarray[Any, Any]) -> None:
     """Refuses what would stay in the states for good. The small picture is all that the network sees."""
     mean = float(np.add.reduce(sample, axis=None)) / sample.size
     if not math.isfinite(mean):

@@ -1,0 +1,69 @@
+"""Work that is captured into CUDA graphs once it has been seen twice."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, Final
+
+_MOST: Final = 16  # graphs a side: callers who never use an address again would fill the memory with them
+
+
+class Graphs:
+    """Runs work on a stream: at first as it is, which also does what libraries put off until then, the second time
+    captured, from then on by one launch. A key stands for all that the work depends on, addresses above all.
+
+    Where capturing fails, work runs as it is from there on, and `note` says why.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._known: OrderedDict[Hashable, Any] = OrderedDict()
+        self.launches = 0
+        self.captures = 0
+        self.note = ""
+
+    def run(self, key: Hashable, work: Callable[[], object]) -> None:
+        if self.note:
+            work()
+        elif key not in self._known:
+            work()
+            self._remember(key, None)
+        else:
+            self._launch(key, work)
+
+    def clear(self) -> None:
+        """Those of a size that frames no longer have."""
+        self._known.clear()
+
+    def _launch(self, key: Hashable, work: Callable[[], object]) -> None:
+        graph = self._known[key] or self._captured(work)
+        if graph is None:
+            work()
+            return
+        self._remember(key, graph)
+        graph.launch(self._stream)
+        self.launches += 1
+
+    def _remember(self, key: Hashable, graph: Any) -> None:
+        self._known[key] = graph
+        self._known.move_to_end(key)
+        if len(self._known) > 2 * _MOST:
+            self._known.popitem(last=False)
+
+    def _captured(self, work: Callable[[], object]) -> Any:
+        builder = self._stream.create_graph_builder()
+        try:
+            builder.begin_building(mode="thread_local")
+            try:
+                work()
+            finally:
+                builder.end_building()
+            graph = builder.complete()
+        except Exception as error:  # the libraries that take part share no base of their errors
+            self.note = f"frames are not captured: {error}"
+            return None
+        finally:
+            builder.close()
+        self.captures += 1
+        return graph

@@ -1,0 +1,173 @@
+"""The memory of one CUDA device, the streams that a session works on, and what moves between device and host."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from typing import Any
+
+import numpy as np
+
+from trtmatte.errors import BackendError, FrameError
+from trtmatte.session.arrays import Host, is_on_cuda, is_torch, on_host
+from trtmatte.session.cuda import arrays
+from trtmatte.session.cuda.arrays import DeviceArray
+from trtmatte.session.cuda.result import DeviceResult
+
+HostArray = np.ndarray[Any, Any]
+
+
+class DeviceMemory:
+    """Three streams, so that a frame can come while another is computed and a third one goes.
+
+    Nothing here waits for the device but `fetch`, `keep`, `zeros` and `wait`; what is copied in between belongs to
+    `compute` unless another stream is named.
+    """
+
+    def __init__(self, device: int) -> None:
+        try:
+            import cuda.core as core
+        except ImportError as error:
+            raise BackendError("sessions on CUDA need cuda.core: pip install 'trtmatte[cuda]'") from error
+        self._core = core
+        self.index = device
+        self.enter()
+        self.compute, self.upload, self.download = (self._device.create_stream() for _ in range(3))
+        self._pinned = core.LegacyPinnedMemoryResource()
+        self.buffers = 0  # got so far
+        self.stream: int | None = int(self.compute.handle)
+        self._number = self.pinned((1,), "int32")
+
+    def enter(self) -> None:
+        """Makes the device the one of this thread."""
+        self._device.set_current()
+
+    @property
+    def _device(self) -> Any:
+        """Each thread has an object of its own for it."""
+        return self._core.Device(self.index)
+
+    def event(self) -> Any:
+        return self._device.create_event()
+
+    def caller(self, number: int) -> Any:
+        """A stream of the caller's."""
+        return self._core.Stream.from_handle(number)
+
+    def wait(self) -> None:
+        """Until all has been done that was begun."""
+        for stream in (self.upload, self.compute, self.download):
+            stream.sync()
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Buffers
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+        size = max(1, _bytes(shape, dtype))
+        buffer = self._device.allocate(size, stream=self.compute)
+        self.buffers += 1
+        return DeviceArray.at(int(buffer.handle), shape, dtype, self.index, buffer)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+        array = self.empty(shape, dtype)
+        self.clear(array)
+        self.compute.sync()  # from here on it may be used on any stream
+        return array
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> HostArray:
+        """Memory of the host that the device reads and writes by itself."""
+        size = max(1, _bytes(shape, dtype))
+        buffer = self._pinned.allocate(size)
+        self.buffers += 1
+        memory: Any = (ctypes.c_uint8 * size).from_address(int(buffer.handle))
+        memory.owner = buffer  # for as long as any array is left that lies in it
+        array: HostArray = np.frombuffer(memory, dtype, math.prod(shape)).reshape(shape)
+        return array
+
+    def result(self, shape: tuple[int, ...], dtype: str, on_device: bool) -> Any:
+        return self.zeros(shape, dtype) if on_device else self.pinned(shape, dtype)
+
+    def handed(self, array: Any, is_torch: bool) -> Any:
+        """Results as callers get them: theirs knows on which stream it is written."""
+        given = DeviceResult(array, self) if isinstance(array, DeviceArray) else array
+        if not is_torch:
+            return given
+        import torch
+
+        return torch.as_tensor(array) if isinstance(array, DeviceArray) else torch.from_numpy(array)
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # What moves
+
+    def read(self, value: Any, name: str) -> Host:
+        """A caller's array, where it is: in the host's memory or on the device."""
+        if isinstance(value, DeviceResult):
+            return Host(value.as_callers())
+        if isinstance(value, DeviceArray):
+            return Host(value)
+        if not is_on_cuda(value):
+            host = on_host(value, name)
+            return host._replace(copied=0)  # every frame from the host is copied, and counted then
+        array = arrays.read(value, name, self.index, self.stream or 0)
+        if not array.address and array.size:
+            raise FrameError(f"{name} has no memory; expected an array that is not deleted")
+        return Host(array, is_torch=is_torch(value))
+
+    def copy(self, to: Any, source: Any, stream: Any = None) -> None:
+        """Puts a copy between arrays of one shape on a stream. Arrays on the host stay as they are until it is done,
+        or are pageable ones, which the driver has read or written when this returns."""
+        if to.shape == source.shape and to.flags.c_contiguous and source.flags.c_contiguous:
+            self._buffer(to).copy_from(self._buffer(source), stream=stream or self.compute)
+            return
+        if to.ndim <= 3 or len(to) != len(source):
+            raise FrameError(f"an array of {to.shape} with gaps cannot be copied to or from a CUDA device: pass a copy")
+        for to_each, source_each in zip(_each(to), _each(source), strict=True):
+            self.copy(to_each, source_each, stream)
+
+    def clear(self, array: Any) -> None:
+        self._buffer(array).fill(0, stream=self.compute)
+
+    def fetch(self, array: Any) -> HostArray:
+        copy = np.empty(array.shape, array.dtype)
+        packed = array if array.flags.c_contiguous else self.packed(array)
+        self.copy(copy, packed)
+        self.compute.sync()
+        return copy
+
+    def keep(self, array: Any) -> DeviceArray:
+        """A copy on the device."""
+        if isinstance(array, DeviceArray):
+            if array.caller_stream:
+                self.compute.wait(self.caller(array.caller_stream))
+            array = self.fetch(array)
+        packed = np.ascontiguousarray(array)
+        kept = self.empty(packed.shape, packed.dtype)
+        self.copy(kept, packed)
+        self.compute.sync()
+        return kept
+
+    def number(self, array: DeviceArray) -> int:
+        """Waits for a single value."""
+        self.copy(self._number, array)
+        self.compute.sync()
+        return int(self._number[0])
+
+    def packed(self, array: DeviceArray) -> HostArray:
+        """An array with gaps, by way of all the memory that it lies in."""
+        first, last = np.lib.array_utils.byte_bounds(array._geometry)
+        raw = DeviceArray.at(first, (last - first,), np.uint8, self.index, array.owner)
+        memory = self.fetch(raw)
+        view = np.ndarray(array.shape, array.dtype, memory, array.address - first, array.strides)
+        return np.ascontiguousarray(view)
+
+    def _buffer(self, array: Any) -> Any:
+        address = array.address if isinstance(array, DeviceArray) else array.ctypes.data
+        return self._core.Buffer.from_handle(address, array.nbytes, owner=array)
+
+
+def _each(array: Any) -> list[Any]:
+    return [array[index] for index in range(len(array))]
+
+
+def _bytes(shape: tuple[int, ...], dtype: Any) -> int:
+    return math.prod(shape) * int(np.dtype(dtype).itemsize)

@@ -1,0 +1,195 @@
+"""Sessions on a CUDA device that is not there: their logic, on a stand-in for `cuda.core` and the emulated core.
+
+    tests/native/cuda_on_cpu/run.sh
+
+It says that nothing is missing from the graphs and that events keep the order of the streams. Of a GPU it says nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests import reference
+from tests.session import engines, fake_cuda
+from trtmatte import _core
+from trtmatte.backends import cuda, onnxruntime_cuda
+from trtmatte.backends.cuda import Choice
+from trtmatte.errors import FrameError
+
+pytestmark = pytest.mark.skipif(_core.CUDA_ARCHITECTURES != "emulated", reason="needs the emulated core (run.sh)")
+
+
+@pytest.fixture(params=range(3))
+def machine(request, monkeypatch):
+    with fake_cuda.installed(monkeypatch, request.param) as machine:
+        monkeypatch.setattr(onnxruntime_cuda, "Network", fake_cuda.Network)
+        choose = cuda.choose
+        monkeypatch.setattr(
+            "trtmatte.session.session.choose",
+            lambda backend, device, engine: (
+                Choice("onnxruntime", 0) if device == "cuda" else choose(backend, device, engine)
+            ),
+        )
+        yield machine
+
+
+def pair(engine=None, **options):
+    """The same session on the CPU and on the device."""
+    engine = engine or engines.memory()
+    return engine.session(backend="onnxruntime", **options), engine.session(device="cuda", **options)
+
+
+def assert_same(expected, actual):
+    for name in expected.names:
+        ours = actual[name] if isinstance(actual[name], np.ndarray) else actual[name].get()
+        steps = np.abs(ours.astype(np.float32) - np.asarray(expected[name]).astype(np.float32))
+        assert steps.max() <= (1 if ours.dtype == np.uint8 else 1e-4), name
+
+
+OPTIONS = {
+    "mattes": {},
+    "small outputs": {"outputs": ("alpha", "pha", "ones")},
+    "colour": {"outputs": ("composite", "rgba"), "backdrop": "red"},
+    "picture": {"outputs": ("composite",), "backdrop": engines.noise(9)},
+    "blur": {"outputs": ("composite",), "backdrop": "blur", "color": "bgr"},
+    "floats": {"dtype": "float32", "layout": "CHW"},
+    "scene cuts": {"outputs": ("alpha",), "scene_cut": 0.2},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_frames_of_the_host(options, machine):
+    on_cpu, on_cuda = pair(**OPTIONS[options])
+    for seed in range(8):
+        frame = engines.noise(seed) if seed != 5 else engines.grey(250)
+        assert_same(on_cpu(frame), on_cuda(frame))
+
+
+def test_frames_of_the_device_stay_there(machine):
+    on_cpu, on_cuda = pair(outputs=("alpha", "pha", "composite"), backdrop="green")
+    frame = fake_cuda.OnDevice(engines.noise(0))
+    for seed in range(9):
+        frame.overwrite(engines.noise(seed))  # while the last one may still be being read
+        expected, actual = on_cpu(engines.noise(seed)), on_cuda(frame)
+        frame.overwrite(engines.noise(77))
+        assert_same(expected, actual)
+    stats = on_cuda.stats()
+    assert (stats.bytes_in, stats.bytes_out) == (0, 0)
+
+
+def test_out_on_the_device_is_written_in_place(machine):
+    on_cpu, on_cuda = pair(outputs=("pha",))
+    out = fake_cuda.OnDevice(np.zeros((24, 32, 1), np.uint8))
+    for seed in range(6):
+        expected = on_cpu(engines.noise(seed)).pha
+        assert on_cuda(engines.noise(seed), out=out).pha is out
+        assert np.abs(out.get().astype(int) - expected).max() <= 1
+
+
+def test_a_frame_is_one_launch_and_allocates_nothing(machine):
+    session = engines.memory().session(device="cuda", outputs=("pha", "alpha"))
+    for seed in range(4):
+        session(engines.noise(seed))
+    allocations, launches, downloads = machine.allocations, machine.launches, len(machine.downloads)
+    for seed in range(20):
+        session(engines.noise(seed))
+    assert machine.allocations == allocations
+    assert machine.launches - launches == 20
+    assert len(machine.downloads) - downloads == 40, "two outputs a frame, and no state"
+    stats = session.stats()
+    assert (stats.captures, stats.launches, stats.allocations, stats.note) == (2, 22, 0, "")
+    assert stats.bytes_in == 24 * 24 * 32 * 3
+
+
+def test_what_cannot_be_captured_runs_as_it_is(machine, monkeypatch):
+    monkeypatch.setattr(fake_cuda.GraphBuilder, "can_capture", False)
+    on_cpu, on_cuda = pair()
+    for seed in range(6):
+        assert_same(on_cpu(engines.noise(seed)), on_cuda(engines.noise(seed)))
+    assert "invalidated" in on_cuda.stats().note
+    assert on_cuda.stats().launches == 0
+
+
+def test_a_stream_overlaps_and_keeps_its_results(machine):
+    on_cpu, on_cuda = pair(outputs=("alpha", "pha"), ring=3)
+    frames = [engines.noise(seed) for seed in range(12)]
+    expected = [on_cpu(frame).copy() for frame in frames]
+    kept = []
+    for index, matte in enumerate(on_cuda.stream(iter(frames))):
+        kept = [*kept, (index, matte)][-3:]
+        for which, each in kept:
+            assert_same(expected[which], each)
+    assert index == 11
+
+
+def test_sizes_chunks_batches_and_lanes(machine):
+    on_cpu, on_cuda = pair(batch=2, outputs=("alpha", "pha", "composite"), backdrop="blur")
+    chunk = np.stack([[engines.noise(2 * time + stream) for time in range(5)] for stream in range(2)])
+    assert_same(on_cpu(chunk), on_cuda(chunk))
+    assert_same(on_cpu(chunk[:, 0]), on_cuda(chunk[:, 0]))
+    larger = np.stack([engines.noise(8, 64, 48)] * 2)
+    assert_same(on_cpu(larger), on_cuda(larger))
+    assert_same(on_cpu(chunk[:, 1]), on_cuda(chunk[:, 1]))
+
+
+def test_states_are_read_set_reset_and_forked(machine):
+    on_cpu, on_cuda = pair(outputs=("alpha",))
+    for seed in range(3):
+        assert_same(on_cpu(engines.noise(seed)), on_cuda(engines.noise(seed)))
+    np.testing.assert_allclose(on_cuda.state["memory"], on_cpu.state["memory"], atol=1e-5)
+    twin = on_cuda.fork()
+    expected = on_cpu(engines.noise(4)).copy()
+    assert_same(expected, on_cuda(engines.noise(4)))
+    assert_same(expected, twin(engines.noise(4)))
+    for session in (on_cpu, on_cuda):
+        session.reset()
+    assert_same(on_cpu(engines.noise(5)), on_cuda(engines.noise(5)))
+    state = on_cpu.state
+    twin.state = {"memory": fake_cuda.OnDevice(state["memory"])}
+    assert_same(on_cpu(engines.noise(6)), twin(engines.noise(6)))
+
+
+def test_bad_frames_leave_no_trace(machine):
+    on_cpu, on_cuda = pair(outputs=("alpha",))
+    assert_same(on_cpu(engines.noise(0)), on_cuda(engines.noise(0)))
+    for frame in (np.full((24, 32, 3), np.nan, np.float32), engines.noise(1)[..., :2]):
+        with pytest.raises(FrameError):
+            on_cuda(frame)
+    assert_same(on_cpu(engines.noise(1)), on_cuda(engines.noise(1)))
+
+
+def test_memory_is_given_back(machine):
+    import gc
+
+    for _ in range(2):
+        session = engines.memory().session(device="cuda")
+        session(engines.noise(0))
+        session.close()
+        del session
+        gc.collect()
+    assert machine.live == 0
+
+
+@pytest.mark.parametrize("name", ["rvm_mobilenetv3-odd-ratio0.375"])
+def test_rvm(name, machine):
+    vector, engine = reference.load(name), engines.of_vector(name)
+    session = engine.session(device="cuda", dtype="float32", layout="CHW")
+    for time, src in enumerate(vector.arrays["src"]):
+        matte = session(src)
+        for output in ("fgr", "pha"):
+            difference = reference.largest_difference(matte[output], vector.arrays[output][time])
+            assert difference <= vector.tolerance(output), output
+
+
+@pytest.mark.parametrize("kind", ["oversampling-prevented", "thresholding-scale"])
+def test_bgmv2(kind, machine):
+    name = next(each for each in reference.vector_names("bgmv2") if "_refine_" in each and kind in each)
+    vector, engine = reference.load(name), engines.of_vector(name)
+    session = engine.session(device="cuda", dtype="float32", layout="CHW", outputs=("pha", "fgr", "ref_sm"))
+    for _ in range(5):
+        matte = session(vector.arrays["src"], vector.arrays["bgr"])
+        for output in matte.names:
+            difference = reference.largest_difference(matte[output], vector.arrays[output])
+            assert difference <= vector.tolerance(output), output
+    assert (session.stats().launches > 0) == (kind != "thresholding-scale")

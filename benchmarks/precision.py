@@ -148,27 +148,30 @@ class Sequence:
         self.networks = cut(self.model)[1]
         self._frames = [_planes(each) for each in itertools.islice(pictures(subject.size), frames)]
         self._background = self._frames[-1][:, :, ::-1, ::-1].copy()
-        self.expected = self.mattes(self.networks)
+        self.expected, _ = self.mattes(self.networks)
 
     def inputs(self) -> Iterator[dict[str, np.ndarray]]:
         for frame in self._frames:
             yield {"frame": frame, "background": self._background}
 
-    def mattes(self, networks: list[ModelProto]) -> np.ndarray:
+    def mattes(self, networks: list[ModelProto]) -> tuple[np.ndarray, bool]:
+        """The mattes, and whether all that the networks made on the way are numbers."""
         runner = StagedRunner(self.model, ("pha",))
-        stages = zip(runner.program.networks, networks, strict=True)
-        runner.networks = {stage.name: Network(network.SerializeToString(), 2) for stage, network in stages}
+        checked = [_Checked(Network(network.SerializeToString(), 2)) for network in networks]
+        runner.networks = dict(zip(runner.networks, checked, strict=True))  # type: ignore[arg-type]
         pictures = runner.program.pictures
-        return np.stack([runner(**{name: each[name] for name in pictures})["pha"] for each in self.inputs()])
+        mattes = [runner(**{name: each[name] for name in pictures})["pha"] for each in self.inputs()]
+        return np.stack(mattes), all(network.is_finite for network in checked)
 
-    def errors(self, rule: Rule) -> dict[str, float]:
-        """How far float16 is off. What is no number at all counts as wholly wrong."""
-        found = self.mattes([emulated(to_fp16(network, rule)) for network in self.networks])
-        errors = np.nan_to_num(np.abs(found - self.expected), nan=1.0, posinf=1.0)
+    def errors(self, rule: Rule) -> dict[str, float | bool]:
+        """How far float16 is off."""
+        found, finite = self.mattes([emulated(to_fp16(network, rule)) for network in self.networks])
+        errors = np.abs(found - self.expected)
         return {
             "mean": float(errors.mean()),
             "p99.9": float(np.quantile(errors, 0.999)),
             "max": float(errors.max()),
+            "finite": finite,
         }
 
     def cost(self, rule: Rule) -> dict[str, int]:
@@ -180,6 +183,19 @@ class Sequence:
             "kept": sum(len(rule(graph)) for graph in graphs),
             "casts": kinds.count("Cast"),
         }
+
+
+class _Checked:
+    """A network that remembers whether it ever gave something else than numbers, which a matte would not show."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self.is_finite = True
+
+    def __call__(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        values = self._network(inputs)
+        self.is_finite = self.is_finite and all(bool(np.isfinite(value).all()) for value in values.values())
+        return values
 
 
 def _planes(picture: np.ndarray) -> np.ndarray:

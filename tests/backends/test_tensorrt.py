@@ -17,14 +17,16 @@ import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from tests import models
+from tests import models, reference
 from tests.backends import fake_tensorrt as fake
 from trtmatte.backends import tensorrt
 from trtmatte.backends.tensorrt import bindings, device
 from trtmatte.errors import BackendError, ModelError, SettingError
 from trtmatte.families import importing
-from trtmatte.graph import precision
+from trtmatte.families.precision import for_family
 from trtmatte.graph.cut import cut
+from trtmatte.graph.precision import to_fp16
+from trtmatte.program import PATCHES
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 SMALL = [1, 3, 8, 8]
@@ -69,7 +71,7 @@ def rvm_hd() -> ModelProto:
 
 @pytest.mark.parametrize("type_", ["float32", "float16"])
 def test_builds_rvm(rtx, rvm_hd, type_):
-    model = precision.to_fp16(rvm_hd, precision.for_family("rvm")) if type_ == "float16" else rvm_hd
+    model = to_fp16(rvm_hd, for_family("rvm")) if type_ == "float16" else rvm_hd
     started = time.monotonic()
     plan = tensorrt.build_plan(model.SerializeToString(), target=rtx, name="network-0")
     assert time.monotonic() - started < 30
@@ -84,9 +86,37 @@ def test_builds_rvm(rtx, rvm_hd, type_):
 
 
 def test_float16_makes_a_smaller_plan(rtx, rvm_hd):
-    half = precision.to_fp16(rvm_hd, precision.for_family("rvm"))
+    half = to_fp16(rvm_hd, for_family("rvm"))
     sizes = [len(tensorrt.build_plan(each.SerializeToString(), target=rtx).data) for each in (half, rvm_hd)]
     assert sizes[0] < 0.8 * sizes[1]
+
+
+FAMILIES = {
+    "modnet": {"input_size": (64, 64)},
+    "u2netp": {"input_size": (64, 64)},
+    "bgmv2_base_mobilenetv2": {},
+    "bgmv2_refine_mobilenetv2": {"refine_mode": "thresholding"},
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_builds_every_family_in_float16(rtx, name):
+    """Patches come in numbers that are known only once they are selected: up to one for each 4x4 pixels."""
+    rewrite, chosen = importing._family(reference.family(name), FAMILIES[name])
+    program, stages = cut(rewrite.from_network(reference.network(name), name, (128, 96), 1, chosen))
+    most = program.capacity
+    for network, stage in zip(program.networks, stages, strict=True):
+        patches = {
+            each: program.tensors[each].shape[1:]
+            for each in network.inputs
+            if program.tensors[each].shape[0] == PATCHES
+        }
+        bounds = {each: tuple((count, *rest) for count in (1, most // 2, most)) for each, rest in patches.items()}
+        half = to_fp16(stage, for_family(reference.family(name)))
+        plan = tensorrt.build_plan(half.SerializeToString(), target=rtx, name=network.name, bounds=bounds)
+        assert set(plan.info["inputs"]) == set(network.inputs)
+        assert {kind for kind, *_ in plan.info["inputs"].values()} == {"float16"}
+        assert all((shape[0] == -1) == (each in patches) for each, (_, *shape) in plan.info["inputs"].items())
 
 
 def test_a_key_is_that_of_its_plan_in_every_process(rtx, tmp_path):

@@ -48,9 +48,8 @@ class Network:
             binding.bind_input(name, *_place(inputs[name]))
         for name in self.outputs:
             binding.bind_output(name, *_place(outputs[name]))
-        held = (inputs, outputs)  # the runtime knows addresses alone
 
-        def run(arrays: object = held) -> None:
+        def run(held: object = (inputs, outputs)) -> None:  # the runtime knows addresses alone
             self._session.run_with_iobinding(binding)
 
         return run

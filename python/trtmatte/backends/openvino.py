@@ -35,7 +35,11 @@ class Network:
         arrays = {**inputs, **outputs}
         for name in names:
             request.set_tensor(name, tensor(arrays[name], shared_memory=True))
-        return functools.partial(request.infer, share_outputs=True)
+
+        def run(held: object = arrays) -> None:  # OpenVINO knows addresses alone
+            request.infer(share_outputs=True)
+
+        return run
 
 
 def load(model: bytes, *, patches: int, threads: int) -> Network:

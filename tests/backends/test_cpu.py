@@ -1,0 +1,92 @@
+"""The backends of the CPU: bound to arrays, they read and write them in place."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import sys
+import weakref
+
+import numpy as np
+import pytest
+
+from tests.session import engines
+from trtmatte import backends
+from trtmatte.backends import CPU_PLAN
+from trtmatte.engine import Engine, Plan
+from trtmatte.errors import BackendError
+
+SHAPES = {"frame_sm": (1, 3, 12, 16), **dict.fromkeys(("memory", "memory_next", "alpha", "ones"), (1, 1, 12, 16))}
+
+
+@pytest.fixture(params=engines.BACKENDS)
+def backend(request):
+    return engines.require(request.param)
+
+
+def arrays():
+    return {name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()}
+
+
+def bind(engine, backend, tensors):
+    (stage,) = engine.program.networks
+    network = backends.networks(engine, backend, 0)[stage.name]
+    return network.bind({name: tensors[name] for name in stage.inputs}, {name: tensors[name] for name in stage.outputs})
+
+
+def test_a_run_reads_and_writes_the_arrays_that_it_is_bound_to(backend):
+    tensors = arrays()
+    run = bind(engines.memory(), backend, tensors)
+    for value in (0.2, 0.6):
+        tensors["frame_sm"][:] = value
+        tensors["memory"][:] = 0.5
+        run()
+        np.testing.assert_allclose(tensors["memory_next"], 0.25 + value / 2, atol=1e-6)
+        assert (tensors["ones"] == 1).all()
+
+
+def test_runs_of_one_network_do_not_meet(backend):
+    sides = [arrays() for _ in range(3)]
+    runs = [bind(engines.memory(), backend, tensors) for tensors in sides]
+    for index, tensors in enumerate(sides):
+        tensors["memory"][:] = index
+    for run in runs:
+        run()
+    for index, tensors in enumerate(sides):
+        np.testing.assert_allclose(tensors["memory_next"], index / 2, atol=1e-6)
+
+
+def test_a_run_keeps_its_arrays(backend):
+    """The runtimes know addresses alone: arrays that nobody else holds must not go."""
+    tensors = arrays()
+    watched = weakref.ref(tensors["memory"]), weakref.ref(tensors["alpha"])
+    run = bind(engines.memory(), backend, tensors)
+    del tensors
+    gc.collect()
+    assert all(each() is not None for each in watched)
+    run()
+    del run
+    gc.collect()
+    assert all(each() is None for each in watched)
+
+
+def test_the_form_for_cpus_is_taken_where_the_engine_has_it(backend):
+    plain = engines.memory()
+    network = bytes(plain.network("network-0"))
+    good = Engine.of(plain.program, {"network-0": b"not looked at"}, plans=[Plan(*CPU_PLAN, {"network-0": network})])
+    tensors = arrays()
+    bind(good, backend, tensors)()
+    assert (tensors["ones"] == 1).all()
+    other = Engine.of(plain.program, {"network-0": network}, plans=[Plan("tensorrt", "x", {"network-0": b"?"})])
+    bind(other, backend, tensors)()
+    with pytest.raises(BackendError):
+        bind(Engine.of(plain.program, {"network-0": b"looked at"}), backend, tensors)
+
+
+def test_a_backend_that_is_missing_says_how_to_get_it(backend, monkeypatch):
+    module = importlib.import_module(f"trtmatte.backends.{backend}")
+    monkeypatch.setitem(sys.modules, backend, None)
+    if backend == "openvino":
+        module._core.cache_clear()
+    with pytest.raises(BackendError, match=f"is not installed: pip install {backend}"):
+        module.load(b"", patches=0, threads=1)

@@ -1,8 +1,8 @@
 """As much of `cuda.core` as sessions use, in the host's memory, and as careless about order as a GPU may be.
 
-What is put on a stream is not done at once: streams advance in random turns, held up by nothing but the events that
-they wait for, and by the host only where it waits. A missing event shows as wrong values. What is captured is not run
-at all, and run by each launch of its graph.
+What is put on a stream is not done at once: streams advance in random turns, some hardly ever, held up by nothing but
+the events that they wait for, and by the host only where it waits. A missing event shows as wrong values. What is
+captured is not run at all, and run by each launch of its graph.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class Machine:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self.least = (1, 1e-2, 1e-4)[seed % 3]  # the weight of what hardly gets a turn
         self.streams: dict[int, Stream] = {}
         self.launches = 0
         self.live = 0  # bytes of device memory
@@ -37,8 +38,8 @@ class Machine:
 
     def step(self) -> bool:
         ready = [stream for stream in self.streams.values() if stream.can_go_on()]
-        if ready:
-            self.random.choice(ready).go_on()
+        if ready:  # some streams hardly get a turn
+            self.random.choices(ready, [stream.weight for stream in ready])[0].go_on()
         return bool(ready)
 
     def until(self, reached) -> None:
@@ -65,6 +66,7 @@ class Stream:
         self.handle = next(self.numbers) if number is None else number
         self.work = deque()
         self.captured = None
+        self.weight = machine.random.choice((1, machine.least))
         machine.streams[self.handle] = self
 
     @staticmethod

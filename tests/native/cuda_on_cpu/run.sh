@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the core with the CUDA forms compiled for the CPU, and runs the ops' gpu tests on it. Arguments go to pytest; the largest
-# frames are left out unless there are some, as one thread emulates thousands.
+# Builds the core with the CUDA forms compiled for the CPU, and runs the ops' gpu tests on it, and sessions on a
+# stand-in for the device. Arguments go to pytest; the largest frames are left out unless there are some, as one thread
+# emulates thousands.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 build=build/emulated
@@ -10,5 +11,6 @@ cmake -S . -B "$build" -G Ninja -DTRTMATTE_CUDA=EMULATED -DPython_EXECUTABLE="$p
 cmake --build "$build" -- --quiet
 arguments=("$@")
 [ $# -gt 0 ] || arguments=(-k "not 2160 and not 1080 and not 4K and not 20000")
-TRTMATTE_CORE=$(echo "$PWD/$build"/_core*.so) TRTMATTE_REQUIRE_GPU=1 PYTHONPATH=python \
-  python -m pytest tests/ops -m gpu -q "${arguments[@]}"
+export TRTMATTE_CORE=$(echo "$PWD/$build"/_core*.so) PYTHONPATH=python
+TRTMATTE_REQUIRE_GPU=1 python -m pytest tests/ops -m gpu -q "${arguments[@]}"
+python -m pytest tests/session/test_cuda_emulated.py -q

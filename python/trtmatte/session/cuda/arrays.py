@@ -100,6 +100,11 @@ class DeviceArray:
         return self._like(np.broadcast_to(self._geometry, shape))
 
     @property
+    def own(self) -> DeviceArray:
+        """The same array, with its owner's stream out of mind."""
+        return DeviceArray(self._geometry, self.device.id, self.owner)
+
+    @property
     def identity(self) -> tuple[Any, ...]:
         """All that work on it depends on, but for its values."""
         return self.address, self.shape, self.strides, self.dtype.str

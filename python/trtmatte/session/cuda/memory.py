@@ -116,6 +116,9 @@ class DeviceMemory:
     def copy(self, to: Any, source: Any, stream: Any = None) -> None:
         """Puts a copy between arrays of one shape on a stream. Arrays on the host stay as they are until it is done,
         or are pageable ones, which the driver has read or written when this returns."""
+        if isinstance(source, DeviceArray) and source.caller_stream:
+            self._copy_callers(to, source)
+            return
         if to.shape == source.shape and to.flags.c_contiguous and source.flags.c_contiguous:
             self._buffer(to).copy_from(self._buffer(source), stream=stream or self.compute)
             return
@@ -124,12 +127,19 @@ class DeviceMemory:
         for to_each, source_each in zip(_each(to), _each(source), strict=True):
             self.copy(to_each, source_each, stream)
 
+    def _copy_callers(self, to: Any, source: DeviceArray) -> None:
+        """Between what the caller has begun to do with his array and what he does next."""
+        caller = self.caller(source.caller_stream)
+        self.compute.wait(caller)
+        self.copy(to, source.own)
+        caller.wait(self.compute)
+
     def clear(self, array: Any) -> None:
         self._buffer(array).fill(0, stream=self.compute)
 
     def fetch(self, array: Any) -> HostArray:
         copy = np.empty(array.shape, array.dtype)
-        packed = array if array.flags.c_contiguous else self.packed(array)
+        packed = array if array.flags.c_contiguous else self._packed(array)
         self.copy(copy, packed)
         self.compute.sync()
         return copy
@@ -137,8 +147,6 @@ class DeviceMemory:
     def keep(self, array: Any) -> DeviceArray:
         """A copy on the device."""
         if isinstance(array, DeviceArray):
-            if array.caller_stream:
-                self.compute.wait(self.caller(array.caller_stream))
             array = self.fetch(array)
         packed = np.ascontiguousarray(array)
         kept = self.empty(packed.shape, packed.dtype)
@@ -152,10 +160,12 @@ class DeviceMemory:
         self.compute.sync()
         return int(self._number[0])
 
-    def packed(self, array: DeviceArray) -> HostArray:
+    def _packed(self, array: DeviceArray) -> HostArray:
         """An array with gaps, by way of all the memory that it lies in."""
         first, last = np.lib.array_utils.byte_bounds(array._geometry)
-        raw = DeviceArray.at(first, (last - first,), np.uint8, self.index, array.owner)
+        raw = DeviceArray.at(
+            first, (last - first,), np.uint8, self.index, array.owner, caller_stream=array.caller_stream
+        )
         memory = self.fetch(raw)
         view = np.ndarray(array.shape, array.dtype, memory, array.address - first, array.strides)
         return np.ascontiguousarray(view)

@@ -70,12 +70,12 @@ def test_what_is_impossible_is_refused_with_the_reason(options, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("backend", "device", "error"),
+    ("backend", "place", "error"),
     [("tensorrt", "cpu", BackendError), ("openvino", "cuda", BackendError), ("abacus", "cuda", SettingError)],
 )
-def test_what_does_not_go_together_is_refused(backend, device, error):
+def test_what_does_not_go_together_is_refused(backend, place, error):
     with pytest.raises(error):
-        cuda.choose(backend, device, ENGINE)
+        cuda.choose(backend, place, ENGINE)
 
 
 def test_a_session_on_the_cpu_imports_nothing_of_cuda():

@@ -106,6 +106,7 @@ class _Request:
     def compile(self) -> Engine:
         """The engine, in memory."""
         from trtmatte.families import importing
+        from trtmatte.graph import cpu
         from trtmatte.graph.cut import cut
 
         options = self.options
@@ -121,7 +122,7 @@ class _Request:
         return Engine.of(
             program,
             {name: network.SerializeToString() for name, network in networks.items()},
-            plans=made,
+            plans=[*cpu.plan(networks), *made],
             settings=options.to_json(),
             source=self.source.about,
             not_built=not_built,

@@ -127,7 +127,7 @@ def _shown(quiet: bool) -> Iterator[Progress | None]:
 def _tell(engine: Engine) -> None:
     program = engine.program
     megabytes = sum(engine.members.values()) / 1e6
-    targets = ", ".join(("onnxruntime", *engine.plans))
+    targets = ", ".join(dict.fromkeys(("onnxruntime", *engine.plans)))
     about = f"{program.family} {program.variant} for {_joined(program.size)}, {targets}, {megabytes:.1f} MB"
     lines = [about, *(f"no plan for {name}: {reason}" for name, reason in engine.manifest["not_built"].items())]
     print("\n".join([*lines, *_errors(engine.manifest["errors"])]), file=sys.stderr)

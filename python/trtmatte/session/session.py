@@ -81,8 +81,8 @@ class Session:
 
     `device` is "cpu", "cuda" or "cuda:N"; left out, a GPU if it can run the engine, else the CPU. On a GPU frames of
     the host come back to the host. Frames that are on the GPU are read there, and their mattes stay there: work with
-    both on one stream, the one that torch or CuPy has as its current one, and they are in order. Nobody looks for NaN in
-    float frames on a GPU. `stream` is one frame ahead there of what it has given, and so are the states.
+    both on one stream, the one that torch or CuPy has as its current one, and they are in order. Nobody looks for NaN
+    in float frames on a GPU. `stream` is one frame ahead there of what it has given, and so are the states.
 
     Everything is allocated at the first frame of a size. A call that raises leaves the states as they were. Calls from
     several threads wait for each other, and frames count in the order in which they come.

@@ -150,9 +150,9 @@ class Executor:
         memory.compute.record(side.computed)
         for caller in callers:
             caller.wait(side.computed)
-        self._fetch(plan, side, shots, placed)
+        fetched = self._fetch(plan, side, shots, placed)
         self._require_sane(side, shots)
-        side.held, self._last, self._graphs = shots, side, plan.graphs
+        side.held, self._last, self._graphs = shots, side if fetched else None, plan.graphs
 
     def arrival(self) -> Callable[[], object]:
         """What waits until the results of the last frame are there. Those on the device are left to their streams."""
@@ -252,8 +252,9 @@ class Executor:
                 if isinstance(to, DeviceArray):
                     self.memory.copy(to, each.tensors[name])
 
-    def _fetch(self, plan: Plan, side: Side, shots: Sequence[Shot], placed: Sequence[Shot]) -> None:
-        """Puts the way of the results to the host on its stream."""
+    def _fetch(self, plan: Plan, side: Side, shots: Sequence[Shot], placed: Sequence[Shot]) -> bool:
+        """Puts the way of the results to the host on its stream, if any go there."""
+        before = self._bytes_out
         self.memory.download.wait(side.computed)
         for lane, (each, shot, there) in enumerate(zip(side.passes, shots, placed, strict=True)):
             for name, to in (*shot.matte.items(), *shot.small.items()):
@@ -261,6 +262,7 @@ class Executor:
                     source = there.matte[name] if name in there.matte else each.tensors[name]
                     self._fetch_one(plan, side, (lane, name, "detour"), to, source)
         self.memory.download.record(side.downloaded)
+        return self._bytes_out > before
 
     def _fetch_one(self, plan: Plan, side: Side, key: tuple[Any, ...], to: Array, source: DeviceArray) -> None:
         self._bytes_out += to.nbytes

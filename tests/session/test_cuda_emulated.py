@@ -93,6 +93,16 @@ def test_out_on_the_device_is_written_in_place(machine):
         assert np.abs(out.get().astype(int) - expected).max() <= 1
 
 
+def test_nobody_waits_for_results_on_the_device(machine):
+    """Frames of the host one after the other, each with a place of its own on the device for what comes of it."""
+    on_cpu, on_cuda = pair(outputs=("pha",))
+    outs = [fake_cuda.OnDevice(np.zeros((24, 32, 1), np.uint8)) for _ in range(8)]
+    for seed, out in enumerate(outs):
+        on_cuda(engines.noise(seed), out=out)
+    for seed, out in enumerate(outs):
+        assert np.abs(out.get().astype(int) - on_cpu(engines.noise(seed)).pha).max() <= 1
+
+
 def test_a_frame_is_one_launch_and_allocates_nothing(machine):
     session = engines.memory().session(device="cuda", outputs=("pha", "alpha"))
     for seed in range(4):

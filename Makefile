@@ -10,10 +10,10 @@ PIP := $(RUN)python -m pip install --quiet --disable-pip-version-check
 CORE := $(shell find csrc cmake -type f 2>/dev/null) CMakeLists.txt setup.py pyproject.toml
 CPP := $(shell find csrc tests/native -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: help demo test lint types unit emulated gpu sanitize bench format clean
+.PHONY: help demo test lint types unit slow emulated gpu sanitize bench format clean
 help:
 	@grep -E '^# make' Makefile
-	@echo "# make lint | types | unit | emulated | format | sanitize | bench | gpu | clean"
+	@echo "# make lint | types | unit | slow | emulated | format | sanitize | bench | gpu | clean"
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -46,7 +46,11 @@ types: $(VENV)/.test $(VENV)/.core
 	$(RUN)mypy
 
 unit: $(VENV)/.test $(VENV)/.core
-	$(RUN)python -m pytest
+	$(RUN)python -m pytest -n 2 -m "not slow and not alone"
+	$(RUN)python -m pytest -m alone
+
+slow: $(VENV)/.test $(VENV)/.core
+	$(RUN)python -m pytest -n 2 -m slow
 
 # The CUDA forms compiled for the CPU: their logic is checked where there is no device.
 emulated: $(VENV)/.test $(VENV)/.core

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers are the threads
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 if core := os.environ.get("TRTMATTE_CORE"):  # another build of the core than the installed one
     specification = importlib.util.spec_from_file_location("trtmatte._core", core)
     assert specification is not None

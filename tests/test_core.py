@@ -23,6 +23,8 @@ from tests.conftest import AVAILABLE_SETS, INSTRUCTION_SETS
 from tests.ops.specification import maps, picture
 from trtmatte import BackendError, SettingError, _core, ops
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(trtmatte.__file__).parent.parent
 

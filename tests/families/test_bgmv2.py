@@ -126,7 +126,7 @@ def test_the_graph_runs_whole(name, tmp_path):
 
 
 @pytest.mark.parametrize(("crop", "replace"), METHODS)
-@pytest.mark.parametrize("opset", [11, 17])
+@pytest.mark.parametrize("opset", [pytest.param(11, marks=pytest.mark.slow), 17])
 def test_the_stand_in_exports_compute_what_the_original_computes(crop, replace, opset):
     vector = reference.load(SAMPLING)
     session = onnxruntime.InferenceSession(
@@ -145,7 +145,9 @@ TREATMENTS = {
 }
 
 
-@pytest.mark.parametrize("treatment", TREATMENTS)
+@pytest.mark.parametrize(
+    "treatment", [pytest.param(each, marks=() if " and " in each else pytest.mark.slow) for each in TREATMENTS]
+)
 @pytest.mark.parametrize("name", [SAMPLING, SMALL + "kernel1-thresholding"])
 @pytest.mark.parametrize("dynamic", [True, False])
 def test_maltreated_files(treatment, name, dynamic, tmp_path):

@@ -15,6 +15,8 @@ from tests import reference
 from tests.session import engines
 from trtmatte import _core
 
+pytestmark = pytest.mark.alone
+
 FULL = os.environ.get("TRTMATTE_FULL", "0") not in ("", "0")
 FRAMES = 2000
 MIB = 1 << 20

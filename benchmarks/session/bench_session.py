@@ -1,9 +1,9 @@
-"""How much faster than what people write: uint8 frames to uint8 composites, RVM with MobileNetV3.
+"""How much faster than what people write: uint8 frames to uint8 composites.
 
 Each contender lives in a process of its own. They take turns of a few frames, so that whatever else the machine does
 hits all alike; the ratios are medians over the turns.
 
-    python -m benchmarks.session.bench_rvm [--size hd] [--size 4k] [--turns 15] [--frames 4] [CONTENDER …]
+    python -m benchmarks.session.bench_session [rvm-hd …] [--only openvino …] [--turns 15] [--frames 4]
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.session.contenders import CONTENDERS, SIZES
+from benchmarks.session.contenders import SUBJECTS
 
 
 class Runner:
     """A contender in a process of its own, which works when it is told to."""
 
-    def __init__(self, name: str, size: str) -> None:
-        command = [sys.executable, "-m", "benchmarks.session.bench_rvm", "--serve", name, "--size", size]
+    def __init__(self, name: str, subject: str) -> None:
+        command = [sys.executable, "-m", "benchmarks.session.bench_session", subject, "--serve", name]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.turn(3)
 
@@ -42,12 +42,10 @@ class Runner:
         self._process.wait()
 
 
-def serve(name: str, size: str) -> None:
-    width, height, ratio = SIZES[size]
-    matte = CONTENDERS[name](width, height, ratio)
-    rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (2, height // 8, width // 8, 3), dtype=np.uint8)
-    frames = [np.ascontiguousarray(picture.repeat(8, 0).repeat(8, 1)) for picture in pictures]
+def serve(name: str, subject: str) -> None:
+    about, contenders = SUBJECTS[subject]
+    matte = contenders[name](about)
+    frames = [about.picture(seed) for seed in range(2)]
     for line in sys.stdin:
         count = int(line)
         began = perf_counter()
@@ -56,20 +54,20 @@ def serve(name: str, size: str) -> None:
         print((perf_counter() - began) / count * 1000, flush=True)
 
 
-def race(names: list[str], size: str, turns: int, frames: int) -> dict[str, Any]:
-    runners = {name: Runner(name, size) for name in names}
+def race(names: list[str], subject: str, turns: int, frames: int) -> dict[str, Any]:
+    runners = {name: Runner(name, subject) for name in names}
     times: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(turns):
         for name in names if turn % 2 else reversed(names):
             times[name].append(runners[name].turn(frames))
     for runner in runners.values():
         runner.end()
-    return {"size": size, "load": os.getloadavg()[0], "ms": times}
+    return {"subject": subject, "load": os.getloadavg()[0], "ms": times}
 
 
 def report(result: dict[str, Any]) -> None:
     times = {name: np.array(each) for name, each in result["ms"].items()}
-    print(f"{result['size']}, load {result['load']:.1f}")
+    print(f"{result['subject']}, load {result['load']:.1f}")
     for name, each in times.items():
         ratios = "  ".join(f"{other} {np.median(times[other] / each):5.2f}×" for other in times if other != name)
         print(f"  {name:17} {np.median(each):7.1f} ms, best {each.min():7.1f}   {ratios}")
@@ -77,19 +75,19 @@ def report(result: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("names", nargs="*", metavar="CONTENDER", help=f"of {', '.join(CONTENDERS)}; all of them")
-    parser.add_argument("--size", action="append", choices=SIZES, help="left out: all")
+    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)}; left out: all")
+    parser.add_argument("--only", nargs="*", metavar="CONTENDER", help="left out: all")
     parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--frames", type=int, default=4)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    sizes = options.size or list(SIZES)
     if options.serve:
-        serve(options.serve, sizes[0])
+        serve(options.serve, options.subjects[0])
         return
-    for size in sizes:
-        result = race(options.names or list(CONTENDERS), size, options.turns, options.frames)
+    for subject in options.subjects or SUBJECTS:
+        names = [name for name in SUBJECTS[subject][1] if not options.only or name in options.only]
+        result = race(names, subject, options.turns, options.frames)
         print(json.dumps(result)) if options.json else report(result)
 
 

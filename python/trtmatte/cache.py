@@ -18,7 +18,7 @@ from trtmatte import fetch, store
 from trtmatte.engine import Engine
 from trtmatte.errors import EngineError
 
-__all__ = ["code", "engine", "key", "private_folder", "version_of"]
+__all__ = ["code", "engine", "found_at", "key", "private_folder", "version_of"]
 
 _PRIVATE: Final = 0o700
 
@@ -51,10 +51,10 @@ def version_of(package: str) -> str | None:
 def engine(key: str, build: Callable[[], Engine], *, force: bool = False) -> Engine:
     """The engine of this key, built unless it is here. Where two processes ask at once, one builds and one waits."""
     path = private_folder("engines") / f"{key}{engine_file.SUFFIX}"
-    if not force and (found := _good(path, key)):
+    if not force and (found := found_at(path, key)):
         return found
     with fetch.alone(path.with_suffix(".lock")):
-        if not force and (found := _good(path, key)):
+        if not force and (found := found_at(path, key)):
             return found
         for remains in path.parent.glob(f".{path.name}.*.part"):  # of a process that was killed
             remains.unlink(missing_ok=True)
@@ -88,11 +88,10 @@ def _take(folder: Path, state: os.stat_result) -> None:
         folder.chmod(_PRIVATE)
 
 
-def _good(path: Path, key: str) -> Engine | None:
-    """The engine at this place, if it is whole and the one of this key."""
+def found_at(path: Path, key: str) -> Engine | None:
+    """The engine at this place, if it is the one of this key. Its members are checked when they are used."""
     try:
         found = engine_file.load(path)
-        found.verify()
     except EngineError:
         return None
     return found if found.manifest.get("key") == key else None

@@ -62,7 +62,8 @@ def build(
         engine = _validated(engine, frames, force, progress)
     if out is None:
         return engine
-    return engine_file.load(out) if not force and _is_at(engine, out) else engine_file.write(engine, out)
+    there = None if force else cache.found_at(out, engine.manifest["key"])
+    return there or engine_file.write(engine, out)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -259,13 +260,3 @@ def _writable(out: Path) -> Path:
     if not os.access(out.parent, os.W_OK):
         raise EngineError(f"{out} cannot be written: {out.parent} is not yours to write to; choose another place")
     return out
-
-
-def _is_at(engine: Engine, out: Path) -> bool:
-    """Whether the file is this engine already, and whole."""
-    try:
-        there = engine_file.load(out)
-        there.verify()
-    except EngineError:
-        return False
-    return bool(there.manifest["key"] == engine.manifest["key"])

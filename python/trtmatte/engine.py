@@ -43,7 +43,7 @@ _ALIGNMENT: Final = 4096  # a page: what maps a plan can hand it on as it lies
 _PADDING: Final = 0xD935  # the kind of a zip's extra field that is there to be skipped
 _LOCAL_HEADER: Final = struct.Struct("<4s5H3I2H")
 
-_AGAIN: Final = "build it again with trtmatte-build, or copy it again from where it comes from"
+_AGAIN: Final = "build it again with trtmatte-build --force, or copy it again from where it comes from"
 
 
 @dataclass(frozen=True)

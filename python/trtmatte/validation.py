@@ -44,7 +44,8 @@ def measure(engine: Engine, frames: Path | None = None, progress: Progress | Non
     that; without it, frames are generated. Errors are absolute differences of values in 0…1.
     """
     program = engine.program
-    reference = _session(engine, REFERENCE)
+    networks = {stage.name: bytes(engine.network(stage.name)) for stage in program.networks}
+    reference = _session(Engine.of(program, networks), REFERENCE)
     sessions, reasons = _contenders(engine)
     found = {name: {output: _Errors() for output in reference.outputs} for name in sessions}
     count = 0
@@ -116,7 +117,8 @@ class _Errors:
 
 def _contenders(engine: Engine) -> tuple[dict[str, Session], dict[str, str]]:
     """The sessions that can be opened here, and why others cannot."""
-    candidates: dict[str, Engine] = {name: engine for name in (*ON_CPU, *engine.plans) if name != REFERENCE}
+    names = [*engine.plans, *(name for name in ON_CPU if name != REFERENCE)]  # what has no plan is the reference itself
+    candidates = dict.fromkeys(names, engine)
     if any(info.get("precision") == "fp16" for keys in engine.plans.values() for info in keys.values()):
         candidates[EMULATED] = _emulated(engine)
     sessions, reasons = {}, {}

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from trtmatte.errors import SettingError
-from trtmatte.graph.precision import offsets
+from trtmatte.graph.precision import offsets, sums, together
 
 FAMILY: Final = "bgmv2"
-KEEP_FP32: Final = offsets(32)
+KEEP_FP32: Final = together(offsets(32), sums(4096))
 PATCH: Final = 4  # pixels of the frame along a patch's side
 HIDDEN: Final = 32
 MAPS: Final = (1, 3, 1, HIDDEN)  # channels of the base network's output: alpha, residual, error, hidden

@@ -9,11 +9,11 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from trtmatte.errors import SettingError
-from trtmatte.graph.precision import offsets, stem, together
+from trtmatte.graph.precision import offsets, stem, sums, together
 from trtmatte.program import State
 
 FAMILY: Final = "rvm"
-KEEP_FP32: Final = together(stem(9), offsets(10))
+KEEP_FP32: Final = together(stem(9), offsets(10), sums(4096))
 LEVELS: Final = 4
 STATES: Final = tuple(State(f"r{level}", f"r{level}i", f"r{level}o") for level in range(1, LEVELS + 1))
 _AUTO_SIDE: Final = 512

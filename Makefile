@@ -64,7 +64,9 @@ sanitize: $(VENV)/.test
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tests/native/sanitize.sh
 
 bench: $(VENV)/.test $(VENV)/.core
-	$(RUN)python -m pytest benchmarks/ops
+	@mkdir -p out
+	$(RUN)python -m pytest benchmarks/ops --benchmark-json=out/ops.json
+	$(RUN)python -m benchmarks.ops.report out/ops.json
 
 format: $(VENV)/.test
 	$(RUN)ruff check --fix .

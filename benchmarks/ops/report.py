@@ -27,9 +27,8 @@ def rows(report: dict) -> list[str]:
 def main() -> None:
     report = json.loads(Path(sys.argv[1]).read_text())
     machine = report["machine_info"]
-    print(
-        f"{machine['cpu'].get('brand_raw', machine['processor'])}, {machine['trtmatte']['threads']} threads; the fastest of all rounds\n"
-    )
+    processor = machine["cpu"].get("brand_raw", machine["processor"])
+    print(f"{processor}, {machine['trtmatte']['threads']} threads; the fastest of all rounds\n")
     print(f"| | ms | GB/s | {' | '.join(f'{title}, times as long' for title in RIVALS.values())} |")
     print("|---|---|---|---|---|---|")
     print("\n".join(rows(report)))

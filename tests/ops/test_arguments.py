@@ -79,7 +79,7 @@ def test_arrays_of_every_kind(kind):
     same(guided(wrap(FRAME), wrap(A), wrap(B)))
 
 
-@pytest.mark.parametrize("kind", set(KINDS) - {"interface of bytes"})
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"interface of bytes"}))
 def test_outputs_of_every_kind(kind):
     out = {name: np.full_like(value, 77) for name, value in REFERENCE.items()}
     results = guided(out={name: KINDS[kind](value) for name, value in out.items()})
@@ -218,7 +218,7 @@ def test_interfaces_that_lack_something():
         guided(Lacking())
 
 
-@pytest.mark.parametrize("given", [None, 5, "picture", object(), [[[0, 0, 0]]], {"a": 1}], ids=repr)
+@pytest.mark.parametrize("given", [None, 5, "picture", object(), [[[0, 0, 0]]], {"a": 1}])
 def test_things_that_are_no_arrays(given):
     with pytest.raises(FrameError, match="frame"):
         guided(given)

@@ -281,7 +281,7 @@ def test_no_damage_gets_through(engine: Engine, path: Path) -> None:
     content = path.read_bytes()
     last = content.find(b"PK\1\2")
     random_ = random.Random(0)
-    places = [*random_.sample(range(len(content)), 400), *range(last, len(content))]
+    places = [*random_.sample(range(len(content)), 200), *random_.sample(range(last, len(content)), 200)]
     for place in places:
         changed = bytearray(content)
         changed[place] ^= 1 << random_.randrange(8)

@@ -333,7 +333,7 @@ def write(engine: Engine, path: str | Path) -> Engine:
     path = Path(path)
     engine.verify()
     with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        manifest = json.dumps(engine.manifest, indent=1, sort_keys=True, ensure_ascii=False)
+        manifest = json.dumps(engine.manifest, indent=1, ensure_ascii=False)
         archive.writestr(zipfile.ZipInfo(_MANIFEST), manifest)
         for name in engine.members:
             archive.writestr(_aligned(name, file.tell()), engine._members[name])

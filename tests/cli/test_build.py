@@ -1,0 +1,258 @@
+"""`trtmatte-build`: flags, what is printed, exit statuses, and how it ends when it is stopped."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from tests.test_compiler import shrinking
+from trtmatte import compiler
+from trtmatte.backends import tensorrt
+from trtmatte.cli import build
+from trtmatte.engine import Engine, load
+from trtmatte.errors import BackendError, DownloadError, EngineError, ModelError, SettingError
+
+COMMAND = [sys.executable, "-m", "trtmatte.cli.build"]
+FLAGS = ("--family", "generic", "--target", "onnxruntime", "--size", "64x48")
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model in a folder of its own, which is the current one."""
+    monkeypatch.setenv("TRTMATTE_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    onnx.save(shrinking(), folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, **options)
+
+
+def test_a_model_becomes_an_engine(model: Path) -> None:
+    ran = run(model, *FLAGS)
+    assert (ran.returncode, ran.stdout) == (0, "model.trtm\n")
+    assert re.fullmatch(r"generic \S+ for 64x48, onnxruntime, \d\.\d MB\n", ran.stderr)
+    assert load(model.with_suffix(".trtm")).program.size == (64, 48)
+
+
+def test_quiet_prints_the_place_alone(model: Path) -> None:
+    ran = run(model, *FLAGS, "--quiet", "-o", "e.trtm")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "e.trtm\n", "")
+    assert load("e.trtm")
+
+
+@pytest.mark.alone
+def test_a_second_build_takes_less_than_half_a_second(model: Path) -> None:
+    run(model, *FLAGS, check=True)
+    seconds = []
+    for _ in range(5):
+        started = time.monotonic()
+        run(model, *FLAGS, check=True)
+        seconds.append(time.monotonic() - started)
+    assert min(seconds) < 0.5  # the machine may be busy with something else now and then
+
+
+@pytest.mark.parametrize(
+    ("model_", "place"),
+    [
+        ("engines/rvm-hd.toml", "engines/rvm-hd.trtm"),
+        ("weights/modnet.ckpt", "modnet.trtm"),
+        ("rvm-mobilenetv3", "rvm-mobilenetv3.trtm"),
+        ("/a/rvm.v1.onnx", "rvm.v1.trtm"),
+    ],
+)
+def test_where_engines_go(model_: str, place: str) -> None:
+    assert build._place(model_) == place
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Flags
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What `trtmatte.build` is called with."""
+    seen: dict[str, Any] = {}
+
+    def record(model: str, **options: Any) -> Engine:
+        seen.update(options, model=model)
+        raise ModelError("seen enough")
+
+    monkeypatch.setattr(compiler, "build", record)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("flags", "name", "value"),
+    [
+        ("--family rvm", "family", "rvm"),
+        ("--size 1280x720", "size", "1280x720"),
+        ("--downsample-ratio 0.25", "downsample_ratio", "0.25"),
+        ("--downsample-ratio auto", "downsample_ratio", "auto"),
+        ("--backbone-scale 0.5", "backbone_scale", 0.5),
+        ("--refine-mode full", "refine_mode", "full"),
+        ("--refine-sample-pixels 320000", "refine_sample_pixels", 320_000),
+        ("--refine-threshold 0.2", "refine_threshold", 0.2),
+        ("--refine-kernel-size 1", "refine_kernel_size", 1),
+        ("--prevent-oversampling", "prevent_oversampling", True),
+        ("--no-prevent-oversampling", "prevent_oversampling", False),
+        ("--input-size 512x288", "input_size", "512x288"),
+        ("--precision fp32", "precision", "fp32"),
+        ("--batch 4", "batch", 4),
+        ("--target onnxruntime --target tensorrt-rtx", "target", ["onnxruntime", "tensorrt-rtx"]),
+        ("--layout single", "layout", "single"),
+        ("--set segmentation=true", "segmentation", True),
+        ("--set mean=0.5,0.5,0.5", "mean", (0.5, 0.5, 0.5)),
+        ("--validate", "validate", True),
+        ("--frames film.mp4", "frames", "film.mp4"),
+        ("--force", "force", True),
+        ("--verbose", "verbose", True),
+        ("-o e.trtm", "out", Path("e.trtm")),
+    ],
+)
+def test_every_flag_arrives_by_its_name(flags: str, name: str, value: Any, asked: dict[str, Any]) -> None:
+    assert build.main(["m.onnx", *flags.split()]) == 2
+    assert asked[name] == value
+    assert asked["model"] == "m.onnx"
+
+
+def test_what_is_not_given_is_left_out(asked: dict[str, Any]) -> None:
+    build.main(["m.onnx"])
+    given = {name: value for name, value in asked.items() if value not in (None, False)}
+    assert given == {"model": "m.onnx", "out": Path("m.trtm")}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), "arguments are required: MODEL"),
+        (("m.onnx", "--sise", "1x1"), "unrecognized arguments: --sise"),
+        (("m.onnx", "--target", "rtx"), "argument --target: invalid choice: 'rtx'"),
+        (("m.onnx", "--batch", "two"), "argument --batch: invalid int value: 'two'"),
+        (("m.onnx", "--set", "segmentation"), "expected NAME=VALUE"),
+    ],
+)
+def test_wrong_flags_are_told_in_one_line(flags: tuple[str, ...], message: str, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as caught:
+        build.main(flags)
+    assert caught.value.code == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.startswith("trtmatte-build: ")
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ModelError("why"), 2),
+        (SettingError("why"), 2),
+        (BackendError("why"), 1),
+        (EngineError("why"), 1),
+        (DownloadError("why"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_exit_statuses(error: BaseException, status: int, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def fail(*_: Any, **__: Any) -> Engine:
+        raise error
+
+    monkeypatch.setattr(compiler, "build", fail)
+    before = signal.getsignal(signal.SIGTERM)
+    assert build.main(["m.onnx"]) == status
+    told = capsys.readouterr()
+    assert told.err == f"trtmatte-build: {'stopped; nothing is left behind' if status == 130 else 'why'}\n"
+    assert told.out == ""
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_wrong_model(model: Path) -> None:
+    ran = run("nothing.onnx")
+    assert ran.returncode == 2
+    assert re.fullmatch(r"trtmatte-build: there is no file nothing.onnx, and .*\n", ran.stderr)
+    assert [path.name for path in model.parent.iterdir()] == [model.name]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What it tells
+
+
+def test_validating_prints_the_errors(model: Path) -> None:
+    pytest.importorskip("openvino")
+    ran = run(model, *FLAGS, "--validate")
+    assert ran.returncode == 0
+    assert re.search(r"^openvino pha: mean \S+, p99.9 \S+, max \S+, drift \S+$", ran.stderr, re.MULTILINE)
+
+
+def test_it_says_what_could_not_be_built(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise BackendError("it cannot")
+
+    monkeypatch.setattr(tensorrt, "targets_available", lambda: ["tensorrt-rtx"])
+    monkeypatch.setattr(tensorrt, "environment", lambda target: {})
+    monkeypatch.setattr(tensorrt, "build_plan", refuse)
+    assert build.main([str(model), "--family", "generic", "--size", "64x48"]) == 0
+    assert "no plan for tensorrt-rtx: it cannot" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a terminal of Unix")
+def test_progress_on_a_terminal(model: Path) -> None:
+    pytest.importorskip("rich")
+    master, slave = pty.openpty()
+    with subprocess.Popen([*COMMAND, str(model), *FLAGS], stdout=subprocess.DEVNULL, stderr=slave) as running:
+        os.close(slave)
+        told = b""
+        while chunk := _read(master):
+            told += chunk
+    os.close(master)
+    assert running.returncode == 0
+    assert b"reading" in told
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # the other side is gone
+        return b""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Being stopped
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "terminated"])
+def test_being_stopped_leaves_nothing(with_signal: int, model: Path, tmp_path: Path) -> None:
+    """While it waits for a lock, which is as long as one likes."""
+    run(model, *FLAGS, "-o", "other.trtm", check=True)
+    (lock,) = (tmp_path / "cache" / "engines").glob("*.lock")
+    from trtmatte import fetch
+
+    with fetch.alone(lock):
+        running = subprocess.Popen(
+            [*COMMAND, str(model), *FLAGS, "--force"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        while not _waits_for(running.pid, lock):
+            assert running.poll() is None
+            time.sleep(0.02)
+        running.send_signal(with_signal)
+        out, err = running.communicate(timeout=30)
+    assert (running.returncode, out, err) == (130, "", "trtmatte-build: stopped; nothing is left behind\n")
+    assert sorted(path.name for path in model.parent.iterdir()) == [model.name, "other.trtm"]
+
+
+def _waits_for(process: int, lock: Path) -> bool:
+    return any(lock == Path(os.readlink(each)) for each in Path(f"/proc/{process}/fd").iterdir() if each.is_symlink())

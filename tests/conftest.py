@@ -108,6 +108,10 @@ class Emulated:
         return self.put(np.full(size, 0xCD, np.uint8))
 
 
+def cuda_device() -> Cuda | Emulated:
+    return Emulated() if _core.CUDA_ARCHITECTURES == "emulated" else Cuda()
+
+
 @pytest.hookimpl(trylast=True)  # after the marks: the last parameter changes first, and a body's results are kept
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "device" in metafunc.fixturenames:
@@ -118,7 +122,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def device(request: pytest.FixtureRequest) -> Iterator[Cpu | Cuda | Emulated]:
     """Where an op runs: on the CPU with each instruction set that the machine has, and on a CUDA device."""
     if request.param == "cuda":
-        yield Emulated() if _core.CUDA_ARCHITECTURES == "emulated" else Cuda()
+        yield cuda_device()
         return
     yield Cpu(request.param)
     _core.set_instruction_set(_core.best_instruction_set())

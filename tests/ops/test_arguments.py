@@ -12,6 +12,7 @@ import pytest
 from numpy.lib.stride_tricks import as_strided
 
 import trtmatte
+from tests.conftest import cuda_device
 from tests.ops.specification import maps, picture
 from trtmatte import BackendError, FrameError, SettingError, _core, ops
 
@@ -638,16 +639,23 @@ def test_devices_that_this_build_cannot_use(kind):
         guided(outputs=("pha",), out={"pha": kind()})
 
 
-@pytest.mark.skipif(not trtmatte.cuda_built(), reason="built without CUDA")
+@pytest.mark.skipif(_core.CUDA_ARCHITECTURES in ("", "emulated"), reason="built without CUDA")
+def test_memory_that_is_on_no_device():
+    with pytest.raises(FrameError, match="frame has a __cuda_array_interface__, but its memory belongs to no CUDA"):
+        guided(OnCuda(), out=dict(REFERENCE), stream=1)
+
+
+@pytest.mark.gpu
 def test_devices_must_agree():
+    pha = cuda_device().put(REFERENCE["pha"])
     with pytest.raises(FrameError, match=r"pha is .* lives on CUDA device 0 while frame lives on the CPU"):
-        guided(outputs=("pha",), out={"pha": OnCuda()}, stream=1)
+        guided(outputs=("pha",), out={"pha": pha}, stream=1)
 
 
-@pytest.mark.skipif(not trtmatte.cuda_built(), reason="built without CUDA")
+@pytest.mark.gpu
 def test_a_stream_is_needed():
     with pytest.raises(FrameError, match="frame lives on a CUDA device: say on which stream"):
-        guided(OnCuda(), out=dict(REFERENCE))
+        guided(cuda_device().put(FRAME), out=dict(REFERENCE))
 
 
 @pytest.mark.parametrize("kind", [OnCuda, OnCudaDlpack])

@@ -1,0 +1,140 @@
+"""A captured background, moved onto the frame: for what was shot from the hand."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from trtmatte.media.opencv import opencv
+
+Array = np.ndarray[Any, Any]
+
+_LOG: Final = logging.getLogger("trtmatte")
+_LONG_SIDE: Final = 1280  # features are sought at this size at most: more pixels make noise, not better corners
+_FEATURES: Final = 2000
+_PATCH: Final = 32  # pixels that a feature needs around it
+_CLEARLY: Final = 0.8  # of the distance of the second best match
+_TOLERANCE: Final = 2.0  # pixels of the small pictures
+_ENOUGH: Final = 20  # matches that agree on one movement; a handful agrees by chance
+
+
+class Aligner:
+    """Warps the background onto the frame by the homography between their features.
+
+    >>> aligner = Aligner()
+    >>> matte = session(frame, aligner(background, frame))
+
+    With `once` the movement found first serves all frames: a tripod that was pushed. Otherwise each frame has its own.
+    Where the warped background has no pixels the frame's own are taken, so that what nobody has seen without the
+    subject counts as background. Where too few features agree, the background is returned as it is, which is `tell`'s
+    to say, once for all frames in a row.
+    """
+
+    def __init__(self, once: bool = False, *, tell: Callable[[str], object] = _LOG.warning) -> None:
+        self._cv = cv = opencv("aligning the background", "align")
+        self._once, self._tell = once, tell
+        self._detector = cv.ORB_create(_FEATURES)
+        self._matcher = cv.BFMatcher(cv.NORM_HAMMING)
+        self._movement: Array | None = None
+        self._told = False
+
+    def __call__(self, background: Array, frame: Array) -> Array:
+        """Both uint8 (H, W, 3), of any sizes; the result has the frame's, unless it is the background itself."""
+        if self._movement is None or not self._once:
+            self._movement = self._found(background, frame)
+        if self._movement is None:
+            return background
+        return self._warped(background, frame, self._movement)
+
+    def _found(self, background: Array, frame: Array) -> Array | None:
+        movement, agreeing = self._estimated(background, frame)
+        if movement is None and not self._told:
+            self._tell(
+                f"the background is not aligned: {agreeing} features of it were found again in the frame, and "
+                f"{_ENOUGH} are needed; it is used as it is"
+            )
+        self._told = movement is None
+        return movement
+
+    def _estimated(self, background: Array, frame: Array) -> tuple[Array | None, int]:
+        """The homography from the background's pixels to the frame's, and how many matches agree on it."""
+        there, here = self._small(background), self._small(frame)
+        movement, agreeing = self._matched(there, here)
+        if movement is not None:
+            movement, agreeing = self._refined(there, here, movement)
+        if movement is None or not _is_plausible(movement, there.shape):
+            return None, min(agreeing, _ENOUGH - 1)
+        return np.linalg.inv(_shrinking(frame, here)) @ movement @ _shrinking(background, there), agreeing
+
+    def _matched(self, there: Array, here: Array) -> tuple[Array | None, int]:
+        """By features, wherever in the pictures they are."""
+        (sources, whats), (targets, what) = self._features(there), self._features(here)
+        if whats is None or what is None or len(what) < 2:
+            return None, 0
+        pairs = self._matcher.knnMatch(whats, what, k=2)
+        clear = [best for best, second in pairs if best.distance < _CLEARLY * second.distance]
+        return self._homography(sources[[m.queryIdx for m in clear]], targets[[m.trainIdx for m in clear]])
+
+    def _refined(self, there: Array, here: Array, movement: Array) -> tuple[Array | None, int]:
+        """By corners, which are followed from where they are expected to fractions of a pixel."""
+        cv = self._cv
+        moved = cv.warpPerspective(there, movement, here.shape[::-1], borderMode=cv.BORDER_REPLICATE)
+        corners = cv.goodFeaturesToTrack(moved, 1000, 0.01, 8)
+        if corners is None:
+            return None, 0
+        found, followed, _ = cv.calcOpticalFlowPyrLK(moved, here, corners, None, winSize=(15, 15), maxLevel=2)
+        followed = followed.ravel() == 1
+        correction, agreeing = self._homography(corners[followed, 0], found[followed, 0])
+        return (None if correction is None else correction @ movement), agreeing
+
+    def _homography(self, sources: Array, targets: Array) -> tuple[Array | None, int]:
+        if len(sources) < _ENOUGH:
+            return None, len(sources)
+        movement, agree = self._cv.findHomography(sources, targets, self._cv.RANSAC, _TOLERANCE)
+        agreeing = 0 if agree is None else int(agree.sum())
+        return (None if agreeing < _ENOUGH else movement), agreeing
+
+    def _small(self, picture: Array) -> Array:
+        """In grey, and no larger than features need."""
+        cv = self._cv
+        grey: Array = cv.cvtColor(np.ascontiguousarray(picture), cv.COLOR_RGB2GRAY)
+        height, width = grey.shape
+        scale = min(1.0, _LONG_SIDE / max(width, height))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        return cv.resize(grey, size, interpolation=cv.INTER_AREA) if scale < 1 else grey
+
+    def _features(self, grey: Array) -> tuple[Array, Array | None]:
+        if min(grey.shape) < _PATCH:
+            return np.empty((0, 2), np.float32), None
+        points, descriptors = self._detector.detectAndCompute(grey, None)
+        return np.array([point.pt for point in points], np.float32).reshape(-1, 2), descriptors
+
+    def _warped(self, background: Array, frame: Array, movement: Array) -> Array:
+        cv = self._cv
+        size = frame.shape[1], frame.shape[0]
+        warped = cv.warpPerspective(np.ascontiguousarray(background), movement, size)
+        seen = cv.warpPerspective(np.full(background.shape[:2], 255, np.uint8), movement, size) == 255
+        result: Array = np.where(seen[..., None], warped, frame)
+        return result
+
+
+def _is_plausible(movement: Array, shape: tuple[int, ...]) -> bool:
+    """The corners stay in their order, and none goes behind the camera: a picture that is moved, not folded."""
+    height, width = shape[:2]
+    corners = np.array([(0, 0, 1), (width, 0, 1), (width, height, 1), (0, height, 1)], float) @ movement.T
+    if (corners[:, 2] * corners[0, 2] <= 0).any():
+        return False
+    points = corners[:, :2] / corners[:, 2:]
+    sides = np.roll(points, -1, 0) - points
+    following = np.roll(sides, -1, 0)
+    turns = sides[:, 0] * following[:, 1] - sides[:, 1] * following[:, 0]
+    return bool((turns > 0.05 * width * height).all())
+
+
+def _shrinking(picture: Array, small: Array) -> Array:
+    """From the picture's pixels to the small one's; pixel centres lie at halves."""
+    y, x = (little / large for little, large in zip(small.shape[:2], picture.shape[:2], strict=True))
+    return np.array([(x, 0, (x - 1) / 2), (0, y, (y - 1) / 2), (0, 0, 1)])

@@ -12,9 +12,12 @@ from trtmatte.errors import (
     DownloadError,
     EngineError,
     FrameError,
+    InputError,
     ModelError,
+    OutputError,
     SettingError,
     TrtmatteError,
+    TruncatedError,
 )
 
 if TYPE_CHECKING:
@@ -61,11 +64,14 @@ __all__ = [
     "Engine",
     "EngineError",
     "FrameError",
+    "InputError",
     "Matte",
     "ModelError",
+    "OutputError",
     "Session",
     "SettingError",
     "TrtmatteError",
+    "TruncatedError",
     "__version__",
     "build",
     "cuda_built",

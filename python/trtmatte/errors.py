@@ -30,3 +30,15 @@ class BackendError(TrtmatteError, RuntimeError):
 
 class DownloadError(TrtmatteError, OSError):
     """A model could not be fetched, or what came is not what was expected."""
+
+
+class InputError(TrtmatteError, ValueError):
+    """A video or a picture cannot be read, or is not what was expected."""
+
+
+class TruncatedError(TrtmatteError, OSError):
+    """A video breaks off or is damaged; what came before that was worked on."""
+
+
+class OutputError(TrtmatteError, OSError):
+    """A video or a picture cannot be written."""

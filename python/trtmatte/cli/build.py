@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 import signal
 import sys
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from trtmatte import compiler
+from trtmatte.cli import progress
 from trtmatte.cli.arguments import setting
-from trtmatte.compiler import Progress
 from trtmatte.engine import SUFFIX, Engine
 from trtmatte.errors import ModelError, SettingError, TrtmatteError
 from trtmatte.options import LAYOUTS, PRECISIONS, TARGETS, Options
@@ -31,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("trtmatte").setLevel(logging.DEBUG if given["verbose"] else logging.WARNING)
     out = Path(given.pop("out") or _place(given["model"]))
     try:
-        with _terminated_as_interrupted(), _shown(quiet) as progress:
-            engine = compiler.build(out=out, progress=progress, **settings, **given)
+        with _terminated_as_interrupted(), progress.steps(quiet) as advance:
+            engine = compiler.build(out=out, progress=advance, **settings, **given)
     except TrtmatteError as error:
         print(f"{_NAME}: {error}", file=sys.stderr)
         return 2 if isinstance(error, _INPUT_IS_WRONG) else 1
@@ -98,30 +97,6 @@ def _terminated_as_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _shown(quiet: bool) -> Iterator[Progress | None]:
-    """A bar for each step on a terminal where rich is installed; silence otherwise."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    try:
-        bars: Any = importlib.import_module("rich.progress")
-        console: Any = importlib.import_module("rich.console")
-    except ImportError:
-        yield None
-        return
-    columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), bars.TimeElapsedColumn())
-    with bars.Progress(*columns, console=console.Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, Any] = {}
-
-        def advance(what: str, done: float) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=1.0)
-            bar.update(tasks[what], completed=done)
-
-        yield advance
 
 
 def _tell(engine: Engine) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from trtmatte.errors import SettingError
@@ -10,9 +13,22 @@ from trtmatte.errors import SettingError
 
 def opencv(purpose: str, extra: str) -> Any:
     """The module cv2."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: errors are told by whoever meets them
     try:
         return importlib.import_module("cv2")
     except ImportError as error:
         raise SettingError(
             f"{purpose} needs OpenCV, which cannot be imported ({error}): pip install 'trtmatte[{extra}]'"
         ) from error
+
+
+@contextmanager
+def silent(cv: Any) -> Iterator[None]:
+    """OpenCV does not print what it makes of a failure, which is told better by whoever tried."""
+    logging = cv.utils.logging
+    level = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(level)

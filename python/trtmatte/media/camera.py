@@ -1,0 +1,112 @@
+"""A camera, or a film that plays as one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import numpy as np
+
+from trtmatte.errors import InputError, TruncatedError
+from trtmatte.media.opencv import opencv, silent
+
+_PATIENCE: Final = 10.0  # seconds; cameras wake up slowly
+_USUAL_FPS: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Shot:
+    picture: np.ndarray[Any, Any]  # uint8 (H, W, 3), BGR
+    time: float  # when it came, by time.perf_counter
+
+
+class Camera:
+    """Gives its newest frame, and drops those that came in the meantime: late pictures are worse than few.
+
+    `source` is the number of a camera or the path of a film, which plays at its own pace and ends. `size` and `fps` are
+    wishes; `self.size` and `self.fps` are what the camera made of them.
+    """
+
+    def __init__(self, source: int | str | Path, size: tuple[int, int] | None = None, fps: float | None = None) -> None:
+        cv = opencv("a camera", "live")
+        self.name = f"camera {source}" if isinstance(source, int) else str(source)
+        self._is_film = not isinstance(source, int)
+        if self._is_film and not Path(source).is_file():
+            raise InputError(f"there is no film {source}; expected the number of a camera, or a video file")
+        self._capture = self._opened(cv, source, size, fps)
+        with silent(cv):
+            there, picture = self._capture.read()
+        if not there:
+            self._capture.release()
+            raise InputError(f"{self.name} gives no frames; {self._remedy()}")
+        self.size: tuple[int, int] = picture.shape[1], picture.shape[0]
+        self.fps: float = self._capture.get(cv.CAP_PROP_FPS) or fps or _USUAL_FPS
+        self.dropped = 0
+        self._changed = threading.Condition()
+        self._newest: Shot | None = Shot(picture, time.perf_counter())
+        self._ended = self._closing = False
+        self._thread = threading.Thread(target=self._read, name=self.name, daemon=True)
+        self._thread.start()
+
+    def newest(self) -> Shot | None:
+        """The newest frame, as soon as there is one that was not given before; None after the last of a film."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._newest or self._ended, _PATIENCE):
+                raise TruncatedError(f"{self.name} has given no frame for {_PATIENCE:.0f} seconds; {self._remedy()}")
+            shot, self._newest = self._newest, None
+        if shot is None and not self._is_film:
+            raise TruncatedError(f"{self.name} gives no more frames; {self._remedy()}")
+        return shot
+
+    def close(self) -> None:
+        self._closing = True
+        self._thread.join(_PATIENCE)
+
+    def __enter__(self) -> Camera:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _opened(self, cv: Any, source: int | str | Path, size: tuple[int, int] | None, fps: float | None) -> Any:
+        with silent(cv):
+            capture = cv.VideoCapture(source if isinstance(source, int) else str(source))
+        if not capture.isOpened():
+            raise InputError(f"{self.name} cannot be opened; {self._remedy()}")
+        if not self._is_film:
+            # Compressed: few cameras have the bandwidth for large frames otherwise.
+            capture.set(cv.CAP_PROP_FOURCC, cv.VideoWriter.fourcc(*"MJPG"))
+            if size is not None:
+                capture.set(cv.CAP_PROP_FRAME_WIDTH, size[0])
+                capture.set(cv.CAP_PROP_FRAME_HEIGHT, size[1])
+            if fps is not None:
+                capture.set(cv.CAP_PROP_FPS, fps)
+        return capture
+
+    def _remedy(self) -> str:
+        if self._is_film:
+            return "it is no video that OpenCV can read"
+        return "is it plugged in, and is no other program using it? Another one is --camera N, a film --camera FILE"
+
+    def _read(self) -> None:
+        try:
+            began, count = time.perf_counter(), 0
+            while not self._closing and (picture := self._capture.read()[1]) is not None:
+                count += 1
+                if self._is_film:
+                    time.sleep(max(0.0, began + count / self.fps - time.perf_counter()))
+                with self._changed:
+                    self.dropped += self._newest is not None
+                    self._newest = Shot(picture, time.perf_counter())
+                    self._changed.notify()
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify()
+            self._capture.release()

@@ -1,0 +1,141 @@
+"""Cameras, by films that play as ones and by a stand-in for OpenCV's."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from trtmatte.errors import InputError, SettingError, TruncatedError
+from trtmatte.media import camera
+from trtmatte.media.camera import Camera
+
+cv = pytest.importorskip("cv2")
+
+
+def film(path, frames, fps=25):
+    """A film without losses."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("ffv1", rate=fps)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "bgr0"
+        for frame in frames:
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "bgr24")))
+        out.mux(stream.encode())
+    return path
+
+
+def numbered(count, size=(64, 48)):
+    return [np.full((size[1], size[0], 3), (10 * number, 100, 200), np.uint8) for number in range(count)]
+
+
+def test_a_film_comes_in_order_and_ends(tmp_path):
+    frames = numbered(5)
+    with Camera(film(tmp_path / "film.mkv", frames)) as source:
+        assert (source.size, source.fps) == ((64, 48), 25)
+        seen = []
+        while (shot := source.newest()) is not None:
+            seen.append(shot)
+        for shot, frame in zip(seen, frames, strict=True):
+            np.testing.assert_array_equal(shot.picture, frame)
+        assert source.newest() is None
+        assert source.dropped == 0
+        pace = (seen[-1].time - seen[0].time) / 4
+        assert 0.03 < pace < 0.08  # it plays at its 25 frames a second, whatever else this machine does
+
+
+def test_who_is_late_gets_the_newest(tmp_path):
+    frames = numbered(12)
+    with Camera(film(tmp_path / "film.mkv", frames, fps=50)) as source:
+        source.newest()
+        time.sleep(0.5)  # the film is over by then
+        assert source.newest().picture[0, 0, 0] == 110
+        assert source.newest() is None
+        assert source.dropped == 10
+
+
+class Capture:
+    """A camera as OpenCV opens it, that obeys only in part."""
+
+    def __init__(self, source):
+        self.source, self.asked, self.released = source, {}, False
+        self.left = 3
+        self.may_go_on = threading.Event()
+
+    def isOpened(self):  # noqa: N802
+        return self.source == 0
+
+    def set(self, name, value):
+        self.asked[name] = value
+
+    def get(self, name):
+        return 0.0
+
+    def read(self):
+        if self.left < 3:
+            self.may_go_on.wait(5)
+        self.left -= 1
+        return (True, np.zeros((480, 640, 3), np.uint8)) if self.left >= 0 else (False, None)
+
+    def release(self):
+        self.released = True
+
+
+@pytest.fixture
+def captures(monkeypatch):
+    made = []
+    monkeypatch.setattr(cv, "VideoCapture", lambda source: made.append(Capture(source)) or made[-1])
+    return made
+
+
+def test_size_and_rate_are_wishes(captures):
+    with Camera(0, (1280, 720), 60) as source:
+        (capture,) = captures
+        assert capture.asked[cv.CAP_PROP_FRAME_WIDTH] == 1280
+        assert capture.asked[cv.CAP_PROP_FRAME_HEIGHT] == 720
+        assert capture.asked[cv.CAP_PROP_FPS] == 60
+        assert source.size == (640, 480)
+        capture.may_go_on.set()
+    assert capture.released
+
+
+def test_a_camera_that_is_unplugged(captures):
+    with Camera(0) as source:
+        captures[0].may_go_on.set()
+        with pytest.raises(TruncatedError, match="camera 0 gives no more frames; is it plugged in"):
+            while True:
+                source.newest()
+
+
+def test_a_camera_that_hangs(captures, monkeypatch):
+    monkeypatch.setattr(camera, "_PATIENCE", 0.1)
+    source = Camera(0)
+    source.newest()
+    with pytest.raises(TruncatedError, match="has given no frame"):
+        source.newest()
+    captures[0].may_go_on.set()
+    source.close()
+
+
+def test_what_cannot_be_opened(captures):
+    with pytest.raises(InputError, match=r"camera 7 cannot be opened; .*no other program"):
+        Camera(7)
+
+
+def test_what_is_no_film(tmp_path, capfd):
+    with pytest.raises(InputError, match="there is no film"):
+        Camera(tmp_path / "nothing.mp4")
+    (tmp_path / "text.mp4").write_text("words")
+    with pytest.raises(InputError, match=r"text.mp4 cannot be opened; it is no video"):
+        Camera(tmp_path / "text.mp4")
+    assert capfd.readouterr().err == ""
+
+
+def test_without_opencv_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(SettingError, match=r"a camera needs OpenCV.*trtmatte\[live\]"):
+        Camera(0)

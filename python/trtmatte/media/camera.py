@@ -35,7 +35,7 @@ class Camera:
         cv = opencv("a camera", "live")
         self.name = f"camera {source}" if isinstance(source, int) else str(source)
         self._is_film = not isinstance(source, int)
-        if self._is_film and not Path(source).is_file():
+        if not isinstance(source, int) and not Path(source).is_file():
             raise InputError(f"there is no film {source}; expected the number of a camera, or a video file")
         self._capture = self._opened(cv, source, size, fps)
         with silent(cv):

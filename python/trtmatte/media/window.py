@@ -49,7 +49,7 @@ class Window:
 
 def written_over(cv: Any, picture: np.ndarray[Any, Any], text: str) -> np.ndarray[Any, Any]:
     """White on dark, legible on any picture and at any size; each line of the text is one."""
-    result = picture.copy()
+    result: np.ndarray[Any, Any] = picture.copy()
     height, width = picture.shape[:2]
     scale, font, thickness = max(0.4, min(height, width) / 900), cv.FONT_HERSHEY_SIMPLEX, 1
     margin, step = round(12 * scale), round(40 * scale)

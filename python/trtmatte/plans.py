@@ -29,6 +29,7 @@ def make(
     precision: str,
     verbose: bool,
     progress: Progress | None,
+    gpu: int = 0,
 ) -> Plan:
     """A target's plan of all networks of a program."""
     built = {
@@ -40,33 +41,34 @@ def make(
             verbose=verbose,
             bounds=_bounds(program, stage),
             timing_cache=cache.private_folder("timings") / f"{target}.cache",
+            gpu=gpu,
         )
         for stage in program.networks
     }
     info = {
         "precision": precision,
-        "environment": tensorrt.environment(target),
+        "environment": tensorrt.environment(target, gpu=gpu),
         "networks": {name: {**each.info, "key": each.key} for name, each in built.items()},
     }
     key = cache.key({name: each.key for name, each in built.items()})[:16]
     return Plan(target, key, {name: each.data for name, each in built.items()}, info)
 
 
-def completed(engine: Engine, target: str, *, progress: Progress | None = None) -> Engine:
-    """The engine with a plan for this machine: built of its networks once, then taken from the cache."""
+def completed(engine: Engine, target: str, *, gpu: int = 0, progress: Progress | None = None) -> Engine:
+    """The engine with a plan for this machine, its last one: built of its networks once, then from the cache."""
     precision = engine.manifest["settings"].get("precision", Options.precision)
     ingredients = {
         "networks": {name: each for name, each in engine.manifest["members"].items() if not name.startswith("plans/")},
         "program": engine.manifest["program"],
         "precision": precision,
-        "environment": tensorrt.environment(target),
+        "environment": tensorrt.environment(target, gpu=gpu),
         "code": cache.code(),
     }
     key = cache.key(ingredients)
 
     def complete() -> Engine:
         networks = {stage.name: parsed(engine.network(stage.name)) for stage in engine.program.networks}
-        return engine.with_plans([make(engine.program, networks, target, precision, False, progress)], key)
+        return engine.with_plans([make(engine.program, networks, target, precision, False, progress, gpu)], key)
 
     return cache.engine(key, complete)
 

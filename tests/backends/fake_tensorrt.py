@@ -362,7 +362,16 @@ class Driver:
 
     def __init__(self, capability: tuple[int, int] = (8, 6), name: str = "A card") -> None:
         self._name = name.encode()
+        self.current: int | None = None  # context
         self._attributes = {16: 28, 32: 0, 75: capability[0], 76: capability[1]}
+
+    def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802
+        count._obj.value = 1
+        return 0
+
+    def cuDriverGetVersion(self, version: Any) -> int:  # noqa: N802
+        version._obj.value = 13010
+        return 0
 
     def cuDeviceGet(self, device: Any, index: int) -> int:  # noqa: N802
         device._obj.value = index
@@ -381,9 +390,15 @@ class Driver:
         return 0
 
     def cuDevicePrimaryCtxRetain(self, context: Any, device: Any) -> int:  # noqa: N802
+        context._obj.value = 0xC0DE
+        return 0
+
+    def cuCtxGetCurrent(self, context: Any) -> int:  # noqa: N802
+        context._obj.value = self.current
         return 0
 
     def cuCtxSetCurrent(self, context: Any) -> int:  # noqa: N802
+        self.current = context.value
         return 0
 
     def cuDevicePrimaryCtxRelease_v2(self, device: Any) -> int:  # noqa: N802

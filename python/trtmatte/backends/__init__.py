@@ -17,7 +17,7 @@ from trtmatte import _core
 from trtmatte.engine import Engine
 from trtmatte.errors import BackendError, SettingError
 
-__all__ = ["CPU_PLAN", "ON_CPU", "Network", "Run", "choose_on_cpu", "networks"]
+__all__ = ["CPU_PLAN", "ON_CPU", "Network", "Run", "choose_on_cpu", "networks", "why_not_on_cpu"]
 
 ON_CPU: Final = ("openvino", "onnxruntime")  # the faster first
 
@@ -34,13 +34,28 @@ class Network(Protocol):
         """What reads these arrays and writes those, in place, whenever it is called."""
 
 
+def why_not_on_cpu(name: str) -> str | None:
+    """What keeps a backend from running on the CPU, with the remedy; None if nothing does."""
+    title = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}[name]
+    if importlib.util.find_spec(name) is None:
+        return f"{title} is not installed: pip install {name}"
+    try:
+        importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # what a missing library makes of it
+        return f"{title} is installed but cannot be loaded ({error}): pip install --force-reinstall {name}"
+    return None
+
+
 def choose_on_cpu(name: str) -> str:
-    """The backend of this name; for `auto` the fastest that is installed."""
+    """The backend of this name; for `auto` the fastest that is here."""
     if name == "auto":
+        reasons = []
         for each in ON_CPU:
-            if importlib.util.find_spec(each) is not None:
+            reason = why_not_on_cpu(each)
+            if reason is None:
                 return each
-        raise BackendError("nothing that runs networks on the CPU is installed: pip install openvino, or onnxruntime")
+            reasons.append(reason)
+        raise BackendError(f"nothing here runs networks on the CPU: {'; '.join(reasons)}")
     if name not in ON_CPU:
         raise SettingError(f"backend is {name!r}; expected auto, {', '.join(ON_CPU)} on the CPU")
     return name

@@ -22,7 +22,11 @@ def why_not() -> str | None:
     """What keeps ONNX Runtime from CUDA devices, with the remedy; None if nothing does."""
     if importlib.util.find_spec("onnxruntime") is None:
         return f"ONNX Runtime is not installed: {_INSTALL}"
-    if _PROVIDER not in importlib.import_module("onnxruntime").get_available_providers():
+    try:
+        providers = importlib.import_module("onnxruntime").get_available_providers()
+    except (Exception, SystemExit) as error:  # what a missing library makes of it
+        return f"ONNX Runtime is installed but cannot be loaded ({error}): {_INSTALL}"
+    if _PROVIDER not in providers:
         return f"the ONNX Runtime that is installed runs on the CPU alone: {_INSTALL}"
     return None
 

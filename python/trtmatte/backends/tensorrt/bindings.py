@@ -46,7 +46,7 @@ def why_not_installed(target: str) -> str | None:
     try:
         module = importlib.import_module(binding.module)
         found = tuple(int(part) for part in re.findall(r"\d+", module.__version__)[:2])
-    except Exception as error:  # a library that is missing or unfit shows as whatever the bindings make of it
+    except (Exception, SystemExit) as error:  # what a missing library makes of it
         return f"{binding.title} is installed but cannot be loaded ({error}): {install}"
     if found < binding.oldest:
         oldest = ".".join(map(str, binding.oldest))

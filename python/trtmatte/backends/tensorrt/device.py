@@ -46,6 +46,20 @@ def gpu(index: int = 0) -> Gpu:
     return Gpu(name.value.decode(), f"{major}.{minor}", processors, memory.value, bool(ecc))
 
 
+def count() -> int:
+    """How many GPUs there are, or a BackendError that says why none can be seen."""
+    driver, found = _driver(), ctypes.c_int()
+    _check(driver.cuDeviceGetCount(ctypes.byref(found)), "the NVIDIA driver does not tell how many GPUs there are")
+    return found.value
+
+
+def cuda_version() -> tuple[int, int]:
+    """The newest CUDA that the driver serves."""
+    driver, found = _driver(), ctypes.c_int()
+    _check(driver.cuDriverGetVersion(ctypes.byref(found)), "the NVIDIA driver does not tell its version")
+    return found.value // 1000, found.value % 1000 // 10
+
+
 def why_no_gpu(index: int = 0) -> str | None:
     """Why there is no such GPU; None if there is."""
     try:
@@ -78,14 +92,15 @@ def _check(status: int, message: str) -> None:
 
 @contextmanager
 def current(index: int = 0) -> Iterator[None]:
-    """Makes a GPU the current one of this thread."""
+    """Makes a GPU the current one of this thread, and afterwards the one that was."""
     driver = _driver()
-    device, context = ctypes.c_int(), ctypes.c_void_p()
+    device, context, before = ctypes.c_int(), ctypes.c_void_p(), ctypes.c_void_p()
     _check(driver.cuDeviceGet(ctypes.byref(device), index), f"there is no GPU {index}")
+    _check(driver.cuCtxGetCurrent(ctypes.byref(before)), f"GPU {index} cannot be used")
     _check(driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device), f"GPU {index} cannot be used")
     try:
         _check(driver.cuCtxSetCurrent(context), f"GPU {index} cannot be used")
         yield
     finally:
-        driver.cuCtxSetCurrent(None)
+        driver.cuCtxSetCurrent(before)
         driver.cuDevicePrimaryCtxRelease_v2(device)

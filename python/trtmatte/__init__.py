@@ -23,6 +23,7 @@ from trtmatte.errors import (
 if TYPE_CHECKING:
     from trtmatte import families as families
     from trtmatte.compiler import build as build
+    from trtmatte.diagnosis import doctor as doctor
     from trtmatte.engine import Engine as Engine
     from trtmatte.engine import load as load
     from trtmatte.session import Matte as Matte
@@ -38,6 +39,7 @@ _LAZY: Final = {
     "Matte": "session",
     "Session": "session",
     "build": "compiler",
+    "doctor": "diagnosis",
 }
 
 
@@ -75,6 +77,7 @@ __all__ = [
     "__version__",
     "build",
     "cuda_built",
+    "doctor",
     "errors",
     "families",
     "get_num_threads",

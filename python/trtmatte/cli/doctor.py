@@ -1,0 +1,28 @@
+"""`trtmatte doctor`: what this machine can run, and what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from trtmatte import diagnosis
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser("doctor", help="say what this machine can run, and how to get what is missing")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0: engines can be run here, 1: nothing that runs them is installed."""
+    report = diagnosis.doctor()
+    text = json.dumps(report.to_json(), indent=2) if args.json else str(report)
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))  # paths may have letters that a terminal lacks
+    return 0 if report.can_run else 1

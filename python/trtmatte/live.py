@@ -163,7 +163,14 @@ class Live:
         output = VIEWS[view] or "composite"
         if output not in self._sessions:
             backdrop = self._backdrop if output == "composite" else None
-            self._sessions[output] = self._engine.session(
-                outputs=(output,), color="bgr", backdrop=backdrop, **self._arguments
-            )
+            session = self._engine.session(outputs=(output,), color="bgr", backdrop=backdrop, **self._arguments)
+            self._sessions[output] = session
+            self._warm_up(session)
         return self._sessions[output]
+
+    def _warm_up(self, session: Session) -> None:
+        """The first frame takes long; none of the camera's has to wait for it."""
+        width, height = self._camera.size
+        blank = np.zeros((height, width, 3), np.uint8)
+        session(blank, blank if self._needs_background else None)
+        session.reset()

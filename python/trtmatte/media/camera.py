@@ -28,7 +28,7 @@ class Camera:
     """Gives its newest frame, and drops those that came in the meantime: late pictures are worse than few.
 
     `source` is the number of a camera or the path of a film, which plays at its own pace and ends. `size` and `fps` are
-    wishes; `self.size` and `self.fps` are what the camera made of them.
+    wishes; `self.size` and `self.fps` are what the camera made of them. It runs from when the first frame is asked for.
     """
 
     def __init__(self, source: int | str | Path, size: tuple[int, int] | None = None, fps: float | None = None) -> None:
@@ -47,13 +47,16 @@ class Camera:
         self.fps: float = self._capture.get(cv.CAP_PROP_FPS) or fps or _USUAL_FPS
         self.dropped = 0
         self._changed = threading.Condition()
-        self._newest: Shot | None = Shot(picture, time.perf_counter())
+        self._first = picture
+        self._newest: Shot | None = None
         self._ended = self._closing = False
         self._thread = threading.Thread(target=self._read, name=self.name, daemon=True)
-        self._thread.start()
 
     def newest(self) -> Shot | None:
         """The newest frame, as soon as there is one that was not given before; None after the last of a film."""
+        if self._thread.ident is None:
+            self._newest = Shot(self._first, time.perf_counter()) if self._is_film else None  # a camera's is old by now
+            self._thread.start()
         with self._changed:
             if not self._changed.wait_for(lambda: self._newest or self._ended, _PATIENCE):
                 raise TruncatedError(f"{self.name} has given no frame for {_PATIENCE:.0f} seconds; {self._remedy()}")
@@ -64,7 +67,10 @@ class Camera:
 
     def close(self) -> None:
         self._closing = True
-        self._thread.join(_PATIENCE)
+        if self._thread.ident is None:
+            self._capture.release()
+        else:
+            self._thread.join(_PATIENCE)
 
     def __enter__(self) -> Camera:
         return self

@@ -25,7 +25,7 @@ class Window:
         if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise SettingError("a window needs a display, and neither DISPLAY nor WAYLAND_DISPLAY is set; --no-window")
         try:
-            cv.namedWindow(title, cv.WINDOW_NORMAL | cv.WINDOW_KEEPRATIO)
+            cv.namedWindow(title, cv.WINDOW_NORMAL | cv.WINDOW_KEEPRATIO | cv.WINDOW_GUI_NORMAL)
         except cv.error as error:
             raise SettingError(
                 "this OpenCV is built without windows (opencv-python-headless): pip uninstall opencv-python-headless, "

@@ -1,0 +1,60 @@
+"""What the numbers of a video mean, as its tags say (ITU-T H.273), or as sizes suggest where they say nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+RGB: Final = 0
+BT709: Final = 1
+UNKNOWN: Final = 2
+SD: Final = 6  # of BT.601, 525 lines; the matrix is that of 625 lines, too
+
+LIMITED: Final = 1
+FULL: Final = 2
+
+_HDR: Final = (16, 18)  # the transfer functions PQ and HLG
+_MATRICES: Final = (1, 4, 5, 6, 7, 9)  # those that swscale converts
+
+
+@dataclass(frozen=True)
+class Colour:
+    """The tags of a video that is written."""
+
+    matrix: int
+    primaries: int
+    transfer: int
+
+    def tag(self, codec_context: Any) -> None:
+        codec_context.colorspace = self.matrix
+        codec_context.color_primaries = self.primaries
+        codec_context.color_trc = self.transfer
+        codec_context.color_range = LIMITED
+
+
+def usual(size: tuple[int, int]) -> Colour:
+    """BT.709 for what is larger than standard definition, else BT.601."""
+    code = BT709 if size[0] >= 1280 or size[1] > 576 else SD
+    return Colour(code, code, code)
+
+
+def of(frame: Any) -> Colour:
+    """What a decoded frame becomes again once it has been RGB. HDR becomes BT.709."""
+    if is_hdr(frame):
+        return Colour(BT709, BT709, BT709)
+    guess = usual((frame.width, frame.height))
+    return Colour(
+        frame.colorspace if frame.colorspace in _MATRICES else guess.matrix,
+        guess.primaries if frame.color_primaries in (0, UNKNOWN) else frame.color_primaries,
+        guess.transfer if frame.color_trc in (0, UNKNOWN) else frame.color_trc,
+    )
+
+
+def is_hdr(frame: Any) -> bool:
+    return frame.color_trc in _HDR
+
+
+def complete(frame: Any) -> None:
+    """Tags a frame that says nothing about its matrix."""
+    if frame.colorspace == UNKNOWN:
+        frame.colorspace = usual((frame.width, frame.height)).matrix

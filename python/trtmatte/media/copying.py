@@ -1,0 +1,86 @@
+"""A video's sound and subtitles, packet by packet as they are, beside the frames that are made of its pictures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, Final
+
+from trtmatte.media.ffmpeg import ffmpeg
+from trtmatte.media.source import Sound
+
+_LOG: Final = logging.getLogger("trtmatte")
+_KINDS: Final = ("audio", "subtitle")
+
+
+class Copies:
+    """The streams that a container can take, added to it. What it cannot is told in a line."""
+
+    def __init__(self, sound: Sound, container: Any, place: str) -> None:
+        self._sound = sound
+        self._source = ffmpeg().open(str(sound.path))
+        self._streams = {
+            stream.index: copy
+            for stream in self._source.streams
+            if stream.type in _KINDS and (copy := _copy(stream, container, place)) is not None
+        }
+        container.metadata.update(self._source.metadata)
+        if sound.start is None:
+            container.set_chapters(self._source.chapters())
+        self._packets = self._wanted()
+        self._held: Any = None
+
+    def until(self, time: Fraction | None) -> Iterator[Any]:
+        """The packets that begin before this time of the copy, in seconds; without one, all that are left."""
+        while self._held is not None or self._next():
+            packet = self._held
+            if time is not None and packet.dts * packet.time_base >= time:
+                return
+            self._held = None
+            yield packet
+
+    def close(self) -> None:
+        self._source.close()
+
+    def _next(self) -> bool:
+        self._held = next(self._packets, None)
+        return self._held is not None
+
+    def _wanted(self) -> Iterator[Any]:
+        sound = self._sound
+        streams = [stream for stream in self._source.streams if stream.index in self._streams]
+        if not streams:
+            return
+        if sound.start is not None:
+            self._source.seek(int(sound.start * 1_000_000))
+        try:
+            for packet in self._source.demux(*streams):
+                if packet.dts is None:  # what ends a stream
+                    continue
+                time = (packet.dts if packet.pts is None else packet.pts) * Fraction(packet.time_base)
+                if (sound.start is None or time >= sound.start) and (sound.end is None or time < sound.end):
+                    yield self._shifted(packet)
+        except ffmpeg().error.FFmpegError:
+            return  # the file is damaged, which is told of its pictures
+
+    def _shifted(self, packet: Any) -> Any:
+        shift = round(self._sound.shift / packet.time_base)
+        packet.dts += shift
+        if packet.pts is not None:
+            packet.pts += shift
+        packet.stream = self._streams[packet.stream.index]
+        return packet
+
+
+def _copy(stream: Any, container: Any, place: str) -> Any:
+    codec = stream.codec_context.name if stream.codec_context is not None else "unknown"
+    try:
+        copy = container.add_stream_from_template(stream)
+    except (ValueError, ffmpeg().error.FFmpegError):
+        what = "sound" if stream.type == "audio" else "subtitles"
+        _LOG.warning("%s goes without the %s (%s), which such a file cannot hold; .mkv can", place, what, codec)
+        return None
+    copy.metadata.update(stream.metadata)
+    copy.disposition = stream.disposition
+    return copy

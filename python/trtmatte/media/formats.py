@@ -1,0 +1,134 @@
+"""Which codecs there are for videos, and which files hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from trtmatte.errors import SettingError
+
+__all__ = ["CODECS", "CONTAINERS", "Codec", "Encoding", "encoding", "is_video"]
+
+CONTAINERS: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+
+
+@dataclass(frozen=True)
+class Codec:
+    """An encoder of FFmpeg. `quality` and `speed` are its own names for what is called crf and preset here."""
+
+    encoder: str
+    opaque: str  # pixel formats
+    alpha: str = ""
+    containers: tuple[str, ...] = ("mp4", "mov", "matroska")
+    quality: str = ""
+    crf: int = 0
+    speed: str = "preset"
+    preset: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    alpha_options: Mapping[str, str] = field(default_factory=dict)
+    tag: str = ""  # in MP4 and MOV
+    even: bool = True  # sizes, because of how colours are stored
+
+
+# x264 at veryfast takes a fifth of the time of its default, medium, for files that are a tenth larger at the same
+# quality: a matte should not wait for its encoder. crf 18 is where x264 stops being told from its source.
+CODECS: Final = {
+    "h264": Codec("libx264", "yuv420p", quality="crf", crf=18, preset="veryfast"),
+    "h265": Codec(
+        "libx265",
+        "yuv420p",
+        quality="crf",
+        crf=20,
+        preset="veryfast",
+        options={"x265-params": "log-level=error"},
+        tag="hvc1",
+    ),
+    "h264-nvenc": Codec("h264_nvenc", "yuv420p", quality="cq", crf=20, preset="p4", options={"rc": "vbr"}),
+    "h265-nvenc": Codec("hevc_nvenc", "yuv420p", quality="cq", crf=22, preset="p4", options={"rc": "vbr"}, tag="hvc1"),
+    "prores": Codec(
+        "prores_ks",
+        "yuv422p10le",
+        "yuva444p10le",
+        containers=("mov", "matroska"),
+        options={"profile": "hq", "vendor": "apl0"},
+        alpha_options={"profile": "4444"},
+    ),
+    "vp9": Codec(
+        "libvpx-vp9",
+        "yuv420p",
+        "yuva420p",
+        containers=("webm", "matroska", "mp4"),
+        quality="crf",
+        crf=24,
+        speed="cpu-used",
+        preset="5",
+        options={"deadline": "good", "row-mt": "1"},
+        even=False,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a video is written."""
+
+    codec: Codec
+    container: str
+    pixels: str
+    options: Mapping[str, str]
+    bit_rate: int = 0
+
+    @property
+    def even(self) -> bool:
+        return self.codec.even and "444" not in self.pixels
+
+    @property
+    def has_alpha(self) -> bool:
+        return self.pixels == self.codec.alpha
+
+
+def is_video(place: str | Path) -> bool:
+    """Whether a file of this name would be a video."""
+    return Path(place).suffix.lower() in CONTAINERS
+
+
+def encoding(
+    place: Path,
+    *,
+    alpha: bool = False,
+    codec: str | None = None,
+    mbps: float | None = None,
+    crf: int | None = None,
+    preset: str | None = None,
+) -> Encoding:
+    """What a file of this name is written as. Without a `codec`, the one that its name suggests."""
+    container = CONTAINERS[place.suffix.lower()]
+    name = codec or ("vp9" if container == "webm" else "prores" if alpha else "h264")
+    if name not in CODECS:
+        raise SettingError(f"codec is {name!r}; expected {', '.join(CODECS)}")
+    chosen = CODECS[name]
+    holders = [suffix for suffix, each in CONTAINERS.items() if each in chosen.containers]
+    if alpha and (not chosen.alpha or container == "mp4"):
+        raise SettingError(
+            f"{place} cannot hold an alpha channel{f' as {codec}' if codec else ''}; give it the suffix .mov (ProRes "
+            "4444) or .webm (VP9), or the name of a folder (PNG)"
+        )
+    if container not in chosen.containers:
+        raise SettingError(
+            f"{place} cannot hold {name}; give it the suffix {' or '.join(holders)}, or leave --codec out"
+        )
+    options = {**chosen.options, **(chosen.alpha_options if alpha else {})}
+    if not chosen.quality and (mbps, crf, preset) != (None, None, None):
+        raise SettingError(f"{name} has neither bit rate nor crf nor preset; leave them out")
+    if mbps is not None and crf is not None:
+        raise SettingError("mbps and crf are both given; one decides the size of the file, the other its quality")
+    if mbps is not None and not mbps > 0:
+        raise SettingError(f"mbps is {mbps!r}; expected a number of megabits a second above 0")
+    if chosen.quality and mbps is None:
+        options[chosen.quality] = str(chosen.crf if crf is None else crf)
+    if preset or chosen.preset:
+        options[chosen.speed] = preset or chosen.preset
+    pixels = chosen.alpha if alpha else chosen.opaque
+    return Encoding(chosen, container, pixels, options, 0 if mbps is None else round(mbps * 1e6))

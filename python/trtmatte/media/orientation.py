@@ -1,0 +1,64 @@
+"""How a video is turned when it is shown: the display matrix of its frames."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from trtmatte.media.ffmpeg import ffmpeg
+
+
+class Orientation(NamedTuple):
+    """Rows and columns exchanged, then mirrored from left to right, then from top to bottom."""
+
+    transposed: bool = False
+    across: bool = False
+    down: bool = False
+
+    @classmethod
+    def of(cls, frame: Any) -> Orientation:
+        """That of a decoded frame. Turns by other angles than quarters are nobody's cameras': they are left alone."""
+        data = next((each for each in frame.side_data if each.type.name == "DISPLAYMATRIX"), None)
+        if data is None:
+            return cls()
+        a, b, _, c, d = struct.unpack("=9i", bytes(data)[:36])[:5]  # x, y go to a x + c y, b x + d y
+        if a and d and not (b or c):
+            return cls(False, a < 0, d < 0)
+        if b and c and not (a or d):
+            return cls(True, c < 0, b < 0)
+        return cls()
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Of the turned picture."""
+        return (height, width) if self.transposed else (width, height)
+
+
+class Turn:
+    """Turns frames of packed RGB."""
+
+    def __init__(self, orientation: Orientation, width: int, height: int) -> None:
+        self._graph = graph = ffmpeg().filter.Graph()
+        last = graph.add_buffer(width=width, height=height, format="rgb24", time_base=Fraction(1, 1000))
+        for name, arguments in _filters(orientation):
+            new = graph.add(name, arguments)
+            last.link_to(new)
+            last = new
+        last.link_to(graph.add("buffersink"))
+        graph.configure()
+
+    def __call__(self, frame: Any) -> Any:
+        self._graph.push(frame)
+        return self._graph.pull()
+
+
+def _filters(orientation: Orientation) -> list[tuple[str, str | None]]:
+    if not orientation.transposed:
+        return [(name, None) for name, wanted in zip(("hflip", "vflip"), orientation[1:], strict=True) if wanted]
+    directions = {
+        (False, False): "cclock_flip",
+        (True, False): "clock",
+        (False, True): "cclock",
+        (True, True): "clock_flip",
+    }
+    return [("transpose", directions[orientation[1:]])]

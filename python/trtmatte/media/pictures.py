@@ -1,0 +1,141 @@
+"""Pictures as frames: one, those of a folder, those that a pattern finds."""
+
+from __future__ import annotations
+
+import glob
+import importlib
+import re
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from trtmatte.errors import InputError, SettingError, TruncatedError
+from trtmatte.media import colour
+from trtmatte.media.source import RATE, Array, Facts, Frame
+
+__all__ = ["SUFFIXES", "PictureSource", "find", "is_picture", "read"]
+
+SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".jp2", ".avif", ".ppm")
+
+_PATTERN: Final = re.compile(r"[*?\[]")
+
+
+class PictureSource:
+    """Pictures of one size, each shown for the time of a frame."""
+
+    def __init__(
+        self, paths: Sequence[Path], *, rate: Fraction | None = None, resize: tuple[int, int] | None = None
+    ) -> None:
+        self._paths, self._resize = list(paths), resize
+        if not self._paths:
+            raise InputError("there are no pictures; expected one at least")
+        size = resize or self._common_size()
+        rate = rate or RATE
+        self.facts = Facts(
+            name=str(self._paths[0]),
+            size=size,
+            rate=rate,
+            time_base=1 / rate,
+            colour=colour.usual(size),
+            count=len(self._paths),
+            is_still=len(self._paths) == 1,
+        )
+
+    def frames(self) -> Iterator[Frame]:
+        for number, path in enumerate(self._paths):
+            try:
+                picture = read(path, self._resize)
+            except InputError as error:
+                if not number:
+                    raise
+                raise TruncatedError(f"the pictures break off after {number}: {error}") from error
+            yield Frame(picture, number, 1)
+
+    def _common_size(self) -> tuple[int, int]:
+        """Their headers are read beforehand: nothing is lost where one does not fit."""
+        first = _size(self._paths[0])
+        for path in self._paths[1:]:
+            if (size := _size(path)) != first:
+                raise InputError(
+                    f"{path} is {size[0]}x{size[1]} and {self._paths[0]} is {first[0]}x{first[1]}; expected pictures "
+                    "of one size: give --input-resize to bring them to one, or convert them each with trtmatte image"
+                )
+        return first
+
+
+def find(place: str | Path) -> list[Path] | None:
+    """The pictures that are meant, in natural order (9 before 10).
+
+    None if it is neither a folder nor a pattern nor a picture.
+    """
+    path = Path(place)
+    if path.is_dir():
+        found = [each for each in path.iterdir() if is_picture(each)]
+        if not found:
+            raise InputError(f"the folder {path} has no pictures; expected files like {', '.join(SUFFIXES[:4])}")
+    elif path.exists():
+        found = [path] if is_picture(path) else []
+    elif _PATTERN.search(str(place)):
+        found = [each for each in map(Path, glob.glob(str(place))) if is_picture(each)]
+        if not found:
+            raise InputError(f"nothing fits {place}; expected pictures like {', '.join(SUFFIXES[:4])}")
+    else:
+        found = []
+    return sorted(found, key=_natural) or None
+
+
+def is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
+
+
+def read(path: Path, resize: tuple[int, int] | None = None) -> Array:
+    """A picture, uint8 RGB (H, W, 3), upright as its EXIF data say."""
+    image, operations = _pillow("Image"), _pillow("ImageOps")
+    try:
+        with image.open(path) as opened:
+            upright = _eight_bits(operations.exif_transpose(opened)).convert("RGB")
+    except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
+        raise _unreadable(path, error) from error
+    if resize is not None and upright.size != resize:
+        upright = upright.resize(resize, image.Resampling.BICUBIC)
+    return np.asarray(upright)
+
+
+def _eight_bits(picture: Any) -> Any:
+    """Pillow would clip grey values of 16 bits."""
+    if not picture.mode.startswith("I"):
+        return picture
+    return picture.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """As it is shown."""
+    image = _pillow("Image")
+    try:
+        with image.open(path) as opened:
+            width, height = opened.size
+            lies = opened.getexif().get(0x0112, 1) >= 5  # the EXIF orientations that swap the sides
+    except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
+        raise _unreadable(path, error) from error
+    return (height, width) if lies else (width, height)
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    why = error.strerror if isinstance(error, OSError) and error.strerror else "it is no picture that Pillow knows"
+    return InputError(f"{path} cannot be read: {why}; expected a file like {', '.join(SUFFIXES[:4])}")
+
+
+def _natural(path: Path) -> list[tuple[bool, int, str]]:
+    """Numbers count as numbers."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
+
+
+def _pillow(module: str) -> Any:
+    try:
+        return importlib.import_module(f"PIL.{module}")
+    except ImportError as error:
+        raise SettingError("reading and writing pictures needs Pillow: pip install pillow") from error

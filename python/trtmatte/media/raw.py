@@ -1,0 +1,94 @@
+"""Frames without a file's trimmings, as programs pipe them to each other: packed rows of bytes, nothing between."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from trtmatte.errors import InputError, OutputError, SettingError, TruncatedError
+from trtmatte.media import colour
+from trtmatte.media.source import RATE, Array, Facts, Frame
+
+__all__ = ["Raw", "RawSink", "RawSource"]
+
+
+class Raw(NamedTuple):
+    """The size and the rate of raw frames."""
+
+    width: int
+    height: int
+    rate: Fraction
+
+    @classmethod
+    def of(cls, text: str) -> Raw:
+        found = re.fullmatch(r"(\d+)x(\d+)(?:@(\d+(?:\.\d+)?(?:/\d+)?))?", text.strip())
+        if found is None or "0" in found.groups():
+            raise SettingError(
+                f"raw is {text!r}; expected WIDTHxHEIGHT@FPS, such as 1280x720@30 or 1280x720@24000/1001"
+            )
+        numerator, _, denominator = (found[3] or str(RATE)).partition("/")
+        rate = Fraction(numerator) / Fraction(int(denominator or 1) or 1)
+        return cls(int(found[1]), int(found[2]), rate or RATE)
+
+
+class RawSource:
+    """RGB frames of 8 bits from a pipe."""
+
+    def __init__(self, raw: Raw, pipe: BinaryIO | None = None) -> None:
+        self._raw = raw
+        self._pipe: Any = pipe or sys.stdin.buffer
+        size = (raw.width, raw.height)
+        self.facts = Facts("standard input", size, raw.rate, 1 / raw.rate, colour.usual(size))
+
+    def frames(self) -> Iterator[Frame]:
+        shape = (self._raw.height, self._raw.width, 3)
+        number = 0
+        while True:
+            picture = np.empty(shape, np.uint8)
+            got = self._fill(picture.data.cast("B"))
+            if got < picture.nbytes:
+                break
+            yield Frame(picture, number, 1)
+            number += 1
+        if got:
+            raise TruncatedError(
+                f"standard input breaks off after frame {number}: {got} bytes are left, and a frame of "
+                f"{self._raw.width}x{self._raw.height} has {picture.nbytes}"
+            )
+        if not number:
+            raise InputError("standard input has no frame; expected packed RGB, 8 bits a channel")
+
+    def _fill(self, buffer: memoryview) -> int:
+        got = 0
+        while got < len(buffer) and (count := self._pipe.readinto(buffer[got:])):
+            got += count
+        return got
+
+
+class RawSink:
+    """Frames to standard output: RGB, RGBA or grey."""
+
+    place = "-"
+
+    def __init__(self, pipe: BinaryIO | None = None) -> None:
+        self._pipe = pipe or sys.stdout.buffer
+
+    def write(self, picture: Array, pts: int, duration: int) -> None:
+        try:
+            self._pipe.write(np.ascontiguousarray(picture).data)
+        except OSError as error:
+            raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error
+
+    def close(self) -> None:
+        try:
+            self._pipe.flush()
+        except OSError as error:
+            raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error
+
+    def abort(self) -> None:
+        """What is in the pipe is gone."""

@@ -1,0 +1,231 @@
+"""Video files as frames, decoded by FFmpeg."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+from trtmatte.errors import InputError, TruncatedError
+from trtmatte.media import colour
+from trtmatte.media.ffmpeg import ffmpeg, reason
+from trtmatte.media.orientation import Orientation, Turn
+from trtmatte.media.source import RATE, Array, Facts, Frame, Sound
+
+__all__ = ["VideoSource"]
+
+_LOG: Final = logging.getLogger("trtmatte")
+_MISSING: Final = 3  # frames that a video may be shorter than its header says
+
+
+class VideoSource:
+    """The frames of a video's first stream of pictures: upright, RGB, 8 bits, all of one size.
+
+    `start` and `end` are seconds from the video's beginning; frames that begin before `end` are read. With a start,
+    timestamps count from the first frame. `threads` of the decoder are as many as FFmpeg likes if 0.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        resize: tuple[int, int] | None = None,
+        start: Fraction | None = None,
+        end: Fraction | None = None,
+        threads: int = 0,
+    ) -> None:
+        self._path, self._start, self._end, self._threads = path, start, end, threads
+        decoded = self._decoded()
+        first = next(decoded, None)
+        if first is None:
+            raise InputError(f"{path} has no frame {'there' if start or end else 'in it'}; expected one at least")
+        self._begun: Iterator[Any] | None = itertools.chain([first], decoded)
+        self._orientation = Orientation.of(first)
+        self._coded = (first.width, first.height)
+        self._size = resize or self._orientation.size(first.width, first.height)
+        self._offset = 0 if start is None else int(first.pts)
+        self.facts = self._facts(first)
+
+    def frames(self) -> Iterator[Frame]:
+        decoded, self._begun = self._begun or self._decoded(), None
+        convert = _Convert(self._orientation, self._size)
+        warned = False
+        for frame in decoded:
+            if not warned and (frame.width, frame.height) != self._coded:
+                warned = True
+                _LOG.warning(
+                    "%s changes its size to %dx%d; its frames are brought to %dx%d",
+                    *(self._path, frame.width, frame.height, *self._size),
+                )
+            yield Frame(convert(frame), int(frame.pts) - self._offset, int(frame.duration or 0))
+
+    def _facts(self, first: Any) -> Facts:
+        stream = self._stream
+        rate = stream.guessed_rate or stream.average_rate or RATE
+        aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
+        if self._orientation.transposed:
+            aspect = 1 / aspect
+        upright = self._orientation.size(*self._coded)
+        aspect *= Fraction(upright[0] * self._size[1], upright[1] * self._size[0])
+        time_base = Fraction(stream.time_base)
+        begin = (stream.start_time or 0) * time_base
+        shown_from = None if self._start is None else first.pts * time_base
+        return Facts(
+            name=str(self._path),
+            size=self._size,
+            rate=Fraction(rate),
+            time_base=time_base,
+            colour=colour.of(first),
+            count=self._count(rate),
+            aspect=aspect,
+            sound=Sound(
+                self._path,
+                start=shown_from,
+                end=None if self._end is None else begin + self._end,
+                shift=-shown_from if shown_from is not None else Fraction(0),
+            ),
+        )
+
+    def _count(self, rate: Fraction) -> int | None:
+        stream, container = self._stream, self._container
+        seconds: Fraction
+        if stream.duration is not None:
+            seconds = stream.duration * Fraction(stream.time_base)
+        elif container.duration is not None:
+            seconds = Fraction(container.duration, 1_000_000)
+        else:
+            return int(stream.frames) or None
+        if self._start is None and self._end is None and stream.frames:
+            return int(stream.frames)
+        seconds = min(seconds, self._end if self._end is not None else seconds) - (self._start or 0)
+        return max(1, round(seconds * rate))
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Decoding
+
+    def _decoded(self) -> Iterator[Any]:
+        """The frames that are wanted, as the decoder gives them, each with its time."""
+        av = ffmpeg()
+        with _opened(self._path) as container:
+            self._container, self._stream = container, _video_of(container, self._path)
+            stream = self._stream
+            stream.thread_type = "AUTO"
+            stream.codec_context.thread_count = self._threads
+            begin, time_base = stream.start_time or 0, Fraction(stream.time_base)
+            first = None if self._start is None else begin + self._start / time_base
+            last = None if self._end is None else begin + self._end / time_base
+            if first is not None:
+                container.seek(int(first), stream=stream)
+            reading = _Reading(stream)
+            number = 0
+            try:
+                for frame in reading.frames(container):
+                    if last is not None and frame.pts >= last:
+                        return
+                    if first is None or frame.pts >= first:
+                        number += 1
+                        yield frame
+            except av.error.FFmpegError as error:
+                if not number:
+                    raise InputError(f"{self._path} cannot be read: {reason(error)}") from error
+                raise TruncatedError(f"{self._path} is damaged after frame {number}: {reason(error)}") from error
+            if last is None and first is None and (promised := reading.missing()):
+                raise TruncatedError(f"{self._path} breaks off after frame {number}; it promises {promised}")
+
+
+class _Reading:
+    """Decodes a stream, and knows whether it was whole."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._packets = 0
+        self._end: Fraction = Fraction(0)
+        self._step = max(1, round(1 / (Fraction(stream.guessed_rate or RATE) * Fraction(stream.time_base))))
+
+    def frames(self, container: Any) -> Iterator[Any]:
+        last = None
+        for packet in container.demux(self._stream):
+            self._packets += packet.size > 0
+            for frame in packet.decode():
+                if frame.pts is None or (
+                    last is not None and frame.pts <= last
+                ):  # AVI has no times, TS may repeat them
+                    frame.pts = 0 if last is None else last + self._step
+                last = frame.pts
+                self._end = (last + (frame.duration or self._step)) * Fraction(self._stream.time_base)
+                yield frame
+
+    def missing(self) -> str:
+        """What the file's header promises, if that is more than there was."""
+        promised = self._stream.frames
+        if promised > self._packets + _MISSING:
+            return f"{promised} frames"
+        seconds = _seconds(self._stream.metadata.get("DURATION", ""))  # Matroska
+        if seconds > self._end + _MISSING * self._step * Fraction(self._stream.time_base):
+            return f"{float(seconds):.2f} seconds"
+        return ""
+
+
+class _Convert:
+    """Decoded frames to packed RGB."""
+
+    def __init__(self, orientation: Orientation, size: tuple[int, int]) -> None:
+        self._orientation = orientation
+        self._lying = orientation.size(*size)
+        self._sws = ffmpeg().video.reformatter.VideoReformatter()
+        self._turn = Turn(orientation, *self._lying) if any(orientation) else None
+
+    def __call__(self, frame: Any) -> Array:
+        colour.complete(frame)
+        hdr = colour.BT709 if colour.is_hdr(frame) else None
+        rgb = self._sws.reformat(
+            frame,
+            *self._lying,
+            format="rgb24",
+            interpolation="BICUBIC",
+            dst_color_trc=hdr,
+            dst_color_primaries=hdr,
+        )
+        if self._turn is not None:
+            rgb.colorspace, rgb.color_range = colour.RGB, colour.FULL
+            rgb = self._turn(rgb)
+        picture: Array = rgb.to_ndarray()
+        return picture
+
+
+def _opened(path: Path) -> Any:
+    av = ffmpeg()
+    try:
+        return av.open(str(path))
+    except av.error.FileNotFoundError as error:
+        raise InputError(f"there is no file {path}; expected a video, a picture, or a folder of pictures") from error
+    except (av.error.FFmpegError, OSError) as error:
+        why = "it is empty" if path.is_file() and not path.stat().st_size else reason(error)
+        raise InputError(f"{path} cannot be read as a video: {why}") from error
+
+
+def _video_of(container: Any, path: Path) -> Any:
+    streams = [each for each in container.streams.video if not _is_cover(each)]
+    if not streams:
+        kinds = ", ".join(dict.fromkeys(each.type for each in container.streams)) or "nothing"
+        raise InputError(f"{path} has no video, but {kinds}; expected a file with pictures")
+    if streams[0].codec_context is None:
+        raise InputError(f"this FFmpeg has no decoder for the video in {path}; convert it to H.264, say, first")
+    return streams[0]
+
+
+def _is_cover(stream: Any) -> bool:
+    """The picture of an album is no video."""
+    return bool(stream.disposition & ffmpeg().stream.Disposition.attached_pic)
+
+
+def _seconds(text: str) -> Fraction:
+    """Of a time as Matroska's tags have it, 00:00:02.252000000; 0 where it is none."""
+    try:
+        hours, minutes, seconds = text.split(":")
+        return Fraction(hours) * 3600 + Fraction(minutes) * 60 + Fraction(seconds)
+    except ValueError:
+        return Fraction(0)

@@ -1,0 +1,235 @@
+"""Writing videos and sequences of pictures: under another name until they are whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from trtmatte.errors import OutputError
+from trtmatte.media import colour
+from trtmatte.media.colour import Colour
+from trtmatte.media.copying import Copies
+from trtmatte.media.ffmpeg import ffmpeg, reason
+from trtmatte.media.formats import Encoding
+from trtmatte.media.source import Array, Facts, Sound
+
+__all__ = ["PictureSink", "Sink", "VideoSink"]
+
+_FORMATS: Final = {1: "gray", 3: "rgb24", 4: "rgba"}
+_SWS: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # swscale's names of matrices
+_BUFFER: Final = 1 << 20
+
+
+class Sink(Protocol):
+    """Where pictures of one kind go: uint8 (H, W, C) with 1, 3 or 4 channels. Errors are OutputErrors."""
+
+    place: str
+
+    def write(self, picture: Array, pts: int, duration: int) -> None:
+        """The array is free again afterwards."""
+
+    def close(self, *, whole: bool = True) -> None:
+        """Only now there is a file of its name. `whole`: the source was read to its end."""
+
+    def abort(self) -> None:
+        """As if it had never been."""
+
+
+class VideoSink:
+    """A video file, with a source's sound and subtitles."""
+
+    def __init__(
+        self, place: Path, encoding: Encoding, facts: Facts, *, with_sound: bool = True, threads: int = 0
+    ) -> None:
+        self.place = str(place)
+        self._path, self._encoding, self._facts = place, encoding, facts
+        self._part = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
+        self._sws = ffmpeg().video.reformatter.VideoReformatter()
+        self._end = Fraction(0)
+        self._copies: Copies | None = None
+        self._container: Any = None
+        self._file: Any = None
+        try:
+            with _told(self.place):
+                self._open(facts.sound if with_sound else None, threads)
+        except BaseException:
+            self.abort()
+            raise
+
+    def write(self, picture: Array, pts: int, duration: int) -> None:
+        frame = self._converted(picture)
+        frame.pts, frame.duration, frame.time_base = pts, duration, self._facts.time_base
+        self._end = (pts + duration) * self._facts.time_base
+        with _told(self.place):
+            self._mux(frame)
+            if self._copies is not None:
+                self._container.mux(self._copies.until(pts * self._facts.time_base))
+
+    def close(self, *, whole: bool = True) -> None:
+        with _told(self.place):
+            self._mux(None)
+            if self._copies is not None:
+                self._container.mux(self._copies.until(None if whole else self._end))
+                self._copies.close()
+            self._container.close()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            os.replace(self._part, self._path)
+
+    def abort(self) -> None:
+        if self._copies is not None:
+            self._copies.close()
+        if self._container is not None:
+            with suppress(Exception):  # it may be what went wrong before that goes wrong again
+                self._container.close()
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+        self._part.unlink(missing_ok=True)
+
+    def _open(self, sound: Sound | None, threads: int) -> None:
+        self._file = self._part.open("xb")
+        encoding = self._encoding
+        self._container = ffmpeg().open(
+            self._file, "w", format=encoding.container, buffer_size=_BUFFER, container_options=_container(encoding)
+        )
+        self._stream = self._video(threads)
+        if sound is not None:
+            self._copies = Copies(sound, self._container, self.place)
+        self._container.start_encoding()
+
+    def _video(self, threads: int) -> Any:
+        encoding, facts = self._encoding, self._facts
+        stream = self._container.add_stream(encoding.codec.encoder, rate=facts.rate, options=dict(encoding.options))
+        context = stream.codec_context
+        context.width, context.height = self._size
+        context.pix_fmt = encoding.pixels
+        context.time_base = facts.time_base
+        context.bit_rate = encoding.bit_rate
+        context.thread_count = threads
+        context.thread_type = "AUTO"
+        context.sample_aspect_ratio = facts.aspect
+        facts.colour.tag(context)
+        if encoding.codec.tag and encoding.container in ("mp4", "mov"):
+            context.codec_tag = encoding.codec.tag
+        if encoding.has_alpha and encoding.container in ("webm", "matroska"):
+            stream.metadata["alpha_mode"] = "1"
+        try:
+            context.open()
+        except ffmpeg().error.FFmpegError as error:
+            raise OutputError(
+                f"{self.place} cannot be written: FFmpeg's encoder {encoding.codec.encoder} does not work here "
+                f"({reason(error)}); choose another codec"
+            ) from error
+        return stream
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        width, height = self._facts.size
+        return (width + width % 2, height + height % 2) if self._encoding.even else (width, height)
+
+    def _converted(self, picture: Array) -> Any:
+        return _to_yuv(self._sws, _evened(picture, self._size), self._encoding.pixels, self._facts.colour)
+
+    def _mux(self, frame: Any) -> None:
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
+
+
+class PictureSink:
+    """A folder of PNG files, 0000.png, 0001.png…, each of which appears when it is whole."""
+
+    def __init__(self, place: Path, facts: Facts, *, channels: int, threads: int = 0) -> None:
+        self.place = str(place)
+        self._folder, self._count = place, 0
+        self._context: Any = ffmpeg().codec.CodecContext.create("png", "w")
+        self._context.width, self._context.height = facts.size
+        self._context.pix_fmt = _FORMATS[channels]
+        self._context.time_base = facts.time_base
+        self._context.thread_count = threads
+        self._context.thread_type = "FRAME"
+        self._context.options = {"pred": "up", "compression_level": "3"}
+        with _told(self.place):
+            self._made = not place.exists()
+            place.mkdir(exist_ok=True)
+            if not os.access(place, os.W_OK):
+                raise OSError(f"{place} is not yours to write to")
+
+    def write(self, picture: Array, pts: int, duration: int) -> None:
+        frame = _frame(picture.copy())  # the encoder works on several at once, and keeps them
+        frame.pts = pts
+        with _told(self.place):
+            self._save(frame)
+
+    def close(self, *, whole: bool = True) -> None:
+        with _told(self.place):
+            self._save(None)
+            for path in self._folder.iterdir():  # of a longer sequence that was here before
+                if (found := re.fullmatch(r"(\d{4,})\.png", path.name)) and int(found[1]) >= self._count:
+                    path.unlink()
+
+    def abort(self) -> None:
+        """What is there is whole, and stays."""
+        if self._made:
+            with suppress(OSError):
+                self._folder.rmdir()  # if it is empty
+
+    def _save(self, frame: Any) -> None:
+        for packet in self._context.encode(frame):
+            path = self._folder / f"{self._count:04}.png"
+            part = path.with_name(f".{path.name}.part")
+            try:
+                part.write_bytes(packet)
+                os.replace(part, path)
+            except OSError:
+                part.unlink(missing_ok=True)
+                raise
+            self._count += 1
+
+
+@contextmanager
+def _told(place: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, ffmpeg().error.FFmpegError) as error:
+        raise OutputError(f"{place} cannot be written: {reason(error)}") from error
+
+
+def _frame(picture: Array) -> Any:
+    """Without a copy: the frame lies where the picture does."""
+    channels = picture.shape[2]
+    return ffmpeg().VideoFrame.from_numpy_buffer(picture[..., 0] if channels == 1 else picture, _FORMATS[channels])
+
+
+def _to_yuv(sws: Any, picture: Array, pixels: str, tags: Colour) -> Any:
+    frame = sws.reformat(
+        _frame(picture),
+        format=pixels,
+        src_color_range=colour.FULL,
+        dst_color_range=colour.LIMITED,
+        dst_colorspace=_SWS[tags.matrix],
+    )
+    frame.colorspace, frame.color_primaries, frame.color_trc = tags.matrix, tags.primaries, tags.transfer
+    return frame
+
+
+def _evened(picture: Array, size: tuple[int, int]) -> Array:
+    """With its last row and column twice, where the size is odd and the file needs an even one."""
+    height, width = picture.shape[:2]
+    if (width, height) == size:
+        return picture
+    return np.pad(picture, ((0, size[1] - height), (0, size[0] - width), (0, 0)), mode="edge")
+
+
+def _container(encoding: Encoding) -> dict[str, str]:
+    """Where the video's tags go into a file that could leave them out."""
+    return {"movflags": "+write_colr"} if encoding.container in ("mp4", "mov") else {}

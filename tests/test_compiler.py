@@ -153,8 +153,11 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_the_official_file(official: Path) -> None:
-    engine = trtmatte.build(official, size="1920x1080", downsample_ratio=0.25, **CPU)
+def test_the_official_file(official: Path, rtx: dict[str, Any]) -> None:
+    started = time.monotonic()
+    engine = trtmatte.build(official, size="1920x1080", downsample_ratio=0.25, **rtx)
+    assert time.monotonic() - started < 30
+    check_plans(engine, "tensorrt-rtx")
     assert engine.program.tensors["src_sm"].shape == (1, 3, 270, 480)
     assert engine.manifest["settings"]["downsample_ratio"] == 0.25
     assert engine.manifest["source"]["file"] == official.name
@@ -347,7 +350,8 @@ def test_recipes_without_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ({"precision": "fp8"}, SettingError, "precision is 'fp8'; expected fp16, fp32"),
         ({"layout": "singel"}, SettingError, "layout is 'singel'; expected staged, single; did you mean single"),
         ({"target": "tensort"}, SettingError, "did you mean tensorrt"),
-        ({"layout": "single"}, BackendError, "plugin library .* leave the layout out"),
+        ({"layout": "single"}, SettingError, "no engine: build it with .* or leave the layout out"),
+        ({"dtype": "float32"}, SettingError, "dtype is given, but the layout is staged"),
         ({"family": "rwm"}, SettingError, "family is 'rwm'"),
         ({"colour": "red"}, SettingError, "generic has no setting colour; it has input_size"),
         ({"mean": {"red": 1}}, SettingError, "mean is .*; expected a text, a number"),
@@ -460,6 +464,16 @@ def test_a_second_build_is_answered_from_the_cache(small: Path, tmp_path: Path, 
     assert len(compiled) == 1
     assert first.manifest == second.manifest == third.manifest
     assert third.path == tmp_path / "e.trtm"
+
+
+@pytest.mark.alone
+def test_a_second_build_takes_no_time(official: Path, tmp_path: Path) -> None:
+    given = {"size": "1920x1080", "downsample_ratio": 0.25, "out": tmp_path / "e.trtm", **CPU}
+    trtmatte.build(official, **given)
+    for place in (tmp_path / "e.trtm", tmp_path / "another.trtm"):
+        started = time.monotonic()
+        trtmatte.build(official, **{**given, "out": place})
+        assert time.monotonic() - started < 0.5
 
 
 def test_an_engine_that_is_in_its_place_is_left_alone(small: Path, tmp_path: Path) -> None:
@@ -619,6 +633,28 @@ def test_what_a_killed_process_left_is_removed(small: Path, own_cache: Path) -> 
     other.write_bytes(b"of another")
     trtmatte.build(small, force=True, **SMALL)
     assert files(own_cache / "engines") == sorted((other.name, place.name))
+
+
+def test_a_full_disk(small: Path, small_disk: Path, own_cache: Path) -> None:
+    with pytest.raises(EngineError, match=r"e.trtm cannot be written: No space left on device; free some space"):
+        trtmatte.build(small, out=small_disk / "e.trtm", **SMALL)
+    assert not files(small_disk)
+    assert len(files(own_cache)) == 1, "the build was good, and is kept"
+
+
+def test_a_cache_on_a_full_disk(small: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TRTMATTE_CACHE", str(small_disk))
+    with pytest.raises(EngineError, match=r"cannot be written: No space left on device; free some space"):
+        trtmatte.build(small, out=tmp_path / "e.trtm", **SMALL)
+    assert not files(tmp_path)
+
+
+def test_a_folder_that_is_not_the_user_s(small: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said before anything is built; root may write anywhere, so the answer is made up."""
+    monkeypatch.setattr(compiler.os, "access", lambda place, mode: False)
+    with pytest.raises(EngineError, match=r"e.trtm cannot be written: .* is not yours to write to; choose another"):
+        trtmatte.build(small, out=small.parent / "e.trtm", **SMALL)
+    assert not files(own_cache)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from trtmatte.program import Program
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["Progress", "build"]
+__all__ = ["Progress", "Source", "build", "locate", "tell", "writable"]
 
 _PACKAGES: Final = ("onnx", "torch")  # whose versions may show in what is built
 _PLUGINS: Final = "libtrtmatte_plugins.so"
@@ -52,8 +52,8 @@ def build(
     `out` is where the engine is written; without it, it stays in the cache. `validate` measures the errors of what can
     run here on `frames`, a video or a folder of pictures, or on generated ones, and keeps them in the engine.
     """
-    out = None if out is None else _writable(Path(out))
-    source, recipe = _locate(model)
+    out = None if out is None else writable(Path(out))
+    source, recipe = locate(model)
     chosen = Options.of({**recipe, **{name: value for name, value in options.items() if value is not None}})
     request = _Request(source, replace(chosen, target=_targets(chosen.target)), not chosen.target, verbose, progress)
     _refuse_single(chosen)
@@ -71,7 +71,7 @@ def build(
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
     """A model's file, and what is told of it in the engine."""
 
     path: Path
@@ -82,7 +82,7 @@ class _Source:
 class _Request:
     """Everything that decides what is built. With `lenient`, a target that cannot build this model is left out."""
 
-    source: _Source
+    source: Source
     options: Options
     lenient: bool
     verbose: bool
@@ -111,14 +111,14 @@ class _Request:
         from trtmatte.graph.cut import cut
 
         options = self.options
-        self._tell("reading", 0.0)
+        tell(self.progress, "reading", 0.0)
         program, models = cut(
             importing.read(
                 self.source.path, family=options.family, size=options.size, batch=options.batch, **options.settings
             )
         )
         networks = {stage.name: model for stage, model in zip(program.networks, models, strict=True)}
-        self._tell("reading", 1.0)
+        tell(self.progress, "reading", 1.0)
         made, not_built = self._plans(program, networks)
         return Engine.of(
             program,
@@ -141,12 +141,13 @@ class _Request:
                 not_built[target] = str(error)
         return made, not_built
 
-    def _tell(self, what: str, done: float) -> None:
-        if self.progress is not None and self.progress(what, done) is False:
-            raise BuildCancelledError("the build was cancelled")
+
+def tell(progress: Progress | None, what: str, done: float) -> None:
+    if progress is not None and progress(what, done) is False:
+        raise BuildCancelledError("the build was cancelled")
 
 
-def _locate(model: str | Path) -> tuple[_Source, dict[str, Any]]:
+def locate(model: str | Path) -> tuple[Source, dict[str, Any]]:
     """The model's file, and the options that come with it where a recipe names it."""
     options: dict[str, Any] = {}
     if Path(model).suffix == ".toml":
@@ -155,13 +156,13 @@ def _locate(model: str | Path) -> tuple[_Source, dict[str, Any]]:
     if path.is_dir():
         raise ModelError(f"{path} is a folder; expected a model file, a recipe or the name of a known model")
     if path.is_file():
-        return _Source(path, _about(path)), options
+        return Source(path, _about(path)), options
     try:
         known = store.find(str(model))
     except SettingError as error:
         raise ModelError(f"there is no file {model}, and {error}") from error
     path = store.pull(known)  # checks the file against its hash where one is known
-    return _Source(path, {**_about(path, known.sha256), "known_as": known.name, "licence": known.licence}), options
+    return Source(path, {**_about(path, known.sha256), "known_as": known.name, "licence": known.licence}), options
 
 
 def _about(path: Path, sha256: str | None = None) -> dict[str, Any]:
@@ -221,10 +222,9 @@ def _plan_targets(options: Options) -> tuple[str, ...]:
 
 def _refuse_single(options: Options) -> None:
     if options.layout == "single":
-        found = "is here, but nothing builds with it yet" if _plugins() else "is not part of this installation"
-        raise BackendError(
-            f"layout is 'single', one TensorRT plan with the ops as plugins: the plugin library {_PLUGINS} {found}; "
-            "leave the layout out, which builds staged plans"
+        raise SettingError(
+            "layout is 'single', which makes one TensorRT plan and no engine: build it with trtmatte-build or "
+            "trtmatte.single.build, or leave the layout out"
         )
 
 
@@ -251,7 +251,7 @@ def _validated(engine: Engine, frames: str | Path | None, force: bool, progress:
     return cache.engine(key, lambda: engine.with_errors(validation.measure(engine, shots, progress), key), force=force)
 
 
-def _writable(out: Path) -> Path:
+def writable(out: Path) -> Path:
     """Said before minutes are spent on what cannot be written."""
     if out.is_dir():
         raise SettingError(f"{out} is a folder; expected the name of a file, like {out / 'engine.trtm'}")

@@ -20,8 +20,29 @@ TARGETS: Final = (CPU_TARGET, "tensorrt", "tensorrt-rtx")
 PRECISIONS: Final = ("fp16", "fp32")
 LAYOUTS: Final = ("staged", "single")
 
+DTYPES: Final = ("uint8", "float16", "float32")
+AXES: Final = ("HWC", "CHW")
+COLORS: Final = ("rgb", "bgr")
+
 _SIZES: Final = ("size", "input_size")
 _NUMBERS_OR_WORDS: Final = ("downsample_ratio",)
+_LAYOUT_OF_FORM: Final = "single"
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a single plan takes pictures and gives mattes. A staged engine leaves that to its sessions."""
+
+    outputs: tuple[str, ...] = ()  # empty: fgr and pha, or what the family has in their place
+    dtype: str = "uint8"
+    axes: str = "HWC"
+    color: str = "rgb"
+    backdrop: str | tuple[float, ...] | None = None  # a colour or a picture, which a composite is made over
+
+    def __post_init__(self) -> None:
+        _one_of("dtype", self.dtype, DTYPES)
+        _one_of("axes", self.axes, AXES)
+        _one_of("color", self.color, COLORS)
 
 
 @dataclass(frozen=True)
@@ -34,6 +55,7 @@ class Options:
     batch: int = 1
     target: tuple[str, ...] = ()  # empty: all that this machine can build
     layout: str = "staged"
+    form: Form = field(default_factory=Form)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -43,19 +65,28 @@ class Options:
             _one_of("target", target, TARGETS)
         if not isinstance(self.batch, int) or isinstance(self.batch, bool) or self.batch < 1:
             raise SettingError(f"batch is {self.batch!r}; expected a whole number of streams, 1 or more")
+        foreign = [name for name, value in vars(self.form).items() if value != getattr(Form, name)]
+        if foreign and self.layout != _LAYOUT_OF_FORM:
+            raise SettingError(
+                f"{', '.join(foreign)} is given, but the layout is {self.layout}, whose sessions choose it when they "
+                f"are opened; leave it out, or choose the layout {_LAYOUT_OF_FORM}"
+            )
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Options:
         """The options that are given, the defaults for the rest. None counts as left out."""
         chosen = {name: _value(name, value) for name, value in given.items() if value is not None}
-        own = {each.name for each in fields(cls)} - {"settings"}
-        settings = {name: value for name, value in chosen.items() if name not in own}
-        return cls(**{name: value for name, value in chosen.items() if name in own}, settings=settings)
+        form = {each.name: chosen.pop(each.name) for each in fields(Form) if each.name in chosen}
+        own = {name: chosen.pop(name) for name in _own(cls) if name in chosen}
+        return cls(**own, form=Form(**form), settings=chosen)
 
     def to_json(self) -> dict[str, Any]:
         """All that is chosen by name, the family's settings among the rest."""
-        own = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "settings"}
-        return {**own, **self.settings}
+        return {**{name: getattr(self, name) for name in _own(type(self))}, **self.settings}
+
+
+def _own(options: type[Options]) -> list[str]:
+    return [each.name for each in fields(options) if each.name not in ("form", "settings")]
 
 
 def read_recipe(path: Path) -> tuple[str | Path, dict[str, Any]]:
@@ -93,6 +124,8 @@ def _value(name: str, value: Any) -> Any:
         return _size(name, value)
     if name == "target":
         return tuple(sorted({value} if isinstance(value, str) else set(value)))
+    if name == "outputs":
+        return (value,) if isinstance(value, str) else tuple(value)
     if name in _NUMBERS_OR_WORDS and isinstance(value, str):
         return _number_or_word(value)
     if isinstance(value, (list, tuple)):

@@ -158,7 +158,7 @@ def with_layout(
     """The same trtmatte graph for frames and mattes of another kind; `outputs` says which of the matte's it gives.
 
     TensorRT knows bytes at the edges of a graph alone, and wants every output of an op named: `for_tensorrt` converts
-    bytes outside the ops, which then see 0…255 in float.
+    bytes outside the ops, which then see 0…255 in float16, where these are exact.
     """
     model = _copy(model)
     spec = Spec.of(model)
@@ -170,7 +170,7 @@ def with_layout(
         "matte_perm": [0, 2, 3, 1] if layout == "HWC" else [0, 1, 2, 3],
         "matte_channels": order,
         "matte_range": 255 if dtype == "uint8" else 1,
-        "matte_type": _element("float32" if for_tensorrt and dtype == "uint8" else dtype),
+        "matte_type": _element("float16" if for_tensorrt and dtype == "uint8" else dtype),
     }
     for node in model.graph.node:
         if node.domain == DOMAIN:
@@ -199,14 +199,14 @@ def _cast_outside(model: ModelProto) -> None:
     for value in (*model.graph.input, *model.graph.output):
         if value.type.tensor_type.elem_type != TensorProto.UINT8:
             continue
-        inner = f"{value.name}_float"
+        inner = f"{value.name}_half"
         for node in nodes:
             node.input[:] = [inner if name == value.name else name for name in node.input]
             node.output[:] = [inner if name == value.name else name for name in node.output]
         if value in model.graph.input:
-            nodes.insert(0, helper.make_node("Cast", [value.name], [inner], to=TensorProto.FLOAT))
+            nodes.insert(0, helper.make_node("Cast", [value.name], [inner], name=inner, to=TensorProto.FLOAT16))
         else:
-            nodes.append(helper.make_node("Cast", [inner], [value.name], to=TensorProto.UINT8))
+            nodes.append(helper.make_node("Cast", [inner], [value.name], name=inner, to=TensorProto.UINT8))
     del model.graph.node[:]
     model.graph.node.extend(nodes)
 

@@ -24,10 +24,10 @@ _OF_MODELS: Final = (  # what is decided when an engine is built
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """`--engine` or `--model`, and what belongs to them, by the names of `trtmatte-build` and of RVM's script."""
     what = parser.add_argument_group("what mattes")
-    either = what.add_mutually_exclusive_group(required=True)
+    either = what.add_mutually_exclusive_group(required=required)
     either.add_argument("--engine", metavar="FILE", help="an engine that trtmatte-build made (*.trtm)")
     either.add_argument(
         "--model",

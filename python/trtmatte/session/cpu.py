@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from trtmatte.session.cuts import SceneCuts
 from trtmatte.session.memory import Array, HostMemory, Memory
 from trtmatte.session.patches import Refinement, Selection, piece_size, shape_of, works_on_patches
 from trtmatte.session.states import States
-from trtmatte.session.steps import Shot, Step, Tensors, Wanted
+from trtmatte.session.steps import Shot, Step, Tensors, Wanted, Watch, title, unwatched
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ class Executor:
         """The picture behind these streams at one time."""
         return backdrop.at(frame, time, streams)
 
+    def watch(self, watch: Watch) -> None:
+        """Has the steps of the plans that are made from now on go through `watch`."""
+        for lane in self.lanes:
+            lane.watch = watch
+
     def counts(self) -> dict[str, Any]:
         """What is counted here, by the names in `Stats`."""
         return {}
@@ -101,6 +107,7 @@ class Lane:
     ) -> None:
         """`dtypes` are of tensors that the networks have in other types than the program says."""
         self.streams = streams
+        self.watch: Watch = unwatched
         self._wanted, self._memory = wanted, memory
         self._piece = piece_size(program)
         self._samples = dict(_samples(program))
@@ -146,23 +153,24 @@ class Lane:
         on_patches: list[Run] = []
         selection = None
         for stage in _needed(program, self._wanted):
+            watched = partial(self.watch, title(stage))
             if isinstance(stage, NetworkStage):
                 run = runs[stage.name]
                 if works_on_patches(stage, program):
-                    on_patches.append(run)
+                    on_patches.append(watched(run))
                 else:
-                    finish.append(steps.network(run))
+                    finish.append(watched(steps.network(run)))
             elif stage.op == "FrameSample":
-                sample.append(steps.frame_sample(stage, tensors, self._wanted.color, self._memory.stream))
+                sample.append(watched(steps.frame_sample(stage, tensors, self._wanted.color, self._memory.stream)))
             elif stage.op == "PatchSelect":
                 selection = Selection(stage, program, self._piece, tensors, self._memory)
-                finish.append(selection.select)
+                finish.append(watched(selection.select))
             elif stage.op == "PatchScatter":
                 assert selection is not None
-                refinement = Refinement(program, selection, tensors, on_patches, self._wanted, self._memory)
-                finish += [refinement.refine, refinement.scatter]
+                refinement = Refinement(program, selection, tensors, on_patches, self._wanted, self._memory, self.watch)
+                finish += [refinement.refine, watched(refinement.scatter)]
             elif stage.op != "PatchCrop":  # which is a part of the refinement
-                finish.append(steps.matte(stage, tensors, self._wanted, self._memory.stream))
+                finish.append(watched(steps.matte(stage, tensors, self._wanted, self._memory.stream)))
         return Pass(tuple(sample), tuple(finish), {**tensors, **(selection.tensors if selection else {})})
 
 

@@ -13,7 +13,7 @@ from trtmatte import ops
 from trtmatte.backends import Run
 from trtmatte.program import PATCHES, NetworkStage, OpStage, Program
 from trtmatte.session.memory import Memory
-from trtmatte.session.steps import Shot, Step, Tensors, Wanted, matte
+from trtmatte.session.steps import Shot, Step, Tensors, Wanted, Watch, matte, title
 
 _MODES: Final = ("sampling", "thresholding")
 _LARGEST_PIECE: Final = 1024
@@ -79,12 +79,14 @@ class Refinement:
         runs: Sequence[Run],
         wanted: Wanted,
         memory: Memory,
+        watch: Watch,
     ) -> None:
         crop, scatter = _op(program, "PatchCrop"), _op(program, "PatchScatter")
         assert crop is not None
         assert scatter is not None
         self._crop, self._selection, self._tensors, self._color = crop, selection, tensors, wanted.color
         self._runs, self._memory = runs, memory
+        self._cut = watch(title(crop), self._cut_piece)
         self._piece = tensors[scatter.inputs[1]]
         self._patches = memory.zeros((selection.room, *self._piece.shape[1:]), self._piece.dtype.name)
         whole = {scatter.inputs[1]: self._patches, scatter.inputs[2]: selection.indices}
@@ -102,7 +104,7 @@ class Refinement:
                 run()
             self._memory.copy(self._patches[piece], self._piece)
 
-    def _cut(self, shot: Shot, piece: slice) -> None:
+    def _cut_piece(self, shot: Shot, piece: slice) -> None:
         maps, frame, background, _ = self._crop.inputs
         half, full = (self._tensors[name] for name in self._crop.outputs)
         ops.patch_crop(

@@ -30,7 +30,7 @@ from trtmatte.session.ring import Results, Ring, Shapes, given, part
 from trtmatte.session.settings import Settings
 from trtmatte.session.states import States, checked_slots
 from trtmatte.session.stats import Counters, Stats
-from trtmatte.session.steps import Shot
+from trtmatte.session.steps import Shot, Watch
 
 Array = np.ndarray[Any, Any]
 
@@ -123,6 +123,7 @@ class Session:
         )
         choice = choose(backend, device, self._engine)
         self._backend = choice.backend
+        self._device = "cpu" if choice.device is None else f"cuda:{choice.device}"
         self._executor: Any = open_executor(self._engine, choice, settings)
         self._states: States = self._executor.states
         self._memory: Memory = self._executor.memory
@@ -224,6 +225,11 @@ class Session:
         return self._backend
 
     @property
+    def device(self) -> str:
+        """Where it runs: "cpu" or "cuda:N"."""
+        return self._device
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         return self._settings.outputs
 
@@ -231,6 +237,16 @@ class Session:
         return (
             replace(self._counters.stats(), **self._executor.counts()) if not self._closed else self._counters.stats()
         )
+
+    def watch(self, watch: Watch) -> None:
+        """Has every step from the next frame on go through `watch(title, step)`, which gives what runs in its place.
+
+        `trtmatte.profiling` sees in this way how long each takes. On a GPU each step is then waited for.
+        """
+        with self._lock:
+            self._require_open()
+            self._executor.watch(watch)
+            self._sized = None  # planned anew
 
     def close(self) -> None:
         """Lets go of its buffers. Results that were handed out stay."""

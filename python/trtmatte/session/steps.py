@@ -14,7 +14,7 @@ from trtmatte import ops
 from trtmatte.backends import Run
 from trtmatte.errors import FrameError
 from trtmatte.ops import Color, Layout, Output
-from trtmatte.program import BACKDROP, BACKGROUND, MATTE, PICTURES, OpStage
+from trtmatte.program import BACKDROP, BACKGROUND, FRAME, MATTE, PICTURES, OpStage, Stage
 from trtmatte.session.memory import Array
 
 Tensors = Mapping[str, Array]
@@ -53,6 +53,20 @@ class Shot:
 
 
 Step = Callable[[Shot], object]
+
+Watch = Callable[[str, Callable[..., object]], Callable[..., object]]
+"""Is given a stage's title and what runs it, and gives what is run in its place."""
+
+
+def title(stage: Stage) -> str:
+    """How a stage is called where all of a program's are told apart."""
+    if not isinstance(stage, OpStage):
+        return stage.name
+    return stage.op if stage.op != "FrameSample" or stage.inputs[0] == FRAME else f"{stage.op} {stage.inputs[0]}"
+
+
+def unwatched(title: str, step: Callable[..., object]) -> Callable[..., object]:
+    return step
 
 
 def network(run: Run) -> Step:

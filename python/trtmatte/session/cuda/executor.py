@@ -24,7 +24,7 @@ from trtmatte.session.cuts import SceneCuts
 from trtmatte.session.memory import Array
 from trtmatte.session.patches import selects_always_as_many
 from trtmatte.session.states import States
-from trtmatte.session.steps import Shot, Wanted, require_sane
+from trtmatte.session.steps import Shot, Wanted, Watch, require_sane
 
 _SIDES: Final = 2
 
@@ -157,6 +157,20 @@ class Executor:
     def arrival(self) -> Callable[[], object]:
         """What waits until the results of the last frame are there. Those on the device are left to their streams."""
         return _nothing if self._last is None else self._arrived(self._last)
+
+    def watch(self, watch: Watch) -> None:
+        """As on the CPU. A step is waited for, so nothing is captured any more: a graph has no steps."""
+
+        def waited(title: str, step: Callable[..., object]) -> Callable[..., object]:
+            def run(*args: Any) -> None:
+                step(*args)
+                self.memory.compute.sync()
+
+            return watch(title, run)
+
+        self._waits = True
+        for lane in self.lanes:
+            lane.watch = waited
 
     def counts(self) -> dict[str, Any]:
         """What is counted here, by the names in `Stats`."""

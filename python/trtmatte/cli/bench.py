@@ -1,0 +1,55 @@
+"""`trtmatte bench`: what an engine takes on this machine, stage by stage; without one, the whole suite."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from trtmatte import profiling
+from trtmatte.cli import sessions
+from trtmatte.cli.arguments import size
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_CHECKOUT: Final = Path(__file__).parents[3]
+_HD: Final = (1920, 1080)
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "bench",
+        help="time an engine here, stage by stage",
+        description="Times an engine or a model on this machine: uint8 frames in, composites over a colour out. "
+        "Without either, the source checkout's suite is run, which compares with PyTorch, ONNX Runtime and OpenVINO.",
+    )
+    sessions.add_arguments(parser, required=False)
+    parser.add_argument("--size", type=size, metavar="WxH", help="of the frames (what the engine was built for)")
+    parser.add_argument("--frames", type=int, default=50, metavar="N", help="how many are timed (50)")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0: done, 2: there is nothing to time. What the suite ends with, where it runs."""
+    if args.engine is None and args.model is None:
+        return _suite()
+    engine = sessions.engine(args, args.size or _HD, quiet=args.json)
+    found = profiling.profile(engine, size=args.size, frames=args.frames, **sessions.session_arguments(args))
+    print(json.dumps(found.to_json(), indent=2) if args.json else profiling.describe(found))
+    return 0
+
+
+def _suite() -> int:
+    if (_CHECKOUT / "benchmarks" / "__main__.py").is_file():
+        return subprocess.run([sys.executable, "-m", "benchmarks"], cwd=_CHECKOUT, check=False).returncode
+    print(
+        "trtmatte bench: this installation is without the benchmark suite, which is a part of the source checkout: "
+        "make bench runs it there; give --engine or --model to time one here",
+        file=sys.stderr,
+    )
+    return 2

@@ -23,6 +23,7 @@ from trtmatte.errors import (
 if TYPE_CHECKING:
     from trtmatte import families as families
     from trtmatte.compiler import build as build
+    from trtmatte.convert import convert_video as convert_video
     from trtmatte.diagnosis import doctor as doctor
     from trtmatte.engine import Engine as Engine
     from trtmatte.engine import load as load
@@ -39,6 +40,7 @@ _LAZY: Final = {
     "Matte": "session",
     "Session": "session",
     "build": "compiler",
+    "convert_video": "convert",
     "doctor": "diagnosis",
 }
 
@@ -76,6 +78,7 @@ __all__ = [
     "TruncatedError",
     "__version__",
     "build",
+    "convert_video",
     "cuda_built",
     "doctor",
     "errors",

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from trtmatte.cli import bench, doctor, inspect, models
+from trtmatte.cli import bench, doctor, image, inspect, live, models, video
 from trtmatte.errors import FrameError, InputError, ModelError, SettingError, TrtmatteError
 
 _GIVEN_IS_WRONG: Final = (FrameError, InputError, ModelError, SettingError)
@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 done, 1 failed, 2 the input or a flag is wrong."""
     parser = argparse.ArgumentParser(prog="trtmatte", description="People cut out of pictures, live.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    for command in (models, inspect, doctor, bench):
+    for command in (video, image, live, models, inspect, doctor, bench):
         command.add_parser(commands)
     chosen = parser.parse_args(arguments)
     try:

@@ -84,7 +84,7 @@ class RawSink:
         except OSError as error:
             raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error
 
-    def close(self) -> None:
+    def close(self, *, whole: bool = True) -> None:
         try:
             self._pipe.flush()
         except OSError as error:

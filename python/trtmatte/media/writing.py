@@ -200,6 +200,8 @@ class PictureSink:
 def _told(place: str) -> Iterator[None]:
     try:
         yield
+    except OutputError:
+        raise
     except (OSError, ValueError, ffmpeg().error.FFmpegError) as error:
         raise OutputError(f"{place} cannot be written: {reason(error)}") from error
 

@@ -1,0 +1,152 @@
+"""What is written, and where to: several kinds of pictures in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from trtmatte.errors import OutputError, SettingError
+from trtmatte.media import formats
+from trtmatte.media.formats import Encoding
+from trtmatte.media.raw import RawSink
+from trtmatte.media.source import Facts
+from trtmatte.media.writing import PictureSink, Sink, VideoSink
+
+__all__ = ["CHANNELS", "KINDS", "Target", "targets"]
+
+KINDS: Final = {"composite": "composite", "rgba": "rgba", "alpha": "pha", "foreground": "fgr"}
+"""The kinds of pictures by the names that users type, and what a session calls them."""
+
+CHANNELS: Final = {"composite": 3, "rgba": 4, "alpha": 1, "foreground": 3}
+STDOUT: Final = "-"
+
+_OPAQUE: Final = (".mp4", ".m4v", ".mkv")
+_TYPES: Final = (None, "video", "png_sequence")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One kind of picture, and the file or folder that it goes to. Without an encoding it is PNG, or raw."""
+
+    kind: str
+    place: Path
+    encoding: Encoding | None = None
+    in_folder: bool = False  # one that is made for it
+
+    @property
+    def is_raw(self) -> bool:
+        return str(self.place) == STDOUT
+
+    @property
+    def output(self) -> str:
+        """The session's name of it."""
+        return KINDS[self.kind]
+
+    def open(self, facts: Facts, *, with_sound: bool, threads: int) -> Sink:
+        if self.is_raw:
+            return RawSink()
+        if self.in_folder:
+            _make_folder(self.place.parent)
+        if self.encoding is None:
+            return PictureSink(self.place, facts, channels=CHANNELS[self.kind], threads=threads)
+        return VideoSink(self.place, self.encoding, facts, with_sound=with_sound, threads=threads)
+
+    def require_free(self, overwrite: bool) -> None:
+        """A SettingError where something would be lost, or there is no folder for it."""
+        place = self.place
+        if self.is_raw:
+            return
+        folder = place.parent.parent if self.in_folder else place.parent
+        if not folder.is_dir():
+            raise SettingError(f"{place} cannot be written: there is no folder {folder}; make it first")
+        if self.encoding is None and place.exists() and not place.is_dir():
+            raise SettingError(f"{place} is a file; expected a folder for pictures, or a name like {place.stem}.mp4")
+        if self.encoding is not None and place.is_dir():
+            raise SettingError(f"{place} is a folder; expected the name of a file, like {place / 'out.mp4'}")
+        if not overwrite and place.exists() and (place.is_file() or any(place.iterdir())):
+            what = "exists" if place.is_file() else "has files in it"
+            raise SettingError(f"{place} {what} already; choose another place, or overwrite it: -y")
+
+
+def targets(
+    output: Any,
+    kinds: Sequence[str],
+    named: dict[str, Any],
+    *,
+    output_type: str | None,
+    has_background: bool,
+    **encoding: Any,
+) -> list[Target]:
+    """Where `kinds` go if they go to `output`, and the kinds that have places of their own."""
+    if output_type not in _TYPES:
+        raise SettingError(f"output_type is {output_type!r}; expected video or png_sequence")
+    found = [] if output is None else list(_placed(Path(output), kinds, output_type, has_background))
+    if output is None and kinds:
+        raise SettingError(f"{', '.join(kinds)} is asked for, but there is no place to write it to: -o")
+    for kind, place in named.items():
+        if place is not None:
+            # As RVM's script does: a composition of pictures is the person cut out.
+            cut_out = kind == "composite" and output_type == "png_sequence" and not has_background
+            found.append(("rgba" if cut_out else kind, Path(place), False))
+    if not found:
+        raise SettingError("nothing is to be written; say where: -o, or --output-composition, --output-alpha…")
+    made = [_target(kind, place, in_folder, output_type, encoding) for kind, place, in_folder in found]
+    _require_different(made)
+    return made
+
+
+def _placed(
+    output: Path, kinds: Sequence[str], output_type: str | None, has_background: bool
+) -> Iterator[tuple[str, Path, bool]]:
+    """Kinds, their places, and whether these lie in a folder that is made for them."""
+    for kind in kinds:
+        if kind not in KINDS:
+            raise SettingError(f"output is {kind!r}; expected {', '.join(KINDS)}")
+    if not kinds:
+        opaque = str(output) == STDOUT or output_type == "video" or output.suffix.lower() in _OPAQUE
+        kinds = ["composite" if opaque or has_background else "rgba"]
+    kinds = list(dict.fromkeys(kinds))
+    for kind in kinds:
+        if output_type == "video" and not output.suffix:
+            yield kind, output / f"{kind}{'.mov' if kind == 'rgba' else '.mp4'}", True
+        elif len(kinds) == 1 or str(output) == STDOUT:
+            yield kind, output, False
+        elif formats.is_video(output):
+            yield kind, output.with_name(f"{output.stem}-{kind}{output.suffix}"), False
+        else:
+            yield kind, output / kind, True
+
+
+def _target(kind: str, place: Path, in_folder: bool, output_type: str | None, encoding: dict[str, Any]) -> Target:
+    is_stdout = str(place) == STDOUT
+    if is_stdout or output_type == "png_sequence" or (output_type is None and not place.suffix):
+        given = ", ".join(name for name, value in encoding.items() if value is not None)
+        if given:
+            what = "raw frames" if is_stdout else "PNG files"
+            raise SettingError(f"{given} is given, but {place} gets {what}; leave it out, or name a video")
+        return Target(kind, place, in_folder=in_folder)
+    if formats.is_video(place):
+        return Target(kind, place, formats.encoding(place, alpha=kind == "rgba", **encoding), in_folder)
+    hint = "; for single pictures there is trtmatte image" if place.suffix.lower() in (".png", ".jpg", ".webp") else ""
+    raise SettingError(
+        f"{place} is no video that can be written; expected {', '.join(formats.CONTAINERS)}, or the name of a folder "
+        f"without a suffix for PNG files{hint}"
+    )
+
+
+def _require_different(made: Sequence[Target]) -> None:
+    places = [str(each.place) for each in made]
+    for place in places:
+        if places.count(place) > 1:
+            raise SettingError(
+                f"{place} is to hold {places.count(place)} kinds of pictures; give each a place of its own"
+            )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error.strerror or error}") from error

@@ -11,6 +11,7 @@ import numpy as np
 
 from trtmatte.engine import Engine
 from trtmatte.errors import SettingError
+from trtmatte.media.backdrops import Backdrop
 from trtmatte.media.camera import Camera, Shot
 from trtmatte.program import BACKGROUND
 from trtmatte.session import Session
@@ -66,19 +67,19 @@ class Live:
         virtual_camera: Sink | None = None,
         view: str = "composite",
         background: Array | None = None,
-        backdrop: Any = "greenscreen",
+        backdrop: Any = "greenscreen",  # as it is typed: a colour, blur, the path of a picture or a video
         mirror: bool = False,
         overlay: bool = True,
         **session: Any,
     ) -> None:
         self._engine, self._camera, self._window, self._virtual_camera = engine, camera, window, virtual_camera
-        self._view, self._background, self._backdrop = view, background, backdrop
+        self._view, self._background, self._behind = view, background, Backdrop(backdrop)
         self._mirror, self._overlay, self._arguments = mirror, overlay, session
         self._needs_background = BACKGROUND in engine.program.pictures
         if self._needs_background and background is None and window is None:
             raise SettingError(
                 f"{engine.program.family} needs the picture of the scene without its subject; it is taken in the "
-                "window with the key b: leave --no-window out, or give the picture with --captured"
+                "window with the key b: leave --no-window out, or give the picture with --background-shot"
             )
         self._sessions: dict[str, Session] = {}
         self._session = self._session_of(view)
@@ -123,7 +124,8 @@ class Live:
     def _result(self, picture: Array) -> Array:
         if self._view == "camera":
             return picture
-        matte = self._session(picture, self._background) if self._needs_background else self._session(picture)
+        behind = self._behind.behind(self._camera.size) if "composite" in self._session.outputs else None
+        matte = self._session(picture, self._background, backdrop=None if behind is None else behind[..., ::-1])
         result: Array = matte[0]
         return result
 
@@ -162,7 +164,7 @@ class Live:
     def _session_of(self, view: str) -> Session:
         output = VIEWS[view] or "composite"
         if output not in self._sessions:
-            backdrop = self._backdrop if output == "composite" else None
+            backdrop = self._behind.fixed if output == "composite" else None
             session = self._engine.session(outputs=(output,), color="bgr", backdrop=backdrop, **self._arguments)
             self._sessions[output] = session
             self._warm_up(session)
@@ -172,5 +174,6 @@ class Live:
         """The first frame takes long; none of the camera's has to wait for it."""
         width, height = self._camera.size
         blank = np.zeros((height, width, 3), np.uint8)
-        session(blank, blank if self._needs_background else None)
+        behind = blank if session.outputs == ("composite",) and self._behind.fixed is None else None
+        session(blank, blank if self._needs_background else None, backdrop=behind)
         session.reset()

@@ -1,0 +1,190 @@
+"""`trtmatte image`: pictures, cut out."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import glob
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from trtmatte import progress
+from trtmatte.cli import sessions
+from trtmatte.errors import InputError, OutputError, SettingError
+from trtmatte.media.targets import KINDS
+
+if TYPE_CHECKING:
+    from trtmatte.stills import Task
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_SUFFIXES: Final = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "image",
+        help="matte pictures",
+        description="The first output has the picture's name, the others have theirs behind it: portrait.png, "
+        "portrait-alpha.png.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="INPUT", help="pictures, folders, patterns such as 'shots/*.jpg'")
+    add("-o", "--out", required=True, type=Path, metavar="DIR", help="a folder, or a file where INPUT is one picture")
+    sessions.add_arguments(parser)
+    add("--output", "--output-types", nargs="+", action="extend", default=[], choices=tuple(KINDS), help=_KINDS)
+    add("--background", metavar="B", help=_BACKGROUND)
+    add("--background-shot", "--images-bgr", type=Path, metavar="PATH", help=_SHOT)
+    add(
+        "--preprocess-alignment",
+        action="store_true",
+        help="bgmv2: move the shot onto the picture, for cameras in a hand",
+    )
+    add("--format", choices=_SUFFIXES, help="of the files (png)")
+    add("--quality", type=int, default=95, metavar="N", help="of JPEG and WebP, 1…100 (95); WebP: 100 is lossless")
+    add("-y", "--overwrite", action="store_true", help="overwrite what is there already")
+    add("--quiet", action="store_true", help="errors alone")
+    parser.set_defaults(run=run)
+
+
+_KINDS: Final = (
+    "one or several of rgba, composite, alpha, foreground (composite where there is a background or files are JPEG, "
+    "else rgba)"
+)
+_BACKGROUND: Final = "what composites are made over: a colour, a picture, blur or blur:N (greenscreen)"
+_SHOT: Final = "bgmv2: the scene without its subject, one picture for all, or a folder with the same names"
+
+
+def run(args: argparse.Namespace) -> int:
+    """0: all are done, 1: some are not, or they cannot be written, 2: the input or a flag is wrong."""
+    from trtmatte import stills
+
+    logging.basicConfig(format="%(message)s")
+    tasks = _tasks(args)
+    build = functools.partial(sessions.engine, args, quiet=args.quiet)
+    with progress.frames(len(tasks), args.quiet) as advance:
+        problems = stills.convert(
+            tasks,
+            build((0, 0)) if args.engine is not None else build,
+            backdrop=args.background or "greenscreen",
+            align=args.preprocess_alignment,
+            quality=args.quality,
+            done=advance,
+            tell=_say,
+            **sessions.session_arguments(args),
+        )
+    if problems and len(tasks) == 1:
+        raise problems[0]
+    for problem in problems:
+        _say(f"trtmatte image: {problem}")
+    if not args.quiet and len(tasks) > 1:
+        _say(f"{len(tasks) - len(problems)} of {len(tasks)} pictures are in {args.out}")
+    return 1 if problems else 0
+
+
+def _tasks(args: argparse.Namespace) -> list[Task]:
+    """What is to be done, once it is known that it can be: nothing of this depends on what is in the pictures."""
+    from trtmatte.stills import Task
+
+    outputs = list(dict.fromkeys(args.output)) or ["composite" if args.background or _is_jpeg(args) else "rgba"]
+    if "composite" not in outputs and args.background is not None:
+        raise SettingError("--background is what a composite is made over; ask for it with --output composite")
+    if not 1 <= args.quality <= 100:
+        raise SettingError(f"--quality is {args.quality}; expected 1…100")
+    sources = _sources(args.inputs)
+    name = _naming(args, sources, "rgba" in outputs)
+    tasks = [
+        Task(
+            source,
+            {output: name(source, output if number else "") for number, output in enumerate(outputs)},
+            _shot(args.background_shot, source),
+        )
+        for source in sources
+    ]
+    _require_free(tasks, args.overwrite)
+    _make(tasks[0].places[outputs[0]].parent)
+    return tasks
+
+
+def _sources(inputs: Iterable[str]) -> list[Path]:
+    """Each once, in the order in which they are named."""
+    from trtmatte.media import pictures
+
+    found: dict[Path, None] = {}
+    for place in inputs:
+        these = pictures.find(place)
+        if these is None:
+            path = Path(place)
+            if not path.exists():
+                raise InputError(f"there is no {place}; expected a picture, a folder or a pattern")
+            these = [path]  # whatever it is called, Pillow will know
+        found.update(dict.fromkeys(these))
+    return list(found)
+
+
+def _naming(args: argparse.Namespace, sources: Sequence[Path], transparent: bool) -> Callable[[Path, str], Path]:
+    """Where a picture's outputs go; the first has no name of its own."""
+    from trtmatte.media.still import FORMATS
+
+    is_file = args.out.suffix.lower() in FORMATS and not args.out.is_dir()
+    if is_file and len(sources) > 1:
+        raise SettingError(f"-o {args.out} is a file, and there are {len(sources)} pictures; expected a folder")
+    if is_file and args.format not in (None, FORMATS[args.out.suffix.lower()]):
+        raise SettingError(f"-o {args.out} and --format {args.format} contradict each other; leave --format out")
+    suffix = args.out.suffix if is_file else _SUFFIXES[args.format or "png"]
+    if transparent and FORMATS[suffix.lower()] == "jpeg":
+        raise SettingError("JPEG has no transparency, which rgba needs; expected --format png or webp")
+    folder = args.out.parent if is_file else args.out
+
+    def name(source: Path, output: str) -> Path:
+        stem = args.out.stem if is_file else source.stem
+        return Path(folder, f"{stem}{'-' if output else ''}{output}{suffix}")
+
+    return name
+
+
+def _is_jpeg(args: argparse.Namespace) -> bool:
+    return args.format == "jpeg" or args.out.suffix.lower() in (".jpg", ".jpeg")
+
+
+def _shot(place: Path | None, source: Path) -> Path | None:
+    """One picture for all, or that of the same name in a folder, whatever its kind."""
+    if place is None or place.is_file():
+        return place
+    if not place.is_dir():
+        raise InputError(f"there is no {place}; expected a picture, or a folder of pictures")
+    from trtmatte.media import pictures
+
+    same = [path for path in sorted(place.glob(f"{glob.escape(source.stem)}.*")) if pictures.is_picture(path)]
+    if not same:
+        raise InputError(f"the folder {place} has no picture {source.stem}.*, which {source} needs")
+    return next((path for path in same if path.name == source.name), same[0])
+
+
+def _require_free(tasks: Sequence[Task], overwrite: bool) -> None:
+    """Each file is written once, never over what is read, and over others only if that is wanted."""
+    taken = {path.resolve() for task in tasks for path in (task.source, task.shot) if path is not None}
+    for path in (path for task in tasks for path in task.places.values()):
+        if path.resolve() in taken:
+            raise SettingError(f"{path} would be written over what is read, or twice; choose another folder with -o")
+        if path.exists() and not overwrite:
+            raise SettingError(f"{path} exists already; -y overwrites, -o chooses another place")
+        taken.add(path.resolve())
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the folder {folder} cannot be made: {error.strerror}; choose another with -o") from error
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"the folder {folder} cannot be written to; choose another with -o")
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)

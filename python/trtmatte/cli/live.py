@@ -1,0 +1,95 @@
+"""`trtmatte live`: a camera, matted, in a window and as a camera for other programs."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from trtmatte.cli import sessions
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_VIEWS: Final = ("composite", "foreground", "alpha", "camera")
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "live",
+        help="matte a camera, into a window and a virtual camera",
+        description="Keys: b takes the background where the model needs one (again: lets go of it), r begins anew, "
+        "o shows the next output, q ends.",
+        allow_abbrev=False,
+    )
+    sessions.add_arguments(parser)
+    add = parser.add_argument
+    add("--camera", "--video-device-id", "--video_device_id", default="0", metavar="N|FILE", help=_CAMERA)
+    add("--resolution", nargs=2, type=int, metavar=("W", "H"), help="ask the camera for this size")
+    add("--fps", type=float, metavar="N", help="ask the camera for this rate")
+    add("--mirror", action="store_true", help="left is right, as in a mirror")
+    add("--output", choices=_VIEWS, default="composite", help="what is shown at first (composite)")
+    add("--background", default="greenscreen", metavar="B", help=_BACKGROUND)
+    add("--background-shot", type=Path, metavar="FILE", help="bgmv2: the scene without its subject, else the key b")
+    add("--virtual-camera", action="store_true", help="other programs see it as a camera (needs pyvirtualcam)")
+    add("--no-window", action="store_true", help="end with --frames or Ctrl-C")
+    add("--hide-fps", action="store_true", help="nothing is written over the picture")
+    add("--frames", type=int, metavar="N", help="end after so many")
+    parser.set_defaults(run=run)
+
+
+_CAMERA: Final = "the number of a camera (0), or a video file that plays as one"
+_BACKGROUND: Final = "what a composite is made over: a colour, a picture, blur or blur:N (greenscreen)"
+
+
+def run(args: argparse.Namespace) -> int:
+    """0: it was ended, 1: the camera failed, 2: a flag is wrong."""
+    from trtmatte.live import Live
+    from trtmatte.media.camera import Camera
+    from trtmatte.media.virtual_camera import VirtualCamera
+    from trtmatte.media.window import Window
+
+    logging.basicConfig(format="%(message)s")
+    with ExitStack() as stack:
+        camera = stack.enter_context(
+            Camera(int(args.camera) if args.camera.isdigit() else args.camera, args.resolution, args.fps)
+        )
+        _say(f"{camera.name}: {camera.size[0]}x{camera.size[1]}, {camera.fps:.0f} fps")
+        virtual_camera = window = None
+        if args.virtual_camera:
+            virtual_camera = stack.enter_context(closing(VirtualCamera(camera.size, camera.fps)))
+            _say(f"virtual camera: {virtual_camera.name}")
+        engine = sessions.engine(args, camera.size)
+        if not args.no_window:
+            window = stack.enter_context(closing(Window("trtmatte", camera.size)))
+        live = Live(
+            engine,
+            camera,
+            window=window,
+            virtual_camera=virtual_camera,
+            view=args.output,
+            background=_shot(args.background_shot),
+            backdrop=args.background,
+            mirror=args.mirror,
+            overlay=not args.hide_fps,
+            **sessions.session_arguments(args),
+        )
+        stack.enter_context(closing(live))
+        try:
+            live.run(args.frames)
+        finally:
+            print(live.summary)
+    return 0
+
+
+def _shot(path: Path | None) -> Any:
+    from trtmatte.media import pictures
+
+    return None if path is None else pictures.read(path)[..., ::-1]
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)

@@ -1,0 +1,58 @@
+"""What composites are made over, as it is typed: a colour, blur, a picture, a video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from trtmatte.errors import SettingError
+from trtmatte.media.opening import open_source
+from trtmatte.media.source import Array, Source
+
+
+class Backdrop:
+    """`fixed` is for the session once and for all; where it is None, each frame has a picture behind it.
+
+    Pictures fill the frame and are cropped; a video begins again when it ends.
+    """
+
+    def __init__(self, given: Any) -> None:
+        self.fixed: Any = None
+        self._picture: Array | None = None
+        self._film: Iterator[Array] | None = None
+        if isinstance(given, str) and given.count(",") == 2:
+            self.fixed = _colour(given)
+        elif not isinstance(given, (str, Path)) or not Path(given).exists():
+            self.fixed = given
+        elif (source := open_source(given)).facts.is_still:
+            self._picture = next(source.frames()).picture
+        else:
+            self._film = _again_and_again(source)
+
+    def behind(self, size: tuple[int, int]) -> Array | None:
+        """The next frame's, which has this size."""
+        picture = next(self._film) if self._film is not None else self._picture
+        return None if picture is None else _filling(picture, size)
+
+
+def _colour(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(int(part) if part.strip().isdigit() else float(part) for part in text.split(","))
+    except ValueError:
+        raise SettingError(f"background is {text!r}; expected three numbers, such as 120,255,155") from None
+
+
+def _again_and_again(source: Source) -> Iterator[Array]:
+    while True:
+        for frame in source.frames():
+            yield frame.picture
+
+
+def _filling(picture: Array, size: tuple[int, int]) -> Array:
+    """The middle of it, of the frame's proportions. The session brings it to the frame's size."""
+    height, width = picture.shape[:2]
+    wide = max(1, min(width, round(height * size[0] / size[1])))
+    high = max(1, min(height, round(width * size[1] / size[0])))
+    left, top = (width - wide) // 2, (height - high) // 2
+    return picture[top : top + high, left : left + wide]

@@ -30,6 +30,7 @@ class Machine:
         self.allocations = 0
         self.downloads = []  # addresses that were copied from the device, with their sizes
         self.on_device = {}
+        self.current = "the caller's"  # context
 
     def stir(self) -> None:
         """Lets some of the work happen."""
@@ -164,11 +165,13 @@ class Buffer:
 
     def copy_from(self, source, *, stream) -> None:
         assert self.size == source.size
+        assert machine.current == "the session's"
         if _on_device(source.handle) and not _on_device(self.handle):
             machine.downloads.append((source.handle, source.size))
         stream.put(lambda: ctypes.memmove(self.handle, source.handle, self.size))
 
     def fill(self, value, *, stream) -> None:
+        assert machine.current == "the session's"
         stream.put(lambda: ctypes.memset(self.handle, value, self.size))
 
 
@@ -182,14 +185,18 @@ class Device:
 
     def set_current(self) -> None:
         assert self.number == 0
+        machine.current = "the session's"
 
     def create_stream(self):
+        assert machine.current == "the session's"
         return Stream()
 
     def create_event(self):
+        assert machine.current == "the session's"
         return Event()
 
     def allocate(self, size, *, stream):
+        assert machine.current == "the session's"
         return Buffer.allocate(size, True)
 
 
@@ -208,9 +215,14 @@ def installed(monkeypatch, seed=0):
     core = types.ModuleType("cuda.core")
     for name in ("Buffer", "Device", "LegacyPinnedMemoryResource", "Stream"):
         setattr(core, name, globals()[name])
-    package = types.ModuleType("cuda")
-    package.core = core
+    driver = types.ModuleType("cuda.bindings.driver")
+    driver.cuCtxGetCurrent = lambda: (0, machine.current)
+    driver.cuCtxSetCurrent = lambda context: (setattr(machine, "current", context),)
+    package, bindings = types.ModuleType("cuda"), types.ModuleType("cuda.bindings")
+    package.core, package.bindings, bindings.driver = core, bindings, driver
     monkeypatch.setitem(sys.modules, "cuda", package)
+    monkeypatch.setitem(sys.modules, "cuda.bindings", bindings)
+    monkeypatch.setitem(sys.modules, "cuda.bindings.driver", driver)
     monkeypatch.setitem(sys.modules, "cuda.core", core)
     for op in ("frame_sample", "guided_upsample", "matte_upsample", "patch_select", "patch_crop", "patch_scatter"):
         monkeypatch.setattr(_core, op, _on_its_stream(getattr(_core, op)))
@@ -236,6 +248,11 @@ class Network:
         self._network = onnxruntime.Network(model, 1, patches)
         self._stream = machine.streams[number]
         self.dtypes = dict.fromkeys((*self._network.inputs, *self._network.outputs), "float32")
+
+    capturable = True
+
+    def can_capture(self):
+        return self.capturable
 
     def bind(self, inputs, outputs):
         run = self._network.bind(

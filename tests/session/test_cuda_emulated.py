@@ -7,6 +7,8 @@ It says that nothing is missing from the graphs and that events keep the order o
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
@@ -125,6 +127,39 @@ def test_what_cannot_be_captured_runs_as_it_is(machine, monkeypatch):
         assert_same(on_cpu(engines.noise(seed)), on_cuda(engines.noise(seed)))
     assert "invalidated" in on_cuda.stats().note
     assert on_cuda.stats().launches == 0
+
+
+def test_networks_are_asked_before_they_are_captured(machine, monkeypatch):
+    monkeypatch.setattr(fake_cuda.Network, "capturable", False)
+    on_cpu, on_cuda = pair()
+    for seed in range(6):
+        assert_same(on_cpu(engines.noise(seed)), on_cuda(engines.noise(seed)))
+    assert (on_cuda.stats().launches, on_cuda.stats().note) == (0, "")
+    monkeypatch.setattr(fake_cuda.Network, "capturable", True)
+    for seed in range(4):
+        assert_same(on_cpu(engines.noise(seed)), on_cuda(engines.noise(seed)))
+    assert on_cuda.stats().launches == 4
+
+
+def test_the_callers_device_is_his_again(machine):
+    """Whatever is called; within the session all work is done with its own device current."""
+    session = engines.memory().session(device="cuda", outputs=("composite",), backdrop=engines.noise(9))
+    frame = fake_cuda.OnDevice(engines.noise(0))
+    calls = {
+        "frame": lambda: session(frame),
+        "copy": lambda: session(frame).composite.copy(),
+        "get": lambda: session(frame).composite.get(),
+        "stream": lambda: list(session.stream([engines.noise(1)] * 3)),
+        "state": lambda: setattr(session, "state", session.state),
+        "reset": session.reset,
+        "fork": lambda: session.fork()(frame),
+        "bad frame": lambda: session(engines.noise(1)[..., :2]),
+        "close": session.close,
+    }
+    for name, call in calls.items():
+        with pytest.raises(FrameError) if name.startswith("bad") else nullcontext():
+            call()
+        assert machine.current == "the caller's", name
 
 
 def test_a_stream_overlaps_and_keeps_its_results(machine):

@@ -27,6 +27,9 @@ class DeviceNetwork(Network, Protocol):
 
     dtypes: Mapping[str, str]  # of inputs and outputs
 
+    def can_capture(self) -> bool:
+        """Whether its runs, each of which has run once, can be captured into a CUDA graph now."""
+
 
 class Choice(NamedTuple):
     """A backend, and the number of the CUDA device that it runs on; None for the CPU."""

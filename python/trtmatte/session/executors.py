@@ -23,6 +23,7 @@ def open_executor(engine: Engine, choice: Choice, settings: Settings) -> Any:
     from trtmatte.session.cuda.memory import DeviceMemory
 
     memory = DeviceMemory(choice.device)
-    networks = on_cuda.networks(engine, choice, piece_size(program), memory)
-    dtypes = {name: kind for network in networks.values() for name, kind in network.dtypes.items()}
-    return Executor(program, networks, *form, memory, dtypes)
+    with memory.entered():
+        networks = on_cuda.networks(engine, choice, piece_size(program), memory)
+        dtypes = {name: kind for network in networks.values() for name, kind in network.dtypes.items()}
+        return Executor(program, networks, *form, memory, dtypes)

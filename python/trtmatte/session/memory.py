@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +15,9 @@ Array = Any  # numpy's, or one on a device that has as much of numpy's interface
 class Memory(Protocol):
     stream: int | None  # the number of the CUDA stream that work belongs on
     buffers: int  # got so far
+
+    def entered(self) -> AbstractContextManager[None]:
+        """What all work on it is done within."""
 
     def read(self, value: Any, name: str) -> Host:
         """A caller's array as the session takes it, where it is."""
@@ -50,6 +54,9 @@ class HostMemory:
 
     def __init__(self) -> None:
         self.buffers = 0
+
+    def entered(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def read(self, value: Any, name: str) -> Host:
         return on_host(value, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
@@ -127,12 +128,13 @@ class Session:
         self._executor: Any = open_executor(self._engine, choice, settings)
         self._states: States = self._executor.states
         self._memory: Memory = self._executor.memory
-        self._background = (
-            None if settings.background is None else self._captured(settings.background).kept(self._memory)
-        )
-        self._backdrop = (
-            None if settings.backdrop is None else kept(self._read_backdrop(settings.backdrop), self._memory)
-        )
+        with self._memory.entered():
+            self._background = (
+                None if settings.background is None else self._captured(settings.background).kept(self._memory)
+            )
+            self._backdrop = (
+                None if settings.backdrop is None else kept(self._read_backdrop(settings.backdrop), self._memory)
+            )
         self._sized: _Sized | None = None
         self._has_background = False  # the small one that the network sees is of the session's own
         self._counters = Counters(self._memory)
@@ -149,7 +151,7 @@ class Session:
 
         `out` is an array for each output, by name or in their order.
         """
-        with self._lock:
+        with self._alone():
             return self._begin(frame, background, backdrop, out)[0]
 
     def stream(
@@ -165,7 +167,7 @@ class Session:
         begun: deque[tuple[Matte, Callable[[], object]]] = deque()
         try:
             for frame, background, backdrop in ahead:
-                with self._lock:
+                with self._alone():
                     self._require_open()
                     lag = self._executor.lag
                     begun.append(self._begin(frame, background, backdrop, lag=lag))
@@ -185,26 +187,26 @@ class Session:
 
     def reset(self, slots: Sequence[int] | int | None = None) -> None:
         """Begins anew: all streams, or those of these numbers."""
-        with self._lock:
+        with self._alone():
             self._require_open()
             self._states.zero(checked_slots(slots, self._settings.batch))
 
     @property
     def state(self) -> dict[str, Array]:
         """Copies of the states by name: what the next frame builds on. Can be set to continue from there."""
-        with self._lock:
+        with self._alone():
             self._require_open()
             return self._states.get()
 
     @state.setter
     def state(self, values: Mapping[str, Any]) -> None:
-        with self._lock:
+        with self._alone():
             self._require_open()
             self._states.set(values)
 
     def fork(self) -> Session:
         """Another session that continues from here, over the same networks."""
-        with self._lock:
+        with self._alone():
             self._require_open()
             twin = Session(self._engine, **self._settings.arguments())
             twin._states.set(self._states.get())
@@ -243,14 +245,14 @@ class Session:
 
         `trtmatte.profiling` sees in this way how long each takes. On a GPU each step is then waited for.
         """
-        with self._lock:
+        with self._alone():
             self._require_open()
             self._executor.watch(watch)
             self._sized = None  # planned anew
 
     def close(self) -> None:
         """Lets go of its buffers. Results that were handed out stay."""
-        with self._lock:
+        with self._alone():
             if not self._closed:
                 self._executor.close()
             self._closed = True
@@ -294,9 +296,15 @@ class Session:
         return Matte(results.handed, self._settings.layout, self._settings.color), arrival
 
     def _arrived(self, matte: Matte, arrival: Callable[[], object]) -> Matte:
-        with self._lock:
+        with self._alone():
             arrival()
         return matte
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One thread at a time, and where there is a device, that is the current one meanwhile."""
+        with self._lock, self._memory.entered():
+            yield
 
     def _require_open(self) -> None:
         if self._closed:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtmatte.backends import Run
-from trtmatte.backends.tensorrt.run import Engine
+from trtmatte.backends.tensorrt.run import Context, Engine
 from trtmatte.errors import BackendError
 
 
@@ -15,6 +15,7 @@ class Network:
 
     def __init__(self, engine: Engine, memory: Any, scratch: Any) -> None:
         self._engine, self._stream, self._scratch = engine, memory.stream, scratch
+        self._contexts: list[Context] = []
         self.dtypes: Mapping[str, str] = {name: tensor.dtype for name, tensor in engine.tensors.items()}
 
     def bind(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Run:
@@ -23,12 +24,17 @@ class Network:
         if self._engine.scratch_size:
             context.use_scratch(self._scratch.address, self._scratch.nbytes)
         context.bind({name: array.address for name, array in {**inputs, **outputs}.items()}, self._shapes(inputs))
+        self._contexts.append(context)
         held = (inputs, outputs, self._scratch)  # the library knows addresses alone
 
         def run(arrays: object = held) -> None:
             context.enqueue(self._stream)
 
         return run
+
+    def can_capture(self) -> bool:
+        """TensorRT-RTX tells; TensorRT fails where it cannot."""
+        return all(context.can_capture(self._stream) for context in self._contexts)
 
     def _shapes(self, inputs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         """Of the inputs that the plan leaves open; the others have to fit."""

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from trtmatte.backends import Network
+from trtmatte.backends.cuda import DeviceNetwork
 from trtmatte.program import BACKDROP, BACKGROUND, FRAME, OpStage, Program
 from trtmatte.session.backdrop import Backdrop, Blur
 from trtmatte.session.cpu import Lane, Pass
@@ -69,9 +69,9 @@ class Side:
 class Plan:
     """The stages for frames of one size."""
 
-    def __init__(self, lanes: Sequence[Sequence[Pass]], memory: DeviceMemory) -> None:
+    def __init__(self, lanes: Sequence[Sequence[Pass]], memory: DeviceMemory, can_capture: Callable[[], bool]) -> None:
         self.sides = [Side([lane[side] for lane in lanes], memory) for side in range(_SIDES)]
-        self.graphs = Graphs(memory.compute)
+        self.graphs = Graphs(memory.compute, can_capture)
         self._memory = memory
 
     def arrival(self, side: Side, key: tuple[Any, ...], array: Array) -> tuple[np.ndarray[Any, Any], DeviceArray]:
@@ -100,7 +100,7 @@ class Executor:
     def __init__(
         self,
         program: Program,
-        networks: Mapping[str, Network],
+        networks: Mapping[str, DeviceNetwork],
         batch: int,
         wanted: Wanted,
         scene_cut: float | None,
@@ -123,11 +123,11 @@ class Executor:
         self._last: Side | None = None
         self._bytes_in = self._bytes_out = self._launches = self._captures = 0
         self._graphs: Graphs | None = None
+        self._can_capture = lambda: all(network.can_capture() for network in networks.values())
 
     def plan(self, program: Program) -> Plan:
         """The stages for frames of the size that `program` is for."""
-        self.memory.enter()
-        return Plan([lane.plan(program) for lane in self.lanes], self.memory)
+        return Plan([lane.plan(program) for lane in self.lanes], self.memory, self._can_capture)
 
     def backdrop(self, backdrop: Backdrop, frame: Array, time: int, streams: slice) -> Any:
         """The picture behind these streams at one time, or how to make it of the frame."""
@@ -135,7 +135,6 @@ class Executor:
 
     def run(self, plan: Plan, shots: Sequence[Shot]) -> None:
         """One frame of every stream. Counts once `states.flip` is called."""
-        self.memory.enter()
         side, memory = plan.sides[self.states.side], self.memory
         if side.detours:
             side.settle()
@@ -185,7 +184,6 @@ class Executor:
 
     def close(self) -> None:
         """Waits for what is on its way."""
-        self.memory.enter()
         self.memory.wait()
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -288,11 +286,7 @@ class Executor:
         side.detours.append((to, pinned))
 
     def _arrived(self, side: Side) -> Callable[[], object]:
-        def arrived() -> None:
-            self.memory.enter()
-            side.settle()
-
-        return arrived
+        return side.settle
 
     def _require_sane(self, side: Side, shots: Sequence[Shot]) -> None:
         """Looks at what the network saw of the host's float frames. Those of a device are the caller's to vouch for,

@@ -16,8 +16,9 @@ class Graphs:
     Where capturing fails, work runs as it is from there on, and `note` says why.
     """
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+    def __init__(self, stream: Any, can_capture: Callable[[], bool]) -> None:
+        """`can_capture` says whether the work, which has run once, can be captured now."""
+        self._stream, self._can_capture = stream, can_capture
         self._known: OrderedDict[Hashable, Any] = OrderedDict()
         self.launches = 0
         self.captures = 0
@@ -37,7 +38,7 @@ class Graphs:
         self._known.clear()
 
     def _launch(self, key: Hashable, work: Callable[[], object]) -> None:
-        graph = self._known[key] or self._captured(work)
+        graph = self._known[key] or (self._captured(work) if self._can_capture() else None)
         if graph is None:
             work()
             return

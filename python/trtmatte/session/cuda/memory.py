@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,27 +22,34 @@ HostArray = np.ndarray[Any, Any]
 class DeviceMemory:
     """Three streams, so that a frame can come while another is computed and a third one goes.
 
-    Nothing here waits for the device but `fetch`, `keep`, `zeros` and `wait`; what is copied in between belongs to
-    `compute` unless another stream is named.
+    Work is done within `entered`. Nothing here waits for the device but `fetch`, `keep`, `zeros` and `wait`; what is
+    copied in between belongs to `compute` unless another stream is named.
     """
 
     def __init__(self, device: int) -> None:
         try:
             import cuda.core as core
+            from cuda.bindings import driver
         except ImportError as error:
             raise BackendError("sessions on CUDA need cuda.core: pip install 'trtmatte[cuda]'") from error
-        self._core = core
+        self._core, self._driver = core, driver
         self.index = device
-        self.enter()
-        self.compute, self.upload, self.download = (self._device.create_stream() for _ in range(3))
-        self._pinned = core.LegacyPinnedMemoryResource()
         self.buffers = 0  # got so far
-        self.stream: int | None = int(self.compute.handle)
-        self._number = self.pinned((1,), "int32")
+        with self.entered():
+            self.compute, self.upload, self.download = (self._device.create_stream() for _ in range(3))
+            self._pinned = core.LegacyPinnedMemoryResource()
+            self.stream: int | None = int(self.compute.handle)
+            self._number = self.pinned((1,), "int32")
 
-    def enter(self) -> None:
-        """Makes the device the one of this thread."""
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Makes the device the one of this thread meanwhile, and then again what the caller had."""
+        _, before = self._driver.cuCtxGetCurrent()
         self._device.set_current()
+        try:
+            yield
+        finally:
+            self._driver.cuCtxSetCurrent(before)
 
     @property
     def _device(self) -> Any:

@@ -46,14 +46,14 @@ class DeviceResult:
 
     def get(self) -> np.ndarray[Any, Any]:
         """A copy in the host's memory."""
-        self._memory.enter()
-        return self._memory.fetch(self._array)
+        with self._memory.entered():
+            return self._memory.fetch(self._array)
 
     def copy(self) -> DeviceResult:
         """The same in memory of its own."""
-        self._memory.enter()
-        copy = self._memory.empty(self.shape, self.dtype)
-        self._memory.copy(copy, self._array)
+        with self._memory.entered():
+            copy = self._memory.empty(self.shape, self.dtype)
+            self._memory.copy(copy, self._array)
         return DeviceResult(copy, self._memory)
 
     def as_callers(self) -> DeviceArray:
@@ -72,9 +72,9 @@ class DeviceResult:
         from cuda.core import Buffer
         from cuda.core.utils import StridedMemoryView
 
-        self._memory.enter()
         if stream != -1:  # the caller waits himself
-            self._memory.caller(stream or LEGACY_STREAM).wait(self._memory.compute)
+            with self._memory.entered():
+                self._memory.caller(stream or LEGACY_STREAM).wait(self._memory.compute)
         buffer = Buffer.from_handle(self._array.address, self.nbytes, owner=self)
         view = StridedMemoryView.from_buffer(buffer, self.shape, dtype=self.dtype)
         return view.__dlpack__(stream=-1, **options)

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 
+#include "ops/patch_select/patch_select_math.h"
 #include "ops/shared/launch.h"
 #include "ops/shared/view.h"
 
@@ -26,7 +27,9 @@ struct PatchSelect {
 void patch_select(const PatchSelect& op, Parallel& parallel);
 
 // The CUDA form works in memory of the caller's.
-size_t patch_select_workspace(const PatchSelect& op);
+inline size_t patch_select_workspace(const PatchSelect& op) {
+  return SelectWorkspace(nullptr, op.err.size[0], op.rows * op.columns).bytes;
+}
 void patch_select(const PatchSelect& op, void* workspace, CudaStream stream);
 
 }  // namespace trtmatte

@@ -58,10 +58,6 @@ Selection kth_largest(const uint32_t* keys, int count, int k) {
 
 }  // namespace
 
-size_t patch_select_workspace(const PatchSelect& op) {
-  return SelectWorkspace(nullptr, op.err.size[0], op.rows * op.columns).bytes;
-}
-
 void patch_select(const PatchSelect& op, Parallel& parallel) {
   auto* indices = static_cast<int32_t*>(op.indices.data);
   auto* ref = static_cast<float*>(op.ref.data);

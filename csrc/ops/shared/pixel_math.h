@@ -68,13 +68,17 @@ TRTMATTE_HD Half float_to_half(float x) {
 #endif
 }
 
-TRTMATTE_HD float load_value(uint8_t v) { return static_cast<float>(v) * (1.0f / 255.0f); }
+TRTMATTE_HD float byte_value(float byte) { return byte * (1.0f / 255.0f); }
+// rintf keeps the product a rounded one: were it added to something, compilers would fuse the two on some paths and
+// not on others, and a value between two bytes would fall on either.
+TRTMATTE_HD float nearest_byte(float x) { return rintf(x * 255.0f); }
+
+TRTMATTE_HD float load_value(uint8_t v) { return byte_value(static_cast<float>(v)); }
 TRTMATTE_HD float load_value(Half v) { return half_to_float(v); }
 TRTMATTE_HD float load_value(float v) { return v; }
 
-// x in 0...1. rintf keeps the product a rounded one: were it added to something, compilers would fuse the two on some
-// paths and not on others, and a value between two bytes would fall on either.
-TRTMATTE_HD void store_value(float x, uint8_t* to) { *to = static_cast<uint8_t>(static_cast<int>(rintf(x * 255.0f))); }
+// x in 0...1.
+TRTMATTE_HD void store_value(float x, uint8_t* to) { *to = static_cast<uint8_t>(static_cast<int>(nearest_byte(x))); }
 TRTMATTE_HD void store_value(float x, Half* to) { *to = float_to_half(x); }
 TRTMATTE_HD void store_value(float x, float* to) { *to = x; }
 

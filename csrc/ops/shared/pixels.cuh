@@ -33,6 +33,10 @@ __device__ __forceinline__ float load(const View& view, int64_t at) {
       return load_value(static_cast<const uint8_t*>(view.data)[at]);
     case DType::kFloat16:
       return load_value(static_cast<const Half*>(view.data)[at]);
+    case DType::kByteFloat16:
+      return byte_value(load_value(static_cast<const Half*>(view.data)[at]));
+    case DType::kByteFloat32:
+      return byte_value(load_value(static_cast<const float*>(view.data)[at]));
     default:
       return load_value(static_cast<const float*>(view.data)[at]);
   }
@@ -44,6 +48,10 @@ __device__ __forceinline__ void store(const View& view, int64_t at, float value)
       return store_value(value, static_cast<uint8_t*>(view.data) + at);
     case DType::kFloat16:
       return store_value(value, static_cast<Half*>(view.data) + at);
+    case DType::kByteFloat16:
+      return store_value(nearest_byte(value), static_cast<Half*>(view.data) + at);
+    case DType::kByteFloat32:
+      return store_value(nearest_byte(value), static_cast<float*>(view.data) + at);
     default:
       return store_value(value, static_cast<float*>(view.data) + at);
   }

@@ -7,9 +7,12 @@
 
 namespace trtmatte {
 
-enum class DType : int { kUint8, kFloat16, kFloat32, kInt32 };
+// kByteFloat*: 0...255 held in floats, which is how TensorRT's plugins see pictures of bytes; the CUDA forms know them.
+enum class DType : int { kUint8, kFloat16, kFloat32, kInt32, kByteFloat16, kByteFloat32 };
 
-constexpr int size_of(DType type) { return type == DType::kUint8 ? 1 : type == DType::kFloat16 ? 2 : 4; }
+constexpr int size_of(DType type) {
+  return type == DType::kUint8 ? 1 : type == DType::kFloat16 || type == DType::kByteFloat16 ? 2 : 4;
+}
 
 // Always N C H W, RGB. HWC, BGR, crops and flips are strides (in elements), so the ops know one shape only.
 struct View {

@@ -1,0 +1,62 @@
+#include "ops/guided_upsample/guided_upsample.h"
+
+#include "plugins/creators.h"
+#include "plugins/shared/pictures.h"
+#include "plugins/shared/plugin.h"
+
+namespace trtmatte::plugins {
+namespace {
+
+class GuidedUpsampleFace {
+ public:
+  static constexpr const char* kName = "TrtMatteGuidedUpsample";
+  static constexpr Slot kInputs[] = {Slot::kPicture, Slot::kMaps, Slot::kMaps, Slot::kPicture};
+  static constexpr int kOutputs = MatteLayout::kOutputs;
+  using Call = GuidedUpsample;
+
+  template <typename Field>
+  void visit(Field& field) {
+    frame_.visit(field);
+    matte_.visit(field);
+  }
+
+  void check() const {
+    frame_.check();
+    matte_.check();
+  }
+
+  nvinfer1::DataType type(int) const { return matte_.output_type(); }
+
+  void shape(const nvinfer1::DimsExprs* inputs, nvinfer1::DimsExprs* outputs, nvinfer1::IExprBuilder& builder) const {
+    matte_.shape(frame_, inputs[0], outputs, builder);
+  }
+
+  Call call(const Tensors& tensors) const {
+    Call op;
+    op.frame = frame_.view("frame", tensors.in[0], tensors.input(0));
+    op.A = view_of("A", tensors.in[1], tensors.input(1));
+    op.b = view_of("b", tensors.in[2], tensors.input(2));
+    expect_channels("A", op.A, 4);
+    expect_channels("b", op.b, 4);
+    expect_batch("A", op.A, op.frame.size[0]);
+    expect_size("b", op.b, op.A.size[0], op.A.size[2], op.A.size[3]);
+    op.sinks = matte_.sinks(tensors, 3, op.frame);
+    return op;
+  }
+
+  size_t workspace(const nvinfer1::Dims*) const { return 0; }
+  static void run(const Call& op, void*, CudaStream stream) { guided_upsample(op, stream); }
+
+ private:
+  FrameLayout frame_;
+  MatteLayout matte_;
+};
+
+}  // namespace
+
+nvinfer1::IPluginCreatorInterface* guided_upsample_creator() {
+  static Creator<GuidedUpsampleFace> creator;
+  return &creator;
+}
+
+}  // namespace trtmatte::plugins

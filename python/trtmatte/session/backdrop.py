@@ -39,6 +39,7 @@ COLOURS: Final = {
 _BLUR: Final = 24.0  # the default strength
 _REFERENCE_HEIGHT: Final = 1080
 _SMALL_SIGMA: Final = 3.0  # of the blur in the small picture that it is done in
+_LEAST_SIGMA: Final = 0.25  # pixels; what is less is nothing
 _FORMS: Final = (
     "a colour (a name, #rrggbb, or three numbers: 0…255 if whole, else 0…1; always red, green, blue), a picture "
     "(an array, a PIL image, the path of a file), or 'blur' or 'blur:N'"
@@ -81,7 +82,7 @@ class Blur:
         hwc = frame.shape[-1] == 3
         height, width = frame.shape[-3:-1] if hwc else frame.shape[-2:]
         batch = frame.shape[0] if frame.ndim == 4 else 1
-        sigma = self._strength * height / _REFERENCE_HEIGHT
+        sigma = max(_LEAST_SIGMA, self._strength * height / _REFERENCE_HEIGHT)
         scale = min(1.0, _SMALL_SIGMA / sigma)
         shape = (batch, 3, max(4, round(height * scale)), max(4, round(width * scale)))
         small, blurred = self._buffers.get((streams.start, shape)) or self._allocate(streams.start, shape)

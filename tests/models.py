@@ -23,10 +23,15 @@ def model(name: str) -> Path:
         pytest.skip(f"{name} cannot be had here: {error}")
 
 
+def clip_file() -> Path:
+    """A film of a person, 176x144, 120 frames."""
+    return _carried(*_CLIP)
+
+
 def clip(width: int = 0, height: int = 0) -> Iterator[np.ndarray]:
-    """The frames of a film of a person, uint8 RGB HWC, at their own size or enlarged."""
+    """The frames of that film, uint8 RGB HWC, at their own size or enlarged."""
     av = pytest.importorskip("av")
-    with av.open(str(_carried(*_CLIP))) as film:
+    with av.open(str(clip_file())) as film:
         for frame in film.decode(video=0):
             yield frame.reformat(width or None, height or None, "rgb24", interpolation="BICUBIC").to_ndarray()
 

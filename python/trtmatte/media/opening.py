@@ -10,7 +10,7 @@ from trtmatte.errors import SettingError
 from trtmatte.media import pictures
 from trtmatte.media.pictures import PictureSource
 from trtmatte.media.raw import Raw, RawSource
-from trtmatte.media.source import Source
+from trtmatte.media.source import Source, positive
 from trtmatte.media.video import VideoSource
 
 __all__ = ["open_source"]
@@ -42,8 +42,15 @@ def open_source(
     found = pictures.find(place)
     if found is not None:
         _refuse("pictures", start=start, end=end)
-        return PictureSource(found, rate=None if rate is None else Fraction(rate), resize=resize)
+        return PictureSource(found, rate=_rate(rate), resize=resize)
     return VideoSource(Path(place), resize=resize, start=_seconds(start), end=_seconds(end), threads=threads)
+
+
+def _rate(value: float | Fraction | str | None) -> Fraction | None:
+    rate = None if value is None else positive(value)
+    if value is not None and rate is None:
+        raise SettingError(f"rate is {value!r}; expected frames a second, such as 25 or 24000/1001")
+    return rate
 
 
 def _refuse(what: str, **given: Any) -> None:

@@ -117,7 +117,8 @@ def _size(path: Path) -> tuple[int, int]:
     try:
         with image.open(path) as opened:
             width, height = opened.size
-            lies = opened.getexif().get(0x0112, 1) >= 5  # the EXIF orientations that swap the sides
+            known = opened.format != "PNG" or "exif" in opened.info  # a PNG would be read as a whole
+            lies = known and opened.getexif().get(0x0112, 1) >= 5  # the EXIF orientations that swap the sides
     except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
         raise _unreadable(path, error) from error
     return (height, width) if lies else (width, height)

@@ -12,7 +12,7 @@ import numpy as np
 
 from trtmatte.errors import InputError, OutputError, SettingError, TruncatedError
 from trtmatte.media import colour
-from trtmatte.media.source import RATE, Array, Facts, Frame
+from trtmatte.media.source import RATE, Array, Facts, Frame, positive
 
 __all__ = ["Raw", "RawSink", "RawSource"]
 
@@ -26,14 +26,11 @@ class Raw(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> Raw:
-        found = re.fullmatch(r"(\d+)x(\d+)(?:@(\d+(?:\.\d+)?(?:/\d+)?))?", text.strip())
-        if found is None or "0" in found.groups():
-            raise SettingError(
-                f"raw is {text!r}; expected WIDTHxHEIGHT@FPS, such as 1280x720@30 or 1280x720@24000/1001"
-            )
-        numerator, _, denominator = (found[3] or str(RATE)).partition("/")
-        rate = Fraction(numerator) / Fraction(int(denominator or 1) or 1)
-        return cls(int(found[1]), int(found[2]), rate or RATE)
+        found = re.fullmatch(r"(\d+)x(\d+)(?:@(\S+))?", text.strip())
+        rate = None if found is None else positive(found[3] or str(RATE))
+        if found is None or rate is None or not (int(found[1]) and int(found[2])):
+            raise SettingError(f"raw is {text!r}; expected WIDTHxHEIGHT@FPS, like 1280x720@30 or 1280x720@24000/1001")
+        return cls(int(found[1]), int(found[2]), rate)
 
 
 class RawSource:

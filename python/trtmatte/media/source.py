@@ -60,3 +60,12 @@ class Source(Protocol):
 
     def frames(self) -> Iterator[Frame]:
         """A TruncatedError where they break off; what came before is whole."""
+
+
+def positive(value: float | Fraction | str) -> Fraction | None:
+    """A rate; None where it is none."""
+    try:
+        rate = Fraction(value).limit_denominator(100_000)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        return None
+    return rate if rate > 0 else None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ import pytest
 from tests import models
 from tests.session import engines
 from trtmatte import engine, stills
-from trtmatte.cli import main
+from trtmatte.cli import image, main
 from trtmatte.media import still
 
 Image = pytest.importorskip("PIL.Image")
@@ -363,3 +365,38 @@ def test_a_real_model_by_its_name(model, out, tmp_path, monkeypatch):
     if model == "u2netp":  # the foreground is the picture's
         np.testing.assert_array_equal(composite[sure], photograph[sure])
     assert np.abs(composite - photograph)[:100, 320:480].mean() > 0.5
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The picture scripts of BackgroundMattingV2, MODNet and U-2-Net
+
+
+@pytest.mark.parametrize(
+    ("original", "ours", "name", "value"),
+    [
+        ("--model-checkpoint m.pth", "--model-checkpoint m.pth", "model", "m.pth"),
+        ("--model-type, --model-backbone", "", "model", "m.pth"),  # recognised
+        ("--model-backbone-scale 0.5", "--model-backbone-scale 0.5", "backbone_scale", 0.5),
+        ("--model-refine-mode full", "--model-refine-mode full", "refine_mode", "full"),
+        ("--model-refine-sample-pixels 9", "--model-refine-sample-pixels 9", "refine_sample_pixels", 9),
+        ("--model-refine-threshold 0.2", "--model-refine-threshold 0.2", "refine_threshold", 0.2),
+        ("--model-refine-kernel-size 1", "--set refine_kernel_size=1", "settings", [("refine_kernel_size", 1)]),
+        ("--images-src in", "", "inputs", ["in"]),
+        ("--images-bgr bgr", "--images-bgr bgr", "background_shot", Path("bgr")),
+        ("--device cuda", "--device cuda", "device", "cuda"),
+        ("--preprocess-alignment", "--preprocess-alignment", "preprocess_alignment", True),
+        ("--output-dir out", "", "out", Path("out")),
+        ("--output-types com pha fgr", "--output rgba alpha foreground", "output", ["rgba", "alpha", "foreground"]),
+        ("-y", "-y", "overwrite", True),
+        ("MODNet: --input-path in", "", "inputs", ["in"]),
+        ("MODNet: --output-path out", "--output alpha", "output", ["alpha"]),
+        ("MODNet: --ckpt-path m.pth", "--checkpoint m.pth", "model", "m.pth"),
+        ("MODNet: --image-path, --model-path", "--model m.onnx", "model", "m.onnx"),
+        ("U-2-Net: model_name = 'u2netp'", "--model u2netp --output alpha", "model", "u2netp"),
+    ],
+)
+def test_what_the_original_scripts_offer(original, ours, name, value):
+    parser = argparse.ArgumentParser()
+    image.add_parser(parser.add_subparsers())
+    flags = ours if "checkpoint" in ours or "--model " in ours else f"--model m.pth {ours}"
+    assert getattr(parser.parse_args(["image", "in", "-o", "out", *flags.split()]), name) == value, original

@@ -37,7 +37,7 @@ def add_parser(subparsers: Subparsers) -> None:
     add("inputs", nargs="+", metavar="INPUT", help="pictures, folders, patterns such as 'shots/*.jpg'")
     add("-o", "--out", required=True, type=Path, metavar="DIR", help="a folder, or a file where INPUT is one picture")
     sessions.add_arguments(parser)
-    add("--output", "--output-types", nargs="+", action="extend", default=[], choices=tuple(KINDS), help=_KINDS)
+    add("--output", nargs="+", action="extend", default=[], choices=tuple(KINDS), help=_KINDS)
     add("--background", metavar="B", help=_BACKGROUND)
     add("--background-shot", "--images-bgr", type=Path, metavar="PATH", help=_SHOT)
     add(

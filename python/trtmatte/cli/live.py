@@ -42,7 +42,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 _CAMERA: Final = "the number of a camera (0), or a video file that plays as one"
-_BACKGROUND: Final = "what a composite is made over: a colour, a picture, blur or blur:N (greenscreen)"
+_BACKGROUND: Final = "what composites are made over: a colour, a picture, a video, blur or blur:N (greenscreen)"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,11 +62,10 @@ def run(args: argparse.Namespace) -> int:
         if args.virtual_camera:
             virtual_camera = stack.enter_context(closing(VirtualCamera(camera.size, camera.fps)))
             _say(f"virtual camera: {virtual_camera.name}")
-        engine = sessions.engine(args, camera.size)
         if not args.no_window:
             window = stack.enter_context(closing(Window("trtmatte", camera.size)))
         live = Live(
-            engine,
+            sessions.engine(args, camera.size),
             camera,
             window=window,
             virtual_camera=virtual_camera,

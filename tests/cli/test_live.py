@@ -1,0 +1,203 @@
+"""`trtmatte live` with a film for a camera, somebody at the keys, and a stand-in for pyvirtualcam."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests import models
+from tests.media.test_camera import film
+from tests.media.test_virtual_camera import Recorder
+from tests.session import engines
+from tests.test_live import Screen
+from trtmatte import engine
+from trtmatte.cli import live, main
+from trtmatte.media import window
+
+pytest.importorskip("cv2")
+
+PICTURES = [engines.noise(seed) for seed in range(6)]
+SUMMARY = r"(\d+) frames, [\d.]+ fps; latency \d+ ms \(p50\), \d+ ms \(p95\); \d+ frames of the camera .* dropped\n"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    path = tmp_path_factory.mktemp("engines") / "tiny.trtm"
+    engine.write(engines.memory(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory):
+    return film(tmp_path_factory.mktemp("films") / "film.mkv", PICTURES, fps=10)
+
+
+@pytest.fixture
+def screen(monkeypatch):
+    """The window, and what was pressed in it."""
+    shown = Screen()
+    shown.close = lambda: None
+    monkeypatch.setattr(window, "Window", lambda title, size: shown)
+    return shown
+
+
+@pytest.fixture
+def virtual(monkeypatch):
+    module = Recorder()
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", module)
+    return module
+
+
+def run(*arguments):
+    return main.main(["live", *map(str, arguments), "--backend", "onnxruntime"])
+
+
+def test_without_a_window(camera, tiny, capsys):
+    assert run("--camera", camera, "--engine", tiny, "--no-window", "--frames", 3) == 0
+    told = capsys.readouterr()
+    assert re.fullmatch(SUMMARY, told.out)[1] == "3"
+    assert told.err == f"{camera}: 32x24, 10 fps\n"
+
+
+def test_what_is_shown_is_sent_without_what_is_written_over_it(camera, tiny, screen, virtual, capsys):
+    """The film is slow enough for every frame to be matted."""
+    assert run("--camera", camera, "--engine", tiny, "--virtual-camera", "--background", "blue") == 0
+    assert virtual.opened == (32, 24, 10, "BGR")
+    assert virtual.closed
+    assert len(virtual.sent) == len(PICTURES)
+    with engines.memory().session(outputs="composite", backdrop="blue", color="bgr", backend="onnxruntime") as session:
+        for picture, sent, shown in zip(PICTURES, virtual.sent, screen.shown, strict=True):
+            (expected,) = session(picture)
+            np.testing.assert_array_equal(sent, expected)
+            np.testing.assert_array_equal(shown, expected)
+    assert all(" fps, " in text for text in screen.texts[1:])
+    assert "virtual camera: /dev/video9" in capsys.readouterr().err
+
+
+def test_flags(camera, tiny, screen):
+    screen._keys = list("  q")
+    assert run("--camera", camera, "--engine", tiny, "--mirror", "--output", "camera", "--hide-fps") == 0
+    assert screen.texts == ["", "", ""]
+    for shown, picture in zip(screen.shown, PICTURES, strict=False):
+        np.testing.assert_array_equal(shown, picture[:, ::-1])
+
+
+def test_a_film_behind(camera, tiny, screen, tmp_path):
+    """It begins again when it ends."""
+    behind = [engines.grey(0), engines.grey(200)]
+    assert run("--camera", camera, "--engine", tiny, "--background", film(tmp_path / "behind.mkv", behind)) == 0
+    with engines.memory().session(outputs="composite", color="bgr", backend="onnxruntime") as session:
+        for number, (picture, shown) in enumerate(zip(PICTURES, screen.shown, strict=True)):
+            (expected,) = session(picture, backdrop=behind[number % 2])
+            assert np.abs(shown.astype(int) - expected).max() <= 2  # FFmpeg's own way to RGB
+
+
+def test_the_background_by_key_or_from_a_file(camera, screen, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    engine.write(engines.memory(with_background=True), tmp_path / "two.trtm")
+    image.fromarray(PICTURES[5][..., ::-1]).save(tmp_path / "shot.png")
+    arguments = ("--camera", camera, "--engine", tmp_path / "two.trtm", "--output", "alpha")
+    screen._keys = list("b q")
+    assert run(*arguments) == 0
+    assert "press B" in screen.texts[0]
+    assert run(*arguments, "--background-shot", tmp_path / "shot.png", "--frames", 1) == 0
+    made = engines.memory(with_background=True)
+    with made.session(outputs="pha", color="bgr", backend="onnxruntime") as session:
+        np.testing.assert_array_equal(screen.shown[1], session(PICTURES[1], PICTURES[0])[0])
+        session.reset()
+        np.testing.assert_array_equal(screen.shown[3], session(PICTURES[0], PICTURES[5])[0])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--camera", "nothing.mp4"), "there is no film nothing.mp4"),
+        (("--camera", "97"), "camera 97 cannot be opened"),
+        (("--background", "nocolour", "--no-window"), "backdrop is 'nocolour'"),
+        (("--no-window", "--scene-cut", "7"), "scene_cut is 7"),
+        (("--no-window", "--virtual-camera"), "pip install pyvirtualcam"),
+    ],
+)
+def test_what_goes_wrong(flags, message, camera, tiny, capfd, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+    given = () if "--camera" in flags else ("--camera", camera)
+    assert run(*given, *flags, "--engine", tiny) == 2
+    (told,) = (line for line in capfd.readouterr().err.splitlines() if "fps" not in line)
+    assert told.startswith("trtmatte live: ")
+    assert message in told
+
+
+def test_no_window_and_no_background(camera, tmp_path, capsys):
+    engine.write(engines.memory(with_background=True), tmp_path / "two.trtm")
+    assert run("--camera", camera, "--engine", tmp_path / "two.trtm", "--no-window") == 2
+    assert "leave --no-window out, or give the picture with --background-shot" in capsys.readouterr().err
+
+
+def test_ctrl_c(tiny, tmp_path):
+    """It ends cleanly and says how it went."""
+    camera = film(tmp_path / "film.mkv", PICTURES * 100)
+    command = [sys.executable, "-m", "trtmatte.cli.main", "live", "--camera", camera, "--engine", tiny, "--no-window"]
+    running = subprocess.Popen(
+        [*map(str, command), "--backend", "onnxruntime"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert "32x24" in running.stderr.readline()
+    time.sleep(2)
+    running.send_signal(signal.SIGINT)
+    out, told = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert told == "stopped\n"
+    assert re.fullmatch(SUMMARY, out)
+
+
+def test_the_real_model_on_the_real_clip(screen, tmp_path):
+    models.model("rvm-mobilenetv3")
+    pytest.importorskip("onnx")
+    frames = [np.ascontiguousarray(frame[..., ::-1]) for frame in itertools.islice(models.clip(), 30)]
+    camera = film(tmp_path / "clip.mkv", frames)
+    assert run("--camera", camera, "--model", "rvm-mobilenetv3", "--output", "alpha", "--frames", 4) == 0
+    assert len(screen.shown) == 4
+    for alpha in screen.shown:
+        assert 0.2 < (alpha > 200).mean() < 0.8
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The webcam scripts of BackgroundMattingV2 and MODNet
+
+
+@pytest.mark.parametrize(
+    ("original", "ours", "name", "value"),
+    [
+        ("--model-checkpoint m.pth", "--model-checkpoint m.pth", "model", "m.pth"),
+        ("--model-type, --model-backbone", "", "model", "m.pth"),  # recognised
+        ("--model-backbone-scale 0.5", "--model-backbone-scale 0.5", "backbone_scale", 0.5),
+        ("--model-refine-mode full", "--model-refine-mode full", "refine_mode", "full"),
+        ("--model-refine-sample-pixels 9", "--model-refine-sample-pixels 9", "refine_sample_pixels", 9),
+        ("--model-refine-threshold 0.2", "--model-refine-threshold 0.2", "refine_threshold", 0.2),
+        ("--hide-fps", "--hide-fps", "hide_fps", True),
+        ("--resolution 640 480", "--resolution 640 480", "resolution", [640, 480]),
+        ("--precision float16", "--precision fp16", "precision", "fp16"),
+        ("--backend torchscript", "--backend onnxruntime", "backend", "onnxruntime"),
+        ("--video_device_id 1", "--video_device_id 1", "camera", "1"),
+        ("over white", "--background white", "background", "white"),
+        ("MODNet: mirrored", "--mirror", "mirror", True),
+        ("MODNet: the camera beside the matte", "--output camera", "output", "camera"),  # and the key o
+    ],
+)
+def test_what_the_original_scripts_offer(original, ours, name, value):
+    parser = argparse.ArgumentParser()
+    live.add_parser(parser.add_subparsers())
+    flags = ours if "checkpoint" in ours else f"--model m.pth {ours}"
+    assert getattr(parser.parse_args(["live", *flags.split()]), name) == value, original

@@ -175,14 +175,19 @@ def _plugins() -> Path:
     missing = tensorrt.why_not(_TARGET)
     if missing is not None:
         raise BackendError(f"a single plan is built by TensorRT. {missing}; {_GRAPH_INSTEAD}")
-    from trtmatte import plugins
-
-    path: Path | None = plugins.library_path()
+    path = _library()
     if path is None:
         raise BackendError(
             "a single plan has our ops in it as plugins, and this installation has no plugin library: build trtmatte "
             f"with TRTMATTE_PLUGINS=ON; {_GRAPH_INSTEAD}"
         )
+    return path
+
+
+def _library() -> Path | None:
+    from trtmatte import plugins
+
+    path: Path | None = plugins.library_path()
     return path
 
 

@@ -39,7 +39,7 @@ def join(program: Program, networks: Mapping[str, ModelProto]) -> ModelProto:
         elif stage is program.matte:
             add_matte(graph, stage.op, stage.inputs[:-1], spec, **stage.attributes)
         else:
-            _add_op(graph, stage, described)
+            _add_op(graph, program, stage, described)
         if isinstance(stage, OpStage):
             graph.nodes[-1].name = f"{stage.op}/{stage.outputs[0]}"
     return assemble(graph, spec)
@@ -81,10 +81,14 @@ def _info(program: Program, parts: Iterable[Graph], name: str) -> ValueInfoProto
     return helper.make_tensor_value_info(name, element, shape)
 
 
-def _add_op(graph: Graph, stage: OpStage, described: Mapping[str, ValueInfoProto]) -> None:
+def _add_op(graph: Graph, program: Program, stage: OpStage, described: Mapping[str, ValueInfoProto]) -> None:
     outputs = {name: _kind(described[name]) for name in stage.outputs}
-    typed = {"type": outputs[stage.outputs[0]][0]} if stage.op in _TYPED else {}
-    add_op(graph, stage.op, stage.inputs, outputs, **stage.attributes, **typed)
+    settings = dict(stage.attributes)
+    if stage.op in _TYPED:
+        settings["type"] = outputs[stage.outputs[0]][0]
+    if settings.get("mode") == 0:  # the body takes all that there are, the plugin has to be asked for no more
+        settings["k"] = program.capacity // program.batch
+    add_op(graph, stage.op, stage.inputs, outputs, **settings)
 
 
 def _kind(value: ValueInfoProto) -> tuple[int, list[int | str]]:

@@ -157,8 +157,9 @@ def with_layout(
 ) -> ModelProto:
     """The same trtmatte graph for frames and mattes of another kind; `outputs` says which of the matte's it gives.
 
-    TensorRT knows bytes at the edges of a graph alone, and wants every output of an op named: `for_tensorrt` converts
-    bytes outside the ops, which then see 0…255 in float16, where these are exact.
+    TensorRT knows bytes at the edges of a graph alone: `for_tensorrt` converts them outside the ops, which then see
+    0…255 in float16, where these are exact. It makes every output of an op, too: the attribute `matte_wanted` tells
+    the plugin which of them to write.
     """
     model = _copy(model)
     spec = Spec.of(model)
@@ -177,6 +178,9 @@ def with_layout(
             _set(node, settings)
             if MATTE[0] in node.output or MATTE[1] in node.output:
                 node.output[:] = [name if name in outputs or for_tensorrt else "" for name in MATTE]
+                if for_tensorrt:
+                    wanted = [int(name in outputs) for name in MATTE]
+                    node.attribute.append(helper.make_attribute("matte_wanted", wanted))
     for value in model.graph.input:
         if value.name in ("frame", "background"):
             shape = _shape(spec, 3, frame_layout)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import repeat
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
@@ -20,6 +21,7 @@ import numpy as np
 from trtmatte import progress as terminal
 from trtmatte.engine import Engine, load
 from trtmatte.errors import SettingError, TruncatedError
+from trtmatte.media.backdrops import Backdrop
 from trtmatte.media.opening import open_source
 from trtmatte.media.source import Array, Source
 from trtmatte.media.targets import Target, targets
@@ -433,45 +435,14 @@ def _alignment(choice: bool | str, shot: Any) -> Any:
 
 def _backdrop(
     background: Any, size: tuple[int, int], threads: int, *, used: bool
-) -> tuple[Any, Iterator[Array] | None]:
+) -> tuple[Any, Iterator[Array | None] | None]:
     """What the session gets once, and what with each frame."""
     if not used:
         if background is not None:
             raise SettingError("a background is given, but nothing is composed over it: ask for the kind composite")
         return None, None
-    if background is None:
-        return _GREEN, None
-    if isinstance(background, str) and background.count(",") == 2:
-        return _colour(background), None
-    if not isinstance(background, (str, Path)) or not Path(background).exists():
-        return background, None
-    pictures = open_source(background, threads=threads)
-    if pictures.facts.is_still:
-        return _filling(next(pictures.frames()).picture, size), None
-    return None, _again_and_again(pictures, size)
-
-
-def _colour(text: str) -> tuple[float, ...]:
-    """Three numbers between commas."""
-    try:
-        return tuple(int(part) if part.strip().isdigit() else float(part) for part in text.split(","))
-    except ValueError:
-        raise SettingError(f"background is {text!r}; expected three numbers, like 120,255,155") from None
-
-
-def _again_and_again(pictures: Source, size: tuple[int, int]) -> Iterator[Array]:
-    while True:
-        for frame in pictures.frames():
-            yield _filling(frame.picture, size)
-
-
-def _filling(picture: Array, size: tuple[int, int]) -> Array:
-    """The middle of a picture, of the frame's proportions. The session brings it to the frame's size."""
-    height, width = picture.shape[:2]
-    wide = max(1, min(width, round(height * size[0] / size[1])))
-    high = max(1, min(height, round(width * size[1] / size[0])))
-    left, top = (width - wide) // 2, (height - high) // 2
-    return picture[top : top + high, left : left + wide]
+    backdrop = Backdrop(_GREEN if background is None else background, threads)
+    return backdrop.once(size), (backdrop.behind(size) for _ in repeat(None)) if backdrop.is_film else None
 
 
 def _expected(count: int | None, limit: int | None) -> int | None:

@@ -124,10 +124,14 @@ class Live:
     def _result(self, picture: Array) -> Array:
         if self._view == "camera":
             return picture
-        behind = self._behind.behind(self._camera.size) if "composite" in self._session.outputs else None
-        matte = self._session(picture, self._background, backdrop=None if behind is None else behind[..., ::-1])
+        matte = self._session(picture, self._background, backdrop=self._next_backdrop())
         result: Array = matte[0]
         return result
+
+    def _next_backdrop(self) -> Any:
+        if not self._behind.is_film or self._session.outputs != ("composite",):
+            return None
+        return _bgr(self._behind.behind(self._camera.size))
 
     def _count(self, shot: Shot) -> None:
         now = time.perf_counter()
@@ -164,7 +168,7 @@ class Live:
     def _session_of(self, view: str) -> Session:
         output = VIEWS[view] or "composite"
         if output not in self._sessions:
-            backdrop = self._behind.fixed if output == "composite" else None
+            backdrop = _bgr(self._behind.once(self._camera.size)) if output == "composite" else None
             session = self._engine.session(outputs=(output,), color="bgr", backdrop=backdrop, **self._arguments)
             self._sessions[output] = session
             self._warm_up(session)
@@ -174,6 +178,11 @@ class Live:
         """The first frame takes long; none of the camera's has to wait for it."""
         width, height = self._camera.size
         blank = np.zeros((height, width, 3), np.uint8)
-        behind = blank if session.outputs == ("composite",) and self._behind.fixed is None else None
+        behind = blank if self._behind.is_film and session.outputs == ("composite",) else None
         session(blank, blank if self._needs_background else None, backdrop=behind)
         session.reset()
+
+
+def _bgr(backdrop: Any) -> Any:
+    """Pictures as cameras have them; colours are red, green, blue wherever they go."""
+    return backdrop[..., ::-1] if isinstance(backdrop, np.ndarray) else backdrop

@@ -12,27 +12,32 @@ from trtmatte.media.source import Array, Source
 
 
 class Backdrop:
-    """`fixed` is for the session once and for all; where it is None, each frame has a picture behind it.
+    """Pictures fill the frame and are cropped; a film begins again when it ends."""
 
-    Pictures fill the frame and are cropped; a video begins again when it ends.
-    """
-
-    def __init__(self, given: Any) -> None:
-        self.fixed: Any = None
+    def __init__(self, given: Any, threads: int = 0) -> None:
+        self.fixed: Any = None  # a colour or blur: the same for frames of all sizes
         self._picture: Array | None = None
         self._film: Iterator[Array] | None = None
         if isinstance(given, str) and given.count(",") == 2:
             self.fixed = _colour(given)
         elif not isinstance(given, (str, Path)) or not Path(given).exists():
             self.fixed = given
-        elif (source := open_source(given)).facts.is_still:
-            self._picture = next(source.frames()).picture
+        elif (source := open_source(given, threads=threads)).facts.is_still:
+            self._picture = next(iter(source.frames())).picture
         else:
             self._film = _again_and_again(source)
 
+    @property
+    def is_film(self) -> bool:
+        return self._film is not None
+
+    def once(self, size: tuple[int, int]) -> Any:
+        """What a session gets that is for frames of this size; None for a film."""
+        return self.fixed if self._picture is None else self.behind(size)
+
     def behind(self, size: tuple[int, int]) -> Array | None:
-        """The next frame's, which has this size."""
-        picture = next(self._film) if self._film is not None else self._picture
+        """The picture behind the next frame, which has this size."""
+        picture = self._picture if self._film is None else next(self._film)
         return None if picture is None else _filling(picture, size)
 
 

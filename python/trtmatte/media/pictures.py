@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import glob
-import importlib
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from trtmatte.errors import InputError, SettingError, TruncatedError
-from trtmatte.media import colour
+from trtmatte.errors import InputError, TruncatedError
+from trtmatte.media import colour, still
 from trtmatte.media.source import RATE, Array, Facts, Frame
 
 __all__ = ["SUFFIXES", "PictureSource", "find", "is_picture", "read"]
@@ -93,50 +92,27 @@ def is_picture(path: Path) -> bool:
 
 def read(path: Path, resize: tuple[int, int] | None = None) -> Array:
     """A picture, uint8 RGB (H, W, 3), upright as its EXIF data say."""
-    image, operations = _pillow("Image"), _pillow("ImageOps")
-    try:
-        with image.open(path) as opened:
-            upright = _eight_bits(operations.exif_transpose(opened)).convert("RGB")
-    except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
-        raise _unreadable(path, error) from error
-    if resize is not None and upright.size != resize:
-        upright = upright.resize(resize, image.Resampling.BICUBIC)
-    return np.asarray(upright)
-
-
-def _eight_bits(picture: Any) -> Any:
-    """Pillow would clip grey values of 16 bits."""
-    if not picture.mode.startswith("I"):
-        return picture
-    return picture.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    pixels = still.read(path).pixels
+    if resize is None or pixels.shape[1::-1] == resize:
+        return pixels
+    image = still.pillow("Image")
+    return np.asarray(image.fromarray(pixels).resize(resize, image.Resampling.BICUBIC))
 
 
 def _size(path: Path) -> tuple[int, int]:
     """As it is shown."""
-    image = _pillow("Image")
+    image = still.pillow("Image")
     try:
         with image.open(path) as opened:
             width, height = opened.size
             known = opened.format != "PNG" or "exif" in opened.info  # a PNG would be read as a whole
             lies = known and opened.getexif().get(0x0112, 1) >= 5  # the EXIF orientations that swap the sides
-    except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
-        raise _unreadable(path, error) from error
+    except still.failures() as error:
+        raise still.unreadable(path, error) from error
     return (height, width) if lies else (width, height)
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    why = error.strerror if isinstance(error, OSError) and error.strerror else "it is no picture that Pillow knows"
-    return InputError(f"{path} cannot be read: {why}; expected a file like {', '.join(SUFFIXES[:4])}")
 
 
 def _natural(path: Path) -> list[tuple[bool, int, str]]:
     """Numbers count as numbers."""
     parts = re.split(r"(\d+)", str(path))
     return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
-
-
-def _pillow(module: str) -> Any:
-    try:
-        return importlib.import_module(f"PIL.{module}")
-    except ImportError as error:
-        raise SettingError("reading and writing pictures needs Pillow: pip install pillow") from error

@@ -43,11 +43,8 @@ def read(path: Path) -> Still:
             profile = opened.info.get("icc_profile") or b""
             pixels = np.asarray(_rgb(upright, profile))
             exif = upright.getexif()
-    except image.UnidentifiedImageError as error:
-        raise InputError(f"{path} cannot be read: it is no picture that Pillow knows") from error
-    except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(f"{path} cannot be read: {why}") from error
+    except failures() as error:
+        raise unreadable(path, error) from error
     kept = profile if profile[_COLOUR_SPACE] == b"RGB " else b""
     return Still(pixels, kept, exif.tobytes() if len(exif) else b"")
 
@@ -72,6 +69,19 @@ def write(pixels: Array, path: Path, *, quality: int = 95, profile: bytes = b"",
         raise OutputError(str(error)) from error
     except (OSError, ValueError) as error:  # such as WebP's 16,383 pixels
         raise OutputError(f"{path} cannot be written: {error}") from error
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What Pillow raises where it cannot read a file."""
+    return OSError, ValueError, SyntaxError, pillow("Image").DecompressionBombError
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    if isinstance(error, pillow("Image").UnidentifiedImageError):
+        why = f"it is no picture that Pillow knows; expected a file like {', '.join(FORMATS)}"
+    else:
+        why = (isinstance(error, OSError) and error.strerror) or str(error)
+    return InputError(f"{path} cannot be read: {why}")
 
 
 def pillow(module: str) -> Any:

@@ -3,58 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import os
-import sys
-import threading
-import tracemalloc
 
 import numpy as np
 import pytest
 
-from tests import reference
+from tests import models, reference
 from tests.session import engines
-from trtmatte import _core
+from tests.session.steady import assert_steady, run
 
 pytestmark = pytest.mark.alone
 
-FULL = os.environ.get("TRTMATTE_FULL", "0") not in ("", "0")
 FRAMES = 2000
-MIB = 1 << 20
-
-
-def resident():
-    """Bytes of this process that are in memory."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-
-
-def run(session, frames, count):
-    for frame in itertools.islice(itertools.cycle(frames), count):
-        session(frame)
-
-
-def assert_steady(work, sessions):
-    """Python's memory neither grows nor peaks, the core gets none, and the process stays as large as it is.
-
-    `work` is 50 calls or more: what grew with each of them would show.
-    """
-    core, before = _core.allocations(), resident()
-    tracemalloc.start()
-    try:
-        work()
-        held, blocks = tracemalloc.get_traced_memory()[0], sys.getallocatedblocks()
-        tracemalloc.reset_peak()
-        work()
-        peak, more_blocks = tracemalloc.get_traced_memory()[1], sys.getallocatedblocks() - blocks
-    finally:
-        tracemalloc.stop()
-    assert more_blocks < 40
-    assert peak - held < 64 * 1024, "arrays were made on the way"
-    assert _core.allocations() == core
-    assert resident() - before < 2 * MIB
-    for session in sessions:
-        assert session.stats().allocations == 0
-
 
 OPTIONS = {
     "mattes": {},
@@ -68,61 +27,39 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_nothing_is_allocated(options, backend):
-    session = engines.memory().session(backend=backend, **OPTIONS[options])
+def test_nothing_is_allocated(options, backend, tmp_path):
     frames = [engines.noise(seed, 480, 270) for seed in range(3)]
     if options == "two lanes":
         frames = [np.stack([frame, frame]) for frame in frames]
     if options == "floats":
         frames = [frame.astype(np.float32) / 255 for frame in frames]
-    run(session, frames, 50)
-    assert_steady(lambda: run(session, frames, FRAMES // 2), [session])
+    assert_steady(engines.memory(), tmp_path, frames, backend=backend, calls=FRAMES, **OPTIONS[options])
 
 
-def test_nothing_is_allocated_on_four_threads(backend):
-    engine = engines.memory()
-    sessions = [engine.session(backend=backend) for _ in range(4)]
+def test_nothing_is_allocated_on_four_threads(backend, tmp_path):
     frames = [engines.noise(seed, 480, 270) for seed in range(3)]
-    turns = threading.Barrier(5)
-    stop = threading.Event()
-
-    def work(session):
-        while turns.wait() >= 0 and not stop.is_set():
-            run(session, frames, FRAMES // 8)
-            turns.wait()
-
-    threads = [threading.Thread(target=work, args=(session,)) for session in sessions]
-    for thread in threads:
-        thread.start()
-
-    def one_turn():
-        turns.wait()
-        turns.wait()
-
-    try:
-        one_turn()
-        assert_steady(one_turn, sessions)
-    finally:
-        stop.set()
-        turns.wait()
-        for thread in threads:
-            thread.join()
+    assert_steady(engines.memory(), tmp_path, frames, backend=backend, calls=FRAMES, sessions=4)
 
 
-def test_rvm_allocates_nothing(backend):
+def test_rvm_allocates_nothing(backend, tmp_path):
     vector = reference.load("rvm_mobilenetv3-odd-ratio0.375")
-    session = engines.of_vector(vector.name).session(backend=backend)
     frames = [np.ascontiguousarray(src[0].transpose(1, 2, 0)) for src in vector.arrays["src"]]
-    run(session, frames, 20)
-    assert_steady(lambda: run(session, frames, FRAMES // 2 if FULL else 50), [session])
+    assert_steady(engines.of_vector(vector.name), tmp_path, frames, backend=backend, calls=100, warm=30)
 
 
-def test_patches_allocate_nothing(backend):
+@pytest.mark.slow
+@pytest.mark.parametrize("sessions", [1, 4])
+def test_the_real_rvm_allocates_nothing(sessions, backend, tmp_path):
+    frames = list(itertools.islice(models.clip(480, 270), 8))
+    engine = engines.rvm(480, 270, 0.5)
+    assert_steady(engine, tmp_path, frames, backend=backend, calls=FRAMES, sessions=sessions)
+
+
+def test_patches_allocate_nothing(backend, tmp_path):
     vector = reference.load("bgmv2_refine_mobilenetv2-oversampling-prevented")
-    session = engines.of_vector(vector.name).session(backend=backend, background=vector.arrays["bgr"])
-    frames = [vector.arrays["src"], vector.arrays["src"][..., ::-1].copy()]
-    run(session, frames, 20)
-    assert_steady(lambda: run(session, frames, 50), [session])
+    frames, background = [vector.arrays["src"], vector.arrays["src"][..., ::-1].copy()], vector.arrays["bgr"]
+    engine = engines.of_vector(vector.name)
+    assert_steady(engine, tmp_path, frames, backend=backend, calls=100, warm=30, background=background)
 
 
 def test_states_move_no_bytes(backend):

@@ -1,0 +1,135 @@
+"""All benchmarks, one after the other, and the report of them.
+
+    python -m benchmarks                       what `make bench` does: about ten minutes on two cores
+    python -m benchmarks --full                everything, with more rounds
+    python -m benchmarks --quick --out DIR     tiny: shows in seconds that everything runs
+    python -m benchmarks --report              the report and README's tables anew, from the results that are there
+    python -m benchmarks --device cuda --out DIR
+
+What was measured of a run that was interrupted is kept, and the next run of the same commit goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks import machine, report
+from benchmarks.models.subjects import subjects
+from trtmatte import _core
+
+ROOT: Final = Path(__file__).parents[1]
+RESULTS: Final = ROOT / "benchmarks" / "results"
+
+
+def main() -> int:
+    """0: all was measured; 1: something failed, the rest was measured."""
+    options = _parser().parse_args()
+    device = options.device or ("cuda" if _core.CUDA_BUILT and _core.cuda_device_count() else "cpu")
+    out = options.out.absolute() if options.out else RESULTS / machine.name(device)
+    failed = [] if options.report else _measure(out, device, options)
+    report.write(out)
+    if not options.out:
+        report.write_readme(ROOT / "README.md", RESULTS)
+    print(f"the report is {out / 'report.md'}")
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__.splitlines()[0] if __doc__ else None)
+    selection = parser.add_mutually_exclusive_group()
+    for name, about in (("quick", "tiny, in seconds"), ("full", "everything, with more rounds")):
+        selection.add_argument(f"--{name}", action="store_const", const=name, dest="selection", help=about)
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="a GPU where there is one, else the CPU")
+    parser.add_argument("--only", nargs="+", metavar="SUBJECT", help="these alone, put in the place of those of before")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where results go (benchmarks/results/<machine>)")
+    parser.add_argument("--again", action="store_true", help="measure what an interrupted run has measured, too")
+    parser.add_argument("--report", action="store_true", help="measure nothing")
+    parser.set_defaults(selection="standard")
+    return parser
+
+
+def _measure(out: Path, device: str, options: argparse.Namespace) -> list[str]:
+    """The names of what failed."""
+    out.mkdir(parents=True, exist_ok=True)
+    parts = ROOT / "out" / "benchmarks" / f"{machine.name(device)}-{options.selection}"
+    if options.again:
+        shutil.rmtree(parts, ignore_errors=True)
+    parts.mkdir(parents=True, exist_ok=True)
+    names = ["ops", *(each.name for each in subjects(options.selection, device))]
+    chosen = [name for name in names if not options.only or name in options.only]
+    if unknown := set(options.only or ()) - set(names):
+        raise SystemExit(f"no such benchmark: {', '.join(sorted(unknown))}; expected {', '.join(names)}")
+    failed = []
+    for index, name in enumerate(chosen, 1):
+        began = time.monotonic()
+        print(f"[{index}/{len(chosen)}] {name}", end=" ", flush=True)
+        part = parts / f"{name}.json"
+        if _is_current(part):
+            print("is there")
+            continue
+        log = _run(name, part, device, options.selection)
+        print(f"{time.monotonic() - began:.0f} s" if log is None else f"FAILED\n{log}", flush=True)
+        if log is not None:
+            failed.append(name)
+    _merge(out, parts, [name for name in chosen if name not in failed], bool(options.only))
+    if not failed:
+        shutil.rmtree(parts)
+    return failed
+
+
+def _run(name: str, part: Path, device: str, selection: str) -> str | None:
+    """What pytest said if it failed."""
+    where = ["benchmarks/ops"] if name == "ops" else [f"benchmarks/models/bench_models.py::test_model[{name}]"]
+    written = part.with_suffix(".part")
+    command = [sys.executable, "-m", "pytest", *where, "-q", "-p", "no:cacheprovider", f"--device={device}"]
+    done = subprocess.run(
+        [*command, f"--selection={selection}", f"--benchmark-json={written}"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if written.is_file() and written.stat().st_size and (done.returncode == 0 or name == "ops"):
+        written.replace(part)  # an op that misses a goal is measured all the same
+    else:
+        written.unlink(missing_ok=True)
+    return None if done.returncode == 0 else done.stdout[-3000:] + done.stderr[-1000:]
+
+
+def _is_current(part: Path) -> bool:
+    """Measured with the code as it is."""
+    return part.is_file() and json.loads(part.read_text())["commit_info"]["id"] == machine.commit()
+
+
+def _merge(out: Path, parts: Path, names: list[str], keep: bool) -> None:
+    """`ops.json` and `models.json`; with `keep` what is not among these stays as it was."""
+    models = [json.loads((parts / f"{name}.json").read_text()) for name in names if name != "ops"]
+    if models:
+        there = out / "models.json"
+        before = json.loads(there.read_text())["benchmarks"] if keep and there.is_file() else []
+        measured = {each["name"]: each for part in models for each in part["benchmarks"]}
+        kept = {each["name"]: each for each in before}
+        _write(there, {**models[-1], "benchmarks": [*{**kept, **measured}.values()]})
+    if "ops" in names or (parts / "ops.json").is_file():
+        _write(out / "ops.json", json.loads((parts / "ops.json").read_text()))
+
+
+def _write(path: Path, data: dict[str, Any]) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(data, indent=1) + "\n")
+    part.replace(path)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,46 @@
+"""`python -m benchmarks` runs one subject after the other; this is what pytest-benchmark drives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from benchmarks.models.contenders import ENTRIES
+from benchmarks.models.race import Race
+from benchmarks.models.subjects import Subject, subjects
+
+BUDGET = {"quick": 0.3, "standard": 6.0, "full": 30.0}  # seconds for a question of a subject
+PROFILED = {"quick": 3, "standard": 10, "full": 40}  # frames
+COMPILED_ON_CPU = ("rvm-mobilenetv3-1080p", "modnet-512")
+"""What torch.compile takes part in where time is short: it compiles for minutes on two cores."""
+STAGE_ALONE = ("rvm-mobilenetv3-1080p", "rvm-mobilenetv3-4k")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    config = metafunc.config
+    chosen = subjects(config.getoption("selection"), config.getoption("device"))
+    metafunc.parametrize("subject", chosen, ids=[each.name for each in chosen])
+
+
+def test_model(benchmark: Any, subject: Subject, pytestconfig: pytest.Config) -> None:
+    selection, device = pytestconfig.getoption("selection"), pytestconfig.getoption("device")
+    names = contenders(subject, selection, device)
+    with Race(subject, device, names, BUDGET[selection]) as race:
+        benchmark.group = subject.group
+        benchmark.pedantic(race.round, rounds=1 if benchmark.disabled else race.rounds)
+        if subject.group == "models":
+            race.profile(PROFILED[selection])
+        benchmark.extra_info.update(race.result())
+
+
+def contenders(subject: Subject, selection: str, device: str) -> list[str]:
+    """Who can race here, and does."""
+    names = [name for name, entry in ENTRIES.items() if entry.can_run(device)]
+    if subject.contenders:
+        names = [name for name in names if name in subject.contenders]
+    if subject.name not in STAGE_ALONE:
+        names = [name for name in names if not name.startswith("network")]
+    if selection == "standard" and device == "cpu" and subject.name not in COMPILED_ON_CPU:
+        names = [name for name in names if name != "torch-compile"]
+    return names

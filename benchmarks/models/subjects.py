@@ -1,0 +1,149 @@
+"""What is raced: models at sizes, in groups that answer one question each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+GREEN: Final = (120, 255, 155)
+QUESTIONS: Final = {
+    "frame": "frame to composite: a uint8 picture in, a uint8 picture over a colour out, both in the host's memory",
+    "tensor": "tensor to tensor: float planes in, float planes out, where the contender has them",
+    "device": "as frame to composite, with both pictures on the device: transfers excluded",
+}
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model at a size. `scale` is RVM's downsample ratio or BackgroundMattingV2's backbone scale."""
+
+    name: str
+    model: str
+    width: int
+    height: int
+    scale: float = 1.0
+    sample_pixels: int = 0
+    batch: int = 1
+    streams: int = 1  # sessions on threads of their own
+    real: bool = False  # the published weights, not stand-ins
+    group: str = "models"
+    contenders: tuple[str, ...] = ()  # left out: all
+    questions: tuple[str, ...] = ("frame", "tensor")
+    full_only: bool = False
+
+    @property
+    def family(self) -> str:
+        return {"u2netp": "u2net"}.get(head := self.model.split("_")[0], head)
+
+    @property
+    def network_size(self) -> Size:
+        """What tensors have where the network never sees the frame's size: MODNet, U-2-Net."""
+        if self.family == "modnet":
+            from trtmatte.families.modnet.spec import default_size
+
+            return default_size((self.width, self.height))
+        return (320, 320) if self.family == "u2net" else (self.width, self.height)
+
+    def picture(self, seed: int) -> np.ndarray[Any, Any]:
+        """Blocks of colours, of which something is left at the network's size; `[B,H,W,3]` or `[H,W,3]`."""
+        rng = np.random.default_rng(seed)
+        blocks = rng.integers(0, 256, (self.batch, -(-self.height // 8), -(-self.width // 8), 3), np.uint8)
+        frames = blocks.repeat(8, 1).repeat(8, 2)[:, : self.height, : self.width]
+        return np.ascontiguousarray(frames if self.batch > 1 else frames[0])
+
+    def planes(self, seed: int) -> np.ndarray[Any, Any]:
+        """The same for tensors: float32 `[B,3,h,w]`, 0…1."""
+        width, height = self.network_size
+        frames = replace(self, width=width, height=height).picture(seed)
+        return np.ascontiguousarray(frames.reshape(-1, height, width, 3).transpose(0, 3, 1, 2), np.float32) / 255
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Subject:
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+
+
+_SIZES: Final = {"720p": (1280, 720, 0.375), "1080p": (1920, 1080, 0.25), "4k": (3840, 2160, 0.125)}
+"""With the ratios that RVM's documents give for people from the chest up."""
+
+_NAIVE: Final = ("onnxruntime-loop", "torch-eager")
+
+
+def _rvm(backbone: str, size: str, **options: Any) -> Subject:
+    width, height, scale = _SIZES[size]
+    name = f"rvm-{backbone}-{size}"
+    return Subject(name, f"rvm_{backbone}", width, height, scale, real=backbone == "mobilenetv3", **options)
+
+
+def _bgmv2(backbone: str, size: str, **options: Any) -> Subject:
+    width, height, scale, pixels = {"hd": (1920, 1080, 0.25, 80_000), "4k": (3840, 2160, 0.125, 320_000)}[size]
+    return Subject(f"bgmv2-{backbone}-{size}", f"bgmv2_refine_{backbone}", width, height, scale, pixels, **options)
+
+
+_MODELS: Final = (
+    *(_rvm("mobilenetv3", size) for size in _SIZES),
+    *(_rvm("resnet50", size, full_only=size != "1080p") for size in _SIZES),
+    *(
+        _bgmv2(backbone, size, full_only=(backbone, size) == ("resnet50", "4k"))
+        for backbone in ("mobilenetv2", "resnet50")
+        for size in ("hd", "4k")
+    ),
+    Subject("modnet-512", "modnet", 1920, 1080),
+    Subject("u2net-320", "u2net", 1920, 1080),
+    Subject("u2netp-320", "u2netp", 1920, 1080, real=True),
+)
+
+
+def _scaling() -> tuple[Subject, ...]:
+    """Curves of RVM, frame to composite: over the frame's size with the network's kept, streams, batch."""
+    base = replace(_rvm("mobilenetv3", "1080p"), questions=("frame",))
+    sizes = [(1280, 720), (1920, 1080), (2560, 1440), (3840, 2160), (5120, 2880), (7680, 4320)]
+    return (
+        *(
+            replace(
+                base,
+                name=f"size-{width}x{height}",
+                group="size",
+                width=width,
+                height=height,
+                scale=480 / width,
+                contenders=("trtmatte", *_NAIVE),
+            )
+            for width, height in sizes
+        ),
+        *(
+            replace(base, name=f"streams-{count}", group="streams", streams=count, contenders=("trtmatte",))
+            for count in (1, 2, 4)
+        ),
+        *(
+            replace(base, name=f"batch-{count}", group="batch", batch=count, contenders=("trtmatte", "torch-eager"))
+            for count in (1, 2, 4)
+        ),
+    )
+
+
+def _quick() -> tuple[Subject, ...]:
+    """Tiny, with stand-in weights: shows that everything runs, and nothing of speed."""
+    contenders = ("trtmatte", "torch-eager", "onnxruntime-loop")
+    rvm = Subject("rvm-quick", "rvm_mobilenetv3", 256, 144, 0.5, contenders=contenders)
+    streams = replace(rvm, name="streams-2", streams=2, group="streams", contenders=("trtmatte",), questions=("frame",))
+    return rvm, streams
+
+
+def subjects(selection: str, device: str = "cpu") -> tuple[Subject, ...]:
+    """`quick`, `standard` or `full`. On a device nothing is left out, and there is a question more."""
+    if selection == "quick":
+        chosen: Sequence[Subject] = _quick()
+    else:
+        everything = selection == "full" or device != "cpu"
+        chosen = [each for each in (*_MODELS, *_scaling()) if everything or not each.full_only]
+    if device == "cpu":
+        return tuple(chosen)
+    return tuple(replace(each, questions=(*each.questions, "device")) for each in chosen)

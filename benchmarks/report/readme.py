@@ -1,0 +1,50 @@
+"""README's tables, between two marks, from the results that are committed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from benchmarks.report import tables
+from benchmarks.report.results import read
+from benchmarks.report.writing import about
+
+BEGIN: Final = "<!-- benchmarks:begin -->"
+END: Final = "<!-- benchmarks:end -->"
+_OPS: Final = (
+    "frame_sample[linear",
+    "guided_upsample",
+    "matte_upsample[composite-linear",
+    "matte_upsample[pha-linear",
+    "patch_",
+)
+
+
+def write_readme(readme: Path, results: Path) -> None:
+    readme.write_text(generated(readme.read_text(), results))
+
+
+def generated(text: str, results: Path) -> str:
+    """The same text with the tables as they should be."""
+    inside = "\n\n".join(["", *_sections(results), ""])
+    found, count = re.subn(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}{inside}{END}", text, flags=re.DOTALL)
+    if count != 1:
+        raise ValueError(f"README has {count} pairs of {BEGIN} and {END}; expected one")
+    return found
+
+
+def _sections(folder: Path) -> Iterator[str]:
+    for each in sorted(path.parent for path in folder.glob("*/models.json")):
+        results = read(each)
+        more = f"[method, goals, what lost, everything else](benchmarks/results/{each.name}/report.md)"
+        yield (
+            f"{about(results)}: milliseconds from a uint8 frame to a uint8 composite, and how many times as long "
+            f"others take for the same, with the same weights, the same frames, in the same run ({more})."
+        )
+        yield tables.overview(results, "frame")
+        if results.ops is not None:
+            chosen = [op for op in results.ops["benchmarks"] if tables.op_name(op).startswith(_OPS)]
+            yield "The ops, bytes in, bytes out; of a copy's speed means a copy of as many bytes with all threads:"
+            yield tables.ops({"benchmarks": chosen})

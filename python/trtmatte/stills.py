@@ -178,7 +178,10 @@ def _mattes(
     session.reset()
     width, height = read.picture.size
     matte = session(frame, background, backdrop=behind.behind((width, height)))
-    return {name: matte[KINDS[name]][:height, :width].copy() for name in read.task.places}
+    mattes = {name: matte[KINDS[name]][:height, :width].copy() for name in read.task.places}
+    if "rgba" in mattes:  # what is cut out is not to be found in the file
+        mattes["rgba"] *= mattes["rgba"][..., 3:] > 0
+    return mattes
 
 
 def _whole_patches(picture: Array) -> Array:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from tests import models
 from tests.session import engines
 from trtmatte import engine, stills
 from trtmatte.cli import image, main
+from trtmatte.errors import SettingError
 from trtmatte.media import still
 
 Image = pytest.importorskip("PIL.Image")
@@ -64,7 +66,10 @@ def pixels(path):
 def expected(path, output, options=None, *given, made=None):
     """What a session of its own makes of a picture."""
     with (made or engines.memory()).session(backend="onnxruntime", outputs=(output,), **(options or {})) as session:
-        return np.squeeze(session(still.read(path).pixels, *given)[0].copy())
+        result = session(still.read(path).pixels, *given)[0].copy()
+    if output == "rgba":
+        result[result[..., 3] == 0] = 0
+    return np.squeeze(result)
 
 
 def names(folder):
@@ -142,6 +147,17 @@ def test_profiles_and_exif_go_with_colours_and_not_with_alpha(tiny, out, tmp_pat
 def test_patterns_and_names_given_twice(tiny, pictures, out):
     assert run(pictures / "*.png", pictures / "a.png", pictures / "c10.bmp", "-o", out, "--engine", tiny) == 0
     assert names(out) == ["a.png", "c10.png"]
+
+
+def test_what_is_cut_out_is_not_in_the_file(tiny, out, tmp_path):
+    """Black is where the tiny engine's alpha is 0, on its left half but for a border."""
+    picture = engines.noise(0)
+    picture[:, :16] = (0, 0, 1)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    assert run(tmp_path / "a.png", "-o", out, "--engine", tiny) == 0
+    cut = pixels(out / "a.png")
+    assert (cut[:, :12] == 0).all()
+    assert (cut[:, 20:, :3] == picture[:, 20:]).all()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -346,6 +362,47 @@ def test_an_engine_for_each_shape_of_picture(pictures, tmp_path):
         tasks.append(stills.Task(tmp_path / f"{number}.png", {"alpha": tmp_path / f"{number}-alpha.png"}))
     assert stills.convert(tasks, build, backend="onnxruntime") == []
     assert asked == [(32, 24), (24, 32), (64, 20)]
+
+
+class Patches:
+    """An engine that refines in patches, and its session: alpha is the background's red, foreground the frame."""
+
+    program = SimpleNamespace(pictures=("frame", "background"), capacity=9, family="bgmv2")
+
+    def __init__(self, size):
+        if any(side % 4 for side in size):
+            raise SettingError(f"size is {size}")
+        self.engine = self
+        self.size = size
+
+    def session(self, **options):
+        return self
+
+    def reset(self):
+        pass
+
+    def close(self):
+        pass
+
+    def __call__(self, frame, background, backdrop=None):
+        assert frame.shape == background.shape
+        assert frame.shape[0] % 4 == frame.shape[1] % 4 == 0
+        assert (frame[-1] == frame[-2]).all()  # the last row again
+        return {"pha": background[..., :1], "fgr": frame}
+
+
+def test_whole_patches(tmp_path):
+    """Models that refine in patches take sides that 4 divides; nobody has to know."""
+    frame, background = engines.noise(0, 30, 43), engines.noise(1, 30, 43)
+    places = {name: tmp_path / f"{name}.png" for name in ("alpha", "foreground")}
+    for name, picture in (("frame", frame), ("background", background)):
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    made = []
+    task = stills.Task(tmp_path / "frame.png", places, tmp_path / "background.png")
+    assert stills.convert([task], lambda size: made.append(Patches(size)) or made[-1]) == []
+    assert made[0].size == (32, 44)
+    np.testing.assert_array_equal(pixels(places["alpha"]), background[..., 0])
+    np.testing.assert_array_equal(pixels(places["foreground"]), frame)
 
 
 @pytest.mark.parametrize("model", ["u2netp", "rvm-mobilenetv3"])

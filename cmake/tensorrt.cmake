@@ -76,7 +76,7 @@ target_link_libraries(trtmatte_tensorrt INTERFACE trtmatte_cuda_runtime)
 file(GLOB plugin_sources csrc/plugins/*.cpp csrc/plugins/shared/*.cpp)
 add_library(trtmatte_plugins MODULE ${plugin_sources} $<TARGET_OBJECTS:trtmatte_cuda>)
 set_target_properties(trtmatte_plugins PROPERTIES PREFIX lib)
-target_link_libraries(trtmatte_plugins PRIVATE trtmatte_flags trtmatte_tensorrt)
+target_link_libraries(trtmatte_plugins PRIVATE trtmatte_flags trtmatte_tensorrt ${CMAKE_DL_LIBS})
 if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
   set(exports ${CMAKE_CURRENT_SOURCE_DIR}/csrc/plugins/exports.map)
   target_link_options(trtmatte_plugins PRIVATE -Wl,--version-script=${exports} -Wl,--no-undefined)
@@ -86,9 +86,11 @@ install(TARGETS trtmatte_plugins LIBRARY DESTINATION trtmatte)
 set(TRTMATTE_WITH_PLUGINS ON)
 message(STATUS "trtmatte: TensorRT plugins with the headers of TensorRT ${tensorrt_version} in ${tensorrt_include}")
 
-# On demand: cmake --build … --target plugin_test
+# On demand: cmake --build … --target plugin_test matte
 add_executable(plugin_test EXCLUDE_FROM_ALL tests/native/plugins/plugin_test.cpp ${cpu_objects}
                $<TARGET_OBJECTS:trtmatte_ops>)
 target_include_directories(plugin_test PRIVATE tests/native/plugins)
 target_link_libraries(plugin_test PRIVATE trtmatte_flags trtmatte_tensorrt Threads::Threads ${CMAKE_DL_LIBS})
+set_target_properties(plugin_test PROPERTIES ENABLE_EXPORTS ON)  # as TensorRT's library exports its version
 add_dependencies(plugin_test trtmatte_plugins)
+add_subdirectory(examples/cpp EXCLUDE_FROM_ALL)

@@ -1,24 +1,57 @@
 // What TensorRT looks for in a plugin library: IPluginRegistry::loadLibrary, trtexec --dynamicPlugins. The library does
 // not need TensorRT's: all that it uses of it are interfaces.
+#include <cstdio>
+
 #include "plugins/creators.h"
 #include "plugins/shared/log.h"
 
 #ifdef _WIN32
 #define TRTMATTE_EXPORT extern "C" __declspec(dllexport)
 #else
+#include <dlfcn.h>
 #define TRTMATTE_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
+namespace {
+
+// The major version of the TensorRT in this process; 0 if it cannot be found out.
+int running_major() {
+#ifndef _WIN32
+  if (void* symbol = dlsym(RTLD_DEFAULT, "getInferLibVersion")) {
+    return reinterpret_cast<int32_t (*)()>(symbol)() / 10000;
+  }
+#endif
+  return 0;
+}
+
+// Interfaces keep their memory layout within a major version only: ILoggerFinder's is another in 11 than in 10.
+bool fits() {
+  const int running = running_major();
+  return running == 0 || running == NV_TENSORRT_MAJOR;
+}
+
+}  // namespace
+
+// None of another major version's TensorRT, which then says that it does not know our ops.
 TRTMATTE_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count) {
   using namespace trtmatte::plugins;
   static nvinfer1::IPluginCreatorInterface* const creators[] = {frame_sample_creator(),   guided_upsample_creator(),
                                                                 matte_upsample_creator(), patch_select_creator(),
                                                                 patch_crop_creator(),     patch_scatter_creator()};
   count = static_cast<int32_t>(sizeof creators / sizeof *creators);
+  if (!fits()) {
+    count = 0;
+    char message[160];
+    snprintf(message, sizeof message, "built for TensorRT %d, loaded by %d: build trtmatte with that version's headers",
+             NV_TENSORRT_MAJOR, running_major());
+    log_error("trtmatte's plugins", message);
+  }
   return creators;
 }
 
-TRTMATTE_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) { trtmatte::plugins::set_logger_finder(finder); }
+TRTMATTE_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) {
+  if (fits()) trtmatte::plugins::set_logger_finder(finder);
+}
 
-// The headers that it was compiled against, as 1000 * major + minor. Interfaces differ from major to major.
+// The headers that it was compiled against, as 1000 * major + minor.
 TRTMATTE_EXPORT int32_t trtmatteTensorRTVersion() { return 1000 * NV_TENSORRT_MAJOR + NV_TENSORRT_MINOR; }

@@ -2,7 +2,7 @@
 // CUDA forms are emulated, what they compute is compared with the CPU forms.
 //
 //   plugin_test LIBRARY            all tests
-//   plugin_test LIBRARY --fields   only lists the fields of each plugin
+//   plugin_test LIBRARY --fields   only lists the fields of each plugin, as name:type:count
 #include <dlfcn.h>
 
 #include <map>
@@ -576,12 +576,17 @@ void test_shapes_that_do_not_fit() {
           DataType::kHALF, "(40, 2); expected (K, 3)");
 }
 
+int32_t running_version = 10000 * NV_TENSORRT_MAJOR;
+
 template <typename Function>
 Function symbol(void* library, const char* name) {
   return reinterpret_cast<Function>(dlsym(library, name));
 }
 
 }  // namespace
+
+// TensorRT's library has this; the plugins ask it.
+extern "C" __attribute__((visibility("default"))) int32_t getInferLibVersion() { return running_version; }
 
 int main(int argc, char** argv) {
   if (argc < 2) return fprintf(stderr, "usage: plugin_test LIBRARY [--fields]\n"), 2;
@@ -605,12 +610,21 @@ int main(int argc, char** argv) {
     for (const auto& [name, creator] : creators) {
       printf("%s", name.c_str());
       const nvinfer1::PluginFieldCollection* fields = creator->getFieldNames();
-      for (int32_t i = 0; i < fields->nbFields; ++i) printf(" %s", fields->fields[i].name);
+      for (int32_t i = 0; i < fields->nbFields; ++i) {
+        const nvinfer1::PluginField& field = fields->fields[i];
+        const bool whole = field.type == nvinfer1::PluginFieldType::kINT32;
+        printf(" %s:%s:%d", field.name, whole ? "int" : "float", field.length);
+      }
       printf("\n");
     }
     return 0;
   }
   expect(count == 6 && creators.size() == 6, "six creators");
+  running_version = 10000 * (NV_TENSORRT_MAJOR - 1);
+  int32_t others = -1;
+  get(others);
+  expect(others == 0, "no creators for another major version of TensorRT");
+  running_version = 10000 * NV_TENSORRT_MAJOR;
   expect(version() == 1000 * NV_TENSORRT_MAJOR + NV_TENSORRT_MINOR, "the version of the headers");
 
   LogFinder finder(heard);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,14 @@ def film(
     codec: str = "libx264",
     pixels: str = "yuv420p",
     sound: str = "",
-    subtitles: str = "",
+    subtitles: bool = False,
     rotation: float = 0,
     flips: tuple[bool, bool] = (False, False),
     tags: tuple[int, int, int, int] | None = None,  # matrix, primaries, transfer, range
     options: dict[str, str] | None = None,
     container: dict[str, str] | None = None,
     aspect: Fraction | None = None,
+    prepare: Callable[[Any], object] | None = None,  # of the file, before anything is written
 ) -> Path:
     """`pictures` are arrays, frames of FFmpeg, or how many are made."""
     shots = [picture(number) for number in range(pictures)] if isinstance(pictures, int) else list(pictures)
@@ -57,8 +59,10 @@ def film(
         if rotation or any(flips):
             video.set_display_rotation(rotation, *flips)
         audio = file.add_stream(sound, rate=48000) if sound else None
-        if subtitles:
-            add_subtitles(file, subtitles)
+        lines = av.open(str(written(path.with_suffix(".srt")))) if subtitles else None
+        text = lines and file.add_stream_from_template(lines.streams.subtitles[0])
+        if prepare is not None:
+            prepare(file)
         for number, shot in enumerate(shots):
             frame = shot if hasattr(shot, "planes") else av.VideoFrame.from_ndarray(shot, "rgb24")
             frame.pts = start + number if times is None else times[number]
@@ -67,9 +71,12 @@ def film(
         file.mux(video.encode())
         if audio is not None:
             file.mux(tones(audio, Fraction(start, 1) / rate, len(shots) / rate))
-        if subtitles:
-            for number in range(3):
-                file.mux(line(file.streams.subtitles[0], number))
+        if lines is not None:
+            for packet in lines.demux():
+                if packet.dts is not None:
+                    packet.stream = text
+                    file.mux(packet)
+            lines.close()
     return path
 
 
@@ -85,18 +92,11 @@ def tones(audio: Any, begin: Fraction, seconds: Fraction) -> Any:
     yield from audio.encode()
 
 
-def add_subtitles(file: Any, codec: str) -> None:
-    file.add_stream(codec)
-
-
-def line(stream: Any, number: int) -> Any:
-    """A subtitle, a tenth of a second long."""
-    packet = av.Packet(f"line {number}".encode())
-    packet.stream = stream
-    packet.time_base = Fraction(1, 1000)
-    packet.pts = packet.dts = number * 100
-    packet.duration = 100
-    return packet
+def written(path: Path) -> Path:
+    """Three lines of subtitles, a tenth of a second each."""
+    times = [f"00:00:00,{n}00 --> 00:00:00,{n + 1}00" for n in range(3)]
+    path.write_text("\n".join(f"{n + 1}\n{time}\nline {n}\n" for n, time in enumerate(times)))
+    return path
 
 
 def facts(path: Path) -> Any:

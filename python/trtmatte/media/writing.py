@@ -165,7 +165,9 @@ class PictureSink:
                 raise OSError(f"{place} is not yours to write to")
 
     def write(self, picture: Array, pts: int, duration: int) -> None:
-        frame = _frame(picture.copy())  # the encoder works on several at once, and keeps them
+        # Copied, since the encoder works on several at once, into memory that is FFmpeg's own: its threads must not
+        # come to need the interpreter's lock while that waits for them.
+        frame = ffmpeg().VideoFrame.from_ndarray(*_plain(picture))
         frame.pts = pts
         with _told(self.place):
             self._save(frame)
@@ -208,8 +210,13 @@ def _told(place: str) -> Iterator[None]:
 
 def _frame(picture: Array) -> Any:
     """Without a copy: the frame lies where the picture does."""
+    return ffmpeg().VideoFrame.from_numpy_buffer(*_plain(picture))
+
+
+def _plain(picture: Array) -> tuple[Array, str]:
+    """As FFmpeg takes it, with its name of the format."""
     channels = picture.shape[2]
-    return ffmpeg().VideoFrame.from_numpy_buffer(picture[..., 0] if channels == 1 else picture, _FORMATS[channels])
+    return (picture[..., 0] if channels == 1 else picture), _FORMATS[channels]
 
 
 def _to_yuv(sws: Any, picture: Array, pixels: str, tags: Colour) -> Any:

@@ -8,12 +8,12 @@ VENV := .venv
 RUN := $(VENV)/bin/
 PIP := $(RUN)python -m pip install --quiet --disable-pip-version-check
 CORE := $(shell find csrc cmake -type f 2>/dev/null) CMakeLists.txt setup.py pyproject.toml
-CPP := $(shell find csrc tests/native -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+CPP := $(shell find csrc tests/native examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: help demo test lint types unit slow emulated gpu sanitize bench format clean
+.PHONY: help demo test lint types unit slow emulated plugins gpu sanitize bench format clean
 help:
 	@grep -E '^# make' Makefile
-	@echo "# make lint | types | unit | slow | emulated | format | sanitize | bench | gpu | clean"
+	@echo "# make lint | types | unit | slow | emulated | plugins | format | sanitize | bench | gpu | clean"
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -56,6 +56,15 @@ slow: $(VENV)/.test $(VENV)/.core
 emulated: $(VENV)/.test $(VENV)/.core
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tests/native/cuda_on_cpu/run.sh
 
+# The TensorRT plugins, with the headers of TensorRT_ROOT, or without it with NVIDIA's of each version that they are
+# made for. Fails instead of skipping.
+HEADERS := $(if $(TensorRT_ROOT),,$(patsubst %,build/tensorrt-%/include,10.3 10.16 11.1))
+build/tensorrt-%/include: $(VENV)/.run
+	$(RUN)cmake -DVERSION=$* -DFOLDER=$(@D) -P cmake/fetch_tensorrt_headers.cmake
+
+plugins: $(VENV)/.test $(VENV)/.core $(HEADERS)
+	TensorRT_ROOT="$(TensorRT_ROOT)" TRTMATTE_REQUIRE_PLUGINS=1 $(RUN)python -m pytest tests/test_plugins.py
+
 # Fails instead of skipping where there is no device.
 gpu: $(VENV)/.test $(VENV)/.core
 	TRTMATTE_REQUIRE_GPU=1 $(RUN)python -m pytest -m gpu
@@ -64,9 +73,7 @@ sanitize: $(VENV)/.test
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tests/native/sanitize.sh
 
 bench: $(VENV)/.test $(VENV)/.core
-	@mkdir -p out
-	$(RUN)python -m pytest benchmarks/ops --benchmark-json=out/ops.json
-	$(RUN)python -m benchmarks.ops.report out/ops.json
+	$(RUN)python -m benchmarks
 
 format: $(VENV)/.test
 	$(RUN)ruff check --fix .
@@ -74,4 +81,4 @@ format: $(VENV)/.test
 	$(RUN)clang-format -i $(CPP)
 
 clean:
-	rm -rf $(VENV) build python/trtmatte/_core.*.so python/*.egg-info
+	rm -rf $(VENV) build python/trtmatte/*.so python/*.egg-info

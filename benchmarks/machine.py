@@ -26,7 +26,7 @@ def facts(device: str) -> dict[str, Any]:
         "name": name(device),
         "device": device,
         "cpu": processor(),
-        "processors": _core.available_processors(),
+        "processors": processors(),
         "instruction_set": _core.instruction_set(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -40,6 +40,10 @@ def name(device: str) -> str:
     if device != "cpu":
         return _slug(f"cuda-{(gpu() or {}).get('name', 'unknown')}")
     return _slug(f"cpu-{_core.available_processors()}-cores-{processor()}")
+
+
+def processors() -> int:
+    return _core.available_processors()
 
 
 def processor() -> str:
@@ -82,6 +86,15 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return said.stdout.strip()
+
+
+def work() -> float | None:
+    """Seconds that the processors have worked since they were started, all together; None where nothing says it."""
+    stat = Path("/proc/stat")
+    if not stat.is_file():
+        return None
+    user, nice, system, _, _, irq, softirq, *_ = (int(each) for each in stat.read_text().split("\n", 1)[0].split()[1:])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 def device_memory_used() -> int | None:

@@ -53,6 +53,7 @@ class Runner:
         self.name = name
         self.facts: dict[str, Any] = {}
         self.ms: dict[str, float] = {}  # about how long a frame takes, by question
+        self.work = 0.0  # seconds on processors so far
         self.idle = 0.0  # share of a processor that it used while it was stopped, at most
         self._stopped = time.perf_counter()
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115, closed in `end`
@@ -86,7 +87,7 @@ class Runner:
         answer = self._answer()
         self._process.send_signal(signal.SIGSTOP)
         self._stopped = time.perf_counter()
-        idle = answer.pop("idle")
+        self.work, idle = answer.pop("work"), answer.pop("idle")
         if pause > _PAUSE:
             self.idle = max(self.idle, idle / pause)
         return answer
@@ -128,10 +129,12 @@ class Race:
         self._limits: dict[str, Any] = {}
         self._energy: dict[str, dict[str, list[float]]] = {}
         self._turn = 0
+        self._began = self._work = self._ended = 0.0
 
     def __enter__(self) -> Race:
         try:
             weights.prepare(self.subject, self._folder)
+            self._began, self._work = time.perf_counter(), (machine.work() or 0.0) - time.process_time()
             with tempfile.TemporaryDirectory() as folder:
                 references = self._references(Path(folder))
                 for name in self._names:
@@ -192,6 +195,7 @@ class Race:
             "subject": self.subject.to_json(),
             "device": self.device,
             "rounds": self._turn,
+            "others": self._others(),
             "ms": self._ms,
             "energy": self._energy,
             "errors": self._errors,
@@ -206,6 +210,12 @@ class Race:
 
     # -----------------------------------------------------------------------------------------------------------------
 
+    def _others(self) -> float:
+        """The share of all processors that nobody of the race has used."""
+        ours = sum(runner.work for runner in self._runners.values()) + self._ended + time.process_time()
+        seconds = (machine.work() or 0.0) - self._work - ours
+        return max(0.0, seconds / ((time.perf_counter() - self._began) * machine.processors()))
+
     def _entrants(self, question: str) -> list[Runner]:
         return [runner for runner in self._runners.values() if question in runner.ms]
 
@@ -219,6 +229,7 @@ class Race:
         finally:
             if not races:
                 runner.end()
+                self._ended += runner.work
 
     def _open(self, name: str, references: Mapping[str, Mapping[str, Array]], folder: Path) -> None:
         """A rival that cannot run is noted, with what it said; one of ours has to."""

@@ -89,8 +89,9 @@ def main() -> None:
     for line in sys.stdin:
         idle = time.process_time() - used
         command = json.loads(line)
-        answer({**getattr(worker, command.pop("do"))(**command), "idle": idle})
+        found = getattr(worker, command.pop("do"))(**command)
         used = time.process_time()
+        answer({**found, "idle": idle, "work": used})
 
 
 def _end_with_parent() -> None:

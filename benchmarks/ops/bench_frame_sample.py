@@ -7,9 +7,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from benchmarks.ops.race import THREADS, body, memcpy, race, size_of
+from benchmarks.ops.race import body, race
 from tests.ops.specification import METHODS, agree, picture
-from trtmatte import ops
+from trtmatte import _core, ops
 
 
 def numpy_way(frame: np.ndarray, height: int, width: int):
@@ -22,7 +22,7 @@ def numpy_way(frame: np.ndarray, height: int, width: int):
     graph = helper.make_graph([node], "resize", [x], [y], [sizes])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
+    options.intra_op_num_threads = _core.get_num_threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
@@ -35,24 +35,26 @@ def numpy_way(frame: np.ndarray, height: int, width: int):
 
 @pytest.mark.parametrize(("name", "size"), [("1080p", (1080, 1920)), ("4K", (2160, 3840))])
 @pytest.mark.parametrize("method", METHODS)
-def test_frame_sample(benchmark, name, size, method):
+def test_frame_sample(benchmark, place, name, size, method):
     """Linear, from 1080p: at most 1.5 ms or 1/20 of the numpy way, whichever is larger."""
     frame, height, width = picture(*size), 270, 480
-    out = np.empty((1, 3, height, width), np.float32)
+    out, on_place = place.put(np.empty((1, 3, height, width), np.float32)), place.put(frame)
     steps = {"step_y": [size[0] // height, 1], "step_x": [size[1] // width, 1]}
     settings = {"method": METHODS.index(method), "sigma": 3.0}
     reference = body("FrameSample", {"frame": frame[None]}, height=height, width=width, **steps, **settings)
     by_hand = numpy_way(frame, height, width)
 
     def run() -> None:
-        ops.frame_sample(frame, height, width, method=method, sigma=3.0, out=out)
+        ops.frame_sample(on_place, height, width, method=method, sigma=3.0, out=out, **place.options)
 
     run()
-    agree(out, reference()["sample"])
-    rivals = {"body": reference, "memcpy": memcpy(size_of(frame, out))}
+    agree(place.get(out), reference()["sample"])
+    rivals = {"body": reference}
     if method == "linear":
-        agree(by_hand(), out)
+        agree(by_hand(), place.get(out))
         rivals["numpy and Resize"] = by_hand
-    times = race(benchmark, f"FrameSample {name} {method}", run, rivals, size_of(frame, out))
-    if times and method == "linear" and name == "1080p":
+    read = min(1, 2 * height / size[0]) if method == "linear" else 1  # rows between two samples are not
+    moved = round(frame.nbytes * read) + out.nbytes
+    times = race(benchmark, place, f"FrameSample {name} {method}", run, rivals, moved)
+    if "numpy and Resize" in times and name == "1080p":
         assert times["trtmatte"] <= max(1.5e-3, times["numpy and Resize"] / 20)

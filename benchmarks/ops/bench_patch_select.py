@@ -11,7 +11,7 @@ from trtmatte import ops
 
 
 @pytest.mark.parametrize(("name", "grid", "k"), [("HD", (270, 480), 5000), ("4K", (540, 960), 20000)])
-def test_patch_select(benchmark, name, grid, k):
+def test_patch_select(benchmark, place, name, grid, k):
     """For information: nothing here is as large as a frame."""
     err = maps(1, *grid)
     out = {
@@ -19,12 +19,16 @@ def test_patch_select(benchmark, name, grid, k):
         "count": np.empty(1, np.int32),
         "ref": np.empty((1, 1, *grid), np.float32),
     }
+    out = {name: place.put(each) for name, each in out.items()}
+    on_place = place.put(err)
+    options = {**place.options, **place.workspace(ops.patch_select_workspace(1, *grid))}
     reference = body("PatchSelect", {"err": err}, height=grid[0], width=grid[1], k=k, capacity=k)
 
     def run() -> None:
-        ops.patch_select(err, *grid, k=k, **out)
+        ops.patch_select(on_place, *grid, k=k, **out, **options)
 
     run()
     for output, value in reference().items():
-        np.testing.assert_array_equal(out[output], value)
-    race(benchmark, f"PatchSelect {name} k={k}", run, {"body": reference}, size_of(err, *out.values()))
+        np.testing.assert_array_equal(place.get(out[output]), value)
+    moved = size_of(err, *out.values())
+    race(benchmark, place, f"PatchSelect {name} k={k}", run, {"body": reference}, moved)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from benchmarks.ops.place import Call, Host
 from tests.ops import specification
+from trtmatte import _core
 
-THREADS = 2
 ROUNDS = 30
 SLOW = 0.05  # seconds
 ROWS: list[tuple[str, str, int, float, float]] = []  # case, contestant, bytes, fastest and median seconds
-
-Call = Callable[[], Any]
 
 
 class Times(dict[str, float]):
@@ -27,9 +25,13 @@ class Times(dict[str, float]):
         return self[one] / self[other]
 
 
-def race(benchmark: Any, case: str, op: Call, rivals: Mapping[str, Call], moved: int) -> Times:
+def race(benchmark: Any, place: Any, case: str, op: Call, rivals: Mapping[str, Call], moved: int) -> Times:
     """pytest-benchmark times the op; before each of its rounds the rivals have theirs, slow ones before every fifth.
-    `moved` is what is read plus what is written, in bytes."""
+
+    `moved` is what is read plus what is written, in bytes; copies of as many are among the rivals. On a CUDA device
+    they are the only ones.
+    """
+    rivals = {**(rivals if type(place) is Host else {}), **place.copies(moved)}
     seconds: dict[str, list[float]] = {name: [] for name in rivals}
     turns = itertools.count()
 
@@ -42,15 +44,17 @@ def race(benchmark: Any, case: str, op: Call, rivals: Mapping[str, Call], moved:
             rival()
             seconds[name].append(time.perf_counter() - start)
 
+    op = place.repeated(op)
     benchmark.pedantic(op, setup=rivals_turn, rounds=1 if benchmark.disabled else ROUNDS, warmup_rounds=1)
     if benchmark.disabled:
         return Times()
     contestants = {"trtmatte": list(benchmark.stats.stats.data), **{name: all_[1:] for name, all_ in seconds.items()}}
     for name, data in contestants.items():
-        ROWS.append((case, name, moved, min(data), float(np.median(data))))
-        benchmark.extra_info[name] = {"min": min(data), "median": float(np.median(data))}
+        fastest, median = min(data) / place.calls, float(np.median(data)) / place.calls
+        ROWS.append((case, name, moved, fastest, median))
+        benchmark.extra_info[name] = {"min": fastest, "median": median}
     benchmark.extra_info["bytes"] = moved
-    return Times({name: min(data) for name, data in contestants.items()})
+    return Times({name: min(data) / place.calls for name, data in contestants.items()})
 
 
 def table() -> str:
@@ -68,26 +72,9 @@ def table() -> str:
 
 def body(op: str, inputs: Mapping[str, np.ndarray], outputs: tuple[str, ...] = (), **attributes: Any) -> Call:
     """The op's function body in ONNX Runtime. Returns its outputs by name."""
-    session = specification.session(op, inputs, outputs, threads=THREADS, **attributes)
+    session = specification.session(op, inputs, outputs, threads=_core.get_num_threads(), **attributes)
     names = [each.name for each in session.get_outputs()]
     return lambda: dict(zip(names, session.run(None, dict(inputs)), strict=True))
-
-
-_helper = ThreadPoolExecutor(THREADS - 1)
-
-
-def memcpy(moved: int) -> Call:
-    """Copies half as many bytes, as each is read and written; the calling thread does its share."""
-    source, target = (np.full(moved // 2, fill, np.uint8) for fill in (1, 2))
-    pieces = list(zip(np.array_split(target, THREADS), np.array_split(source, THREADS), strict=True))
-
-    def copy() -> None:
-        others = [_helper.submit(np.copyto, *piece) for piece in pieces[1:]]
-        np.copyto(*pieces[0])
-        for each in others:
-            each.result()
-
-    return copy
 
 
 def size_of(*arrays: np.ndarray) -> int:

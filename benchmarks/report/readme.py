@@ -9,7 +9,7 @@ from typing import Final
 
 from benchmarks.report import tables
 from benchmarks.report.results import read
-from benchmarks.report.writing import about
+from benchmarks.report.writing import about, warning
 
 BEGIN: Final = "<!-- benchmarks:begin -->"
 END: Final = "<!-- benchmarks:end -->"
@@ -43,6 +43,8 @@ def _sections(folder: Path) -> Iterator[str]:
             f"{about(results)}: milliseconds from a uint8 frame to a uint8 composite, and how many times as long "
             f"others take for the same, with the same weights, the same frames, in the same run ({more})."
         )
+        if busy := warning(results):
+            yield busy
         yield tables.overview(results, "frame")
         if results.ops is not None:
             chosen = [op for op in results.ops["benchmarks"] if tables.op_name(op).startswith(_OPS)]

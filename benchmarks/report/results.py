@@ -98,6 +98,11 @@ class Results:
     races: dict[str, Race]
     ops: dict[str, Any] | None
 
+    @property
+    def others(self) -> float:
+        """The share of the processors that others used meanwhile: the most of all races."""
+        return max((race.facts["others"] for race in self.races.values()), default=0.0)
+
     def group(self, name: str) -> list[Race]:
         return [race for race in self.races.values() if race.subject.group == name]
 

@@ -17,6 +17,8 @@ threads that their library takes by itself. Not in the times: reading and decodi
 files, compilation, the first frames. Memory is the most that the process had once it had made one frame, libraries
 included; loading is from the start of the process until it is ready, with what libraries keep on disk."""
 
+_QUIET = 0.1  # share of the processors that others may use
+
 
 def write(folder: Path) -> None:
     results = read(folder)
@@ -32,6 +34,8 @@ def _sections(results: Results, pictures: list[str]) -> Iterator[str]:
     yield "Made by `python -m benchmarks`; the numbers are in `models.json` and `ops.json` beside this page."
     yield tables.questions()
     yield _METHOD
+    if busy := warning(results):
+        yield busy
     if results.races:
         yield "## Goals"
         yield tables.goals(results)
@@ -68,6 +72,16 @@ def _sections(results: Results, pictures: list[str]) -> Iterator[str]:
             yield tables.details(race, question)
     yield "## The machine"
     yield tables.table(["", ""], _machine(results))
+
+
+def warning(results: Results) -> str:
+    """What spoils a measurement."""
+    if results.others <= _QUIET:
+        return ""
+    return (
+        f"**Not to be quoted: others used up to {results.others:.0%} of the processors while this was measured.** Libraries "
+        "whose threads spin suffer most from that. `make bench` on a quiet machine replaces it."
+    )
 
 
 def about(results: Results) -> str:

@@ -257,6 +257,7 @@ def test_a_background_of_another_size_is_one_pictures_fault(with_background, pic
         (("IN/*.gif", "-o", "OUT"), "nothing fits"),
         (("IN", "-o", "OUT/x.png"), "is a file, and there are 3 pictures"),
         (("IN/a.png", "-o", "OUT/x.png", "--format", "webp"), "contradict each other"),
+        (("IN/a.png", "-o", "OUT/x.tiff"), "is of a kind that is not written; expected .png, .webp"),
         (("IN/a.png", "-o", "OUT/x.jpg", "--output", "rgba"), "JPEG has no transparency"),
         (("IN/a.png", "-o", "OUT", "--output", "alpha", "--background", "red"), "ask for it with --output composite"),
         (("IN/a.png", "-o", "OUT", "--background", "nocolour"), "backdrop is 'nocolour'"),

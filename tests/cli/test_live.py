@@ -65,7 +65,7 @@ def test_without_a_window(camera, tiny, capsys):
     assert run("--camera", camera, "--engine", tiny, "--no-window", "--frames", 3) == 0
     told = capsys.readouterr()
     assert re.fullmatch(SUMMARY, told.out)[1] == "3"
-    assert told.err == f"{camera}: 32x24, 10 fps\n"
+    assert told.err == f"trtmatte live: {camera}: 32x24, 10 fps\n"
 
 
 def test_what_is_shown_is_sent_without_what_is_written_over_it(camera, tiny, screen, virtual, capsys):

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     """0: all are done, 1: some are not, or they cannot be written, 2: the input or a flag is wrong."""
     from trtmatte import stills
 
-    logging.basicConfig(format="%(message)s")
+    logging.basicConfig(format="trtmatte image: %(message)s", force=True)
     tasks = _tasks(args)
     build = functools.partial(sessions.engine, args, quiet=args.quiet)
     with progress.frames(len(tasks), args.quiet) as advance:
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     if problems and len(tasks) == 1:
         raise problems[0]
     for problem in problems:
-        _say(f"trtmatte image: {problem}")
+        _say(str(problem))
     if not args.quiet and len(tasks) > 1:
         _say(f"{len(tasks) - len(problems)} of {len(tasks)} pictures are in {args.out}")
     return 1 if problems else 0
@@ -129,12 +129,18 @@ def _sources(inputs: Iterable[str]) -> list[Path]:
 
 def _naming(args: argparse.Namespace, sources: Sequence[Path], transparent: bool) -> Callable[[Path, str], Path]:
     """Where a picture's outputs go; the first has no name of its own."""
+    from trtmatte.media.pictures import SUFFIXES
     from trtmatte.media.still import FORMATS
 
-    is_file = args.out.suffix.lower() in FORMATS and not args.out.is_dir()
+    suffix = args.out.suffix.lower()
+    is_file = suffix in SUFFIXES and not args.out.is_dir()
+    if is_file and suffix not in FORMATS:
+        raise SettingError(
+            f"-o {args.out} is of a kind that is not written; expected {', '.join(FORMATS)}, or a folder"
+        )
     if is_file and len(sources) > 1:
         raise SettingError(f"-o {args.out} is a file, and there are {len(sources)} pictures; expected a folder")
-    if is_file and args.format not in (None, FORMATS[args.out.suffix.lower()]):
+    if is_file and args.format not in (None, FORMATS[suffix]):
         raise SettingError(f"-o {args.out} and --format {args.format} contradict each other; leave --format out")
     suffix = args.out.suffix if is_file else _SUFFIXES[args.format or "png"]
     if transparent and FORMATS[suffix.lower()] == "jpeg":
@@ -187,4 +193,4 @@ def _make(folder: Path) -> None:
 
 
 def _say(message: str) -> None:
-    print(message, file=sys.stderr)
+    print(f"trtmatte image: {message}", file=sys.stderr)

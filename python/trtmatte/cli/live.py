@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from trtmatte.media.virtual_camera import VirtualCamera
     from trtmatte.media.window import Window
 
-    logging.basicConfig(format="%(message)s")
+    logging.basicConfig(format="trtmatte live: %(message)s", force=True)
     with ExitStack() as stack:
         camera = stack.enter_context(
             Camera(int(args.camera) if args.camera.isdigit() else args.camera, args.resolution, args.fps)
@@ -91,4 +91,4 @@ def _shot(path: Path | None) -> Any:
 
 
 def _say(message: str) -> None:
-    print(message, file=sys.stderr)
+    print(f"trtmatte live: {message}", file=sys.stderr)

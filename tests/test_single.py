@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests import models, reference
 from tests.backends import fake_tensorrt as fake
 from tests.session import engines
 from tests.test_compiler import shrinking
-from trtmatte import single
+from trtmatte import plugins, single
 from trtmatte.backends.tensorrt import device
 from trtmatte.engine import Engine
 from trtmatte.errors import BackendError, SettingError
@@ -42,12 +43,18 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "u2net": ("u2netp", {"input_size": (64, 64)}),
     "generic": ("generic", {}),
 }
+SLOW = ("rvm, segmentation", "bgmv2, more than there are")
+CASES = [pytest.param(case, marks=pytest.mark.slow) if case in SLOW else case for case in FAMILIES]
 FRAMES = 4
 
 
-@functools.lru_cache
 def parts(case: str, batch: int = 1) -> tuple[Program, Mapping[str, onnx.ModelProto], Engine]:
     """A program, its networks, and the engine of them."""
+    return _parts(case, batch)
+
+
+@functools.lru_cache
+def _parts(case: str, batch: int) -> tuple[Program, Mapping[str, onnx.ModelProto], Engine]:
     name, settings = FAMILIES[case]
     rewrite, chosen = importing._family("generic" if name == "generic" else reference.family(name), dict(settings))
     if name == "generic":
@@ -123,7 +130,7 @@ def shaped(picture: np.ndarray, axes: str, dtype: str) -> np.ndarray:
 # What it computes
 
 
-@pytest.mark.parametrize("case", FAMILIES)
+@pytest.mark.parametrize("case", CASES)
 def test_it_computes_what_a_session_does(case: str) -> None:
     count = 0
     for name, made, expected in compared(case, "fp32"):
@@ -139,7 +146,7 @@ def test_it_computes_what_a_session_does(case: str) -> None:
     assert count >= FRAMES
 
 
-@pytest.mark.parametrize("case", FAMILIES)
+@pytest.mark.parametrize("case", CASES)
 def test_in_float16_it_stays_near(case: str) -> None:
     """Where patches are chosen by what float16 rounds, other ones may be: there the mean alone says something."""
     chosen = case in ("bgmv2, sampling", "bgmv2, more than there are")
@@ -179,7 +186,7 @@ def test_a_picture_as_the_backdrop(tmp_path: Path) -> None:
         assert np.abs(made.astype(int) - expected).max() <= 1
 
 
-@pytest.mark.parametrize("case", ["rvm", "bgmv2, sampling"])
+@pytest.mark.parametrize("case", ["rvm", pytest.param("bgmv2, sampling", marks=pytest.mark.slow)])
 def test_several_streams_in_lockstep(case: str) -> None:
     for name, made, expected in compared(case, "fp32", batch=2):
         assert len(made) == 2
@@ -238,6 +245,7 @@ def test_what_plugins_have_to_know_stands_at_the_nodes(case: str) -> None:
     assert {node.op_type for node in touching} == {"Cast"}
 
 
+@pytest.mark.slow
 def test_no_more_patches_are_asked_for_than_there_are() -> None:
     program, networks, _ = parts("bgmv2, more than there are")
     graph = single.graph(program, networks, Form(), "fp16").graph
@@ -342,7 +350,7 @@ def test_more_patches_than_tensorrt_selects_by_itself(model: Path, tmp_path: Pat
 
     path = tmp_path / "bgmv2.pth"
     torch.save(reference.network("bgmv2_refine_mobilenetv2").state_dict(), path)
-    made = single.build(path, out="m.onnx", size=(1920, 1080))
+    made = single.build(path, out="m.onnx", size=(640, 360))
     (note,) = made.notes
     assert note.startswith("it selects 5000 patches a frame, which TensorRT builds with the plugins alone")
 
@@ -358,6 +366,7 @@ def test_more_patches_than_tensorrt_selects_by_itself(model: Path, tmp_path: Pat
         ({"target": "onnxruntime"}, "the layout single is for tensorrt alone: leave the target out"),
         ({"outputs": "alpha"}, "outputs is alpha; expected each once, of fgr, pha, rgba, composite"),
         ({"outputs": ["pha", "pha"]}, "outputs is pha, pha; expected each once"),
+        ({"outputs": "rgba,alpha"}, "outputs is rgba, alpha; expected each once"),
         ({"outputs": "composite"}, "expected a composite and the colour"),
         ({"backdrop": "red"}, "expected a composite and the colour"),
         ({"outputs": "composite", "backdrop": "blur"}, "one colour or one picture in it"),
@@ -380,9 +389,21 @@ def test_what_is_refused(options: dict[str, Any], message: str, model: Path) -> 
 
 
 def test_thresholding_has_no_fixed_shape() -> None:
-    name = "bgmv2_refine_mobilenetv2"
-    rewrite, chosen = importing._family("bgmv2", {"refine_mode": "thresholding"})
-    program, networks = cut(rewrite.from_network(reference.network(name), name, SIZE, 1, chosen))
-    named = {stage.name: network for stage, network in zip(program.networks, networks, strict=True)}
+    program, networks, _ = parts("bgmv2, full")
+    stages = (
+        replace(stage, attributes={**stage.attributes, "threshold": 0.1}) if stage.outputs[0] == "indices" else stage
+        for stage in program.stages
+    )
     with pytest.raises(SettingError, match=r"Choose sampling, or full, .*, or the layout staged"):
-        single.graph(program, named, Form(), "fp16")
+        single.graph(replace(program, stages=tuple(stages)), networks, Form(), "fp16")
+
+
+def test_a_library_for_another_tensorrt(world: fake.World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "tensorrt", fake.bindings(world, "tensorrt", "11.4.0.106"))
+    monkeypatch.setattr(plugins, "library_path", lambda: tmp_path / "lib.so")
+    monkeypatch.setattr(plugins, "tensorrt_version", lambda path: (10, 16))
+    with pytest.raises(BackendError, match=r"lib\.so is for TensorRT 10, and here is 11\.4\.0\.106"):
+        single._library()
+    monkeypatch.setattr(plugins, "tensorrt_version", lambda path: (11, 1))
+    assert single._library() == tmp_path / "lib.so"

@@ -125,7 +125,7 @@ def _value(name: str, value: Any) -> Any:
     if name == "target":
         return tuple(sorted({value} if isinstance(value, str) else set(value)))
     if name == "outputs":
-        return (value,) if isinstance(value, str) else tuple(value)
+        return tuple(value.split(",") if isinstance(value, str) else value)
     if name in _NUMBERS_OR_WORDS and isinstance(value, str):
         return _number_or_word(value)
     if isinstance(value, (list, tuple)):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from trtmatte import cache, compiler, plans
+from trtmatte import cache, compiler, plans, plugins
 from trtmatte import triton as repository
 from trtmatte.backends import tensorrt
 from trtmatte.backends.tensorrt import Progress
@@ -77,12 +77,12 @@ def build(
     given = {**recipe, **{name: value for name, value in options.items() if value is not None}}
     chosen = Options.of({**given, "layout": LAYOUTS[1]})
     _require_tensorrt(chosen)
-    plugins = _plugins() if suffix == PLAN else None
+    library = _plugins() if suffix == PLAN else None
 
     program, made = _graph(source.path, chosen, progress)
     content = made.SerializeToString()
-    if plugins is not None:
-        content = _plan(content, plugins, verbose, progress)
+    if library is not None:
+        content = _plan(content, library, verbose, progress)
     written = []
     if triton is not None:
         name = out.stem if out is not None else Path(model).stem
@@ -91,7 +91,7 @@ def build(
         with replacing(out) as file:
             file.write(content)
         written.append(out)
-    return Single(tuple(written), program, made, _notes(program) if plugins is None else ())
+    return Single(tuple(written), program, made, _notes(program) if library is None else ())
 
 
 def graph(program: Program, networks: Mapping[str, ModelProto], form: Form, precision: str) -> ModelProto:
@@ -131,7 +131,7 @@ def _graph(path: Path, options: Options, progress: Progress | None) -> tuple[Pro
     return program, made
 
 
-def _plan(content: bytes, plugins: Path, verbose: bool, progress: Progress | None) -> bytes:
+def _plan(content: bytes, library: Path, verbose: bool, progress: Progress | None) -> bytes:
     return tensorrt.build_plan(
         content,
         target=_TARGET,
@@ -139,7 +139,7 @@ def _plan(content: bytes, plugins: Path, verbose: bool, progress: Progress | Non
         progress=None if progress is None else lambda _phase, done: progress("building", done),
         verbose=verbose,
         timing_cache=cache.private_folder("timings") / f"{_TARGET}.cache",
-        plugins=plugins,
+        plugins=library,
     ).data
 
 
@@ -185,9 +185,14 @@ def _plugins() -> Path:
 
 
 def _library() -> Path | None:
-    from trtmatte import plugins
-
-    path: Path | None = plugins.library_path()
+    path = plugins.library_path()
+    if path is not None:
+        built_for, here = plugins.tensorrt_version(path)[0], tensorrt.version(_TARGET)
+        if str(built_for) != here.split(".")[0]:
+            raise BackendError(
+                f"the plugin library {path} is for TensorRT {built_for}, and here is {here}: build trtmatte with the "
+                "headers of that"
+            )
     return path
 
 

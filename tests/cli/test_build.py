@@ -116,7 +116,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         ("--target onnxruntime --target tensorrt-rtx", "target", ["onnxruntime", "tensorrt-rtx"]),
         ("--layout staged", "layout", "staged"),
         ("--layout single", "layout", "single"),
-        ("--layout single --output pha --output rgba", "outputs", ["pha", "rgba"]),
+        ("--layout single --outputs pha,rgba", "outputs", "pha,rgba"),
         ("--layout single --backdrop #00ff00", "backdrop", "#00ff00"),
         ("--layout single --dtype float16", "dtype", "float16"),
         ("--layout single --axes CHW", "axes", "CHW"),

@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch", type=int, metavar="N", help=f"streams in lockstep ({default.batch})")
     add("--target", action="append", choices=TARGETS, help="repeatable; left out: all that this machine can build")
     add("--layout", choices=LAYOUTS, help="single: one TensorRT plan with the ops as plugins, for use outside Python")
-    add("--output", action="append", dest="outputs", metavar="NAME", help=_single_only("repeatable (fgr and pha)"))
+    add("--outputs", metavar="NAMES", help=_single_only("of fgr, pha, rgba, composite, between commas (fgr,pha)"))
     add("--backdrop", metavar="COLOR|FILE", help=_single_only("what the output composite is made over"))
     add("--dtype", choices=DTYPES, help=_single_only(f"of frames and mattes ({default.form.dtype})"))
     add("--axes", choices=AXES, help=_single_only(f"of frames and mattes ({default.form.axes})"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -35,8 +34,8 @@ def numbered(count, size=(64, 48)):
 
 def test_a_film_comes_in_order_and_ends(tmp_path):
     frames = numbered(5)
-    with Camera(film(tmp_path / "film.mkv", frames)) as source:
-        assert (source.size, source.fps) == ((64, 48), 25)
+    with Camera(film(tmp_path / "film.mkv", frames, fps=5)) as source:
+        assert (source.size, source.fps) == ((64, 48), 5)
         seen = []
         while (shot := source.newest()) is not None:
             seen.append(shot)
@@ -45,14 +44,14 @@ def test_a_film_comes_in_order_and_ends(tmp_path):
         assert source.newest() is None
         assert source.dropped == 0
         pace = (seen[-1].time - seen[0].time) / 4
-        assert 0.03 < pace < 0.08  # it plays at its 25 frames a second, whatever else this machine does
+        assert 0.15 < pace < 0.35  # it plays at its 5 frames a second, whatever else this machine does
 
 
 def test_who_is_late_gets_the_newest(tmp_path):
     frames = numbered(12)
     with Camera(film(tmp_path / "film.mkv", frames, fps=50)) as source:
         source.newest()
-        time.sleep(0.5)  # the film is over by then
+        source._thread.join(10)  # the film is over
         assert source.newest().picture[0, 0, 0] == 110
         assert source.newest() is None
         assert source.dropped == 10

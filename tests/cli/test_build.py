@@ -196,6 +196,53 @@ def test_a_wrong_model(model: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# The layout single
+
+
+SINGLE = ("--family", "generic", "--size", "64x48", "--layout", "single")
+
+
+def test_a_single_graph(model: Path) -> None:
+    ran = run(model, *SINGLE, "-o", "m.onnx", "--outputs", "rgba", "--axes", "CHW")
+    assert (ran.returncode, ran.stdout) == (0, "m.onnx\n")
+    assert re.fullmatch(r"generic \S+ for 64x48, frame → rgba, \d\.\d MB\n", ran.stderr)
+    (rgba,) = onnx.load("m.onnx").graph.output
+    assert [size.dim_value for size in rgba.type.tensor_type.shape.dim] == [1, 4, 48, 64]
+
+
+def test_a_repository_for_triton(model: Path) -> None:
+    ran = run(model, *SINGLE, "-o", "m.onnx", "--triton", "models", "--quiet")
+    assert ran.stdout.split() == ["models/m/1/model.onnx", "models/m/config.pbtxt", "m.onnx"]
+    assert all(Path(path).is_file() for path in ran.stdout.split())
+
+
+def test_a_recipe_can_say_the_layout(model: Path) -> None:
+    recipe = ["model = 'model.onnx'", "family = 'generic'", "size = '64x48'", "layout = 'single'", "outputs = ['pha']"]
+    Path("r.toml").write_text("\n".join(recipe))
+    assert run("r.toml", "-o", "r.onnx").returncode == 0
+    assert [each.name for each in onnx.load("r.onnx").graph.output] == ["pha"]
+    staged = run("r.toml", "--layout", "staged")
+    assert staged.returncode == 2
+    assert "outputs is given, but the layout is staged" in staged.stderr
+
+
+def test_a_single_plan_without_tensorrt(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(tensorrt, "why_not", lambda target: "TensorRT is not installed: pip install tensorrt")
+    assert build.main([str(model), *SINGLE]) == 1
+    told = capsys.readouterr().err
+    assert "pip install tensorrt; or write the graph with -o NAME.onnx" in told
+    assert told.count("\n") == 1
+    assert [path.name for path in model.parent.iterdir()] == [model.name]
+
+
+def test_triton_is_for_the_layout_single(model: Path) -> None:
+    ran = run(model, *FLAGS, "--triton", "models")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "Triton takes the layout single" in ran.stderr
+    assert [path.name for path in model.parent.iterdir()] == [model.name]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # What it tells
 
 

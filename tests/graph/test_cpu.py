@@ -89,8 +89,8 @@ def test_groups_and_other_axes_stay():
     assert_same(high, ["Concat", "Conv"])
 
 
-@pytest.mark.parametrize(("widths", "splits"), [((16, 32), False), ((16, 24), True)])
-def test_whole_vectors_stay_together(widths, splits):
+@pytest.mark.parametrize(("widths", "splits"), [((16, 32), False), ((16, 24), True), ((3, 3), False)])
+def test_whole_vectors_and_few_channels_stay_together(widths, splits):
     nodes = [("Concat", ["x0", "x1"], ["c"], {"axis": 1}), ("Conv", ["c", "w"], ["y"], {})]
     made = model(nodes, {"w": weights(4, sum(widths), 1, 1)}, widths=widths)
     assert_same(made, ["Conv", "Conv", "Add"] if splits else ["Concat", "Conv"])

@@ -51,7 +51,7 @@ def _split(graph: Graph, convolution: NodeProto) -> None:
     widths = [_channels(graph, name) for name in joined.input]
     if not all(widths) or sum(widths) != weights.shape[1]:  # of an unknown width, or in groups
         return
-    if not any(width % _VECTOR for width in widths):
+    if sum(widths) < _VECTOR or not any(width % _VECTOR for width in widths):  # the first: little is copied
         return
     graph.nodes.remove(convolution)
     parts, start = [], 0

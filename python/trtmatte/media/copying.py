@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from typing import Any, Final
 
@@ -41,13 +41,14 @@ class Copies:
             yield packet
 
     def close(self) -> None:
+        self._packets.close()
         self._source.close()
 
     def _next(self) -> bool:
         self._held = next(self._packets, None)
         return self._held is not None
 
-    def _wanted(self) -> Iterator[Any]:
+    def _wanted(self) -> Generator[Any, None, None]:
         sound = self._sound
         streams = [stream for stream in self._source.streams if stream.index in self._streams]
         if not streams:

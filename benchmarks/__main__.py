@@ -61,7 +61,8 @@ def _parser() -> argparse.ArgumentParser:
 def _measure(out: Path, device: str, options: argparse.Namespace) -> list[str]:
     """The names of what failed."""
     out.mkdir(parents=True, exist_ok=True)
-    parts = ROOT / "out" / "benchmarks" / f"{machine.name(device)}-{options.selection}"
+    name = f"{machine.name(device)}-{options.selection}"
+    parts = (out if options.out else ROOT / "out" / "benchmarks") / f"{name}.parts"
     if options.again:
         shutil.rmtree(parts, ignore_errors=True)
     parts.mkdir(parents=True, exist_ok=True)

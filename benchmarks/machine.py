@@ -39,7 +39,7 @@ def name(device: str) -> str:
     """What the folder of its results is called: cpu-2-cores-amd-epyc, cuda-nvidia-h200."""
     if device != "cpu":
         return _slug(f"cuda-{(gpu() or {}).get('name', 'unknown')}")
-    return _slug(f"cpu-{_core.available_processors()}-cores-{processor()}")
+    return _slug(f"cpu-{processors()}-cores-{processor()}")
 
 
 def processors() -> int:

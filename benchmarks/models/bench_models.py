@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from benchmarks.models.contenders import ENTRIES
-from benchmarks.models.race import Race
+from benchmarks.models.race import Pace, Race
 from benchmarks.models.subjects import Subject, subjects
 
-BUDGET = {"quick": 0.3, "standard": 6.0, "full": 30.0}  # seconds for a question of a subject
-PROFILED = {"quick": 3, "standard": 10, "full": 40}  # frames
+PACES = {"quick": Pace(0.1, 2, 2), "standard": Pace(4.0, 5, 10), "full": Pace(30.0, 9, 40)}
 COMPILED_ON_CPU = ("rvm-mobilenetv3-1080p", "modnet-512")
 """What torch.compile takes part in where time is short: it compiles for minutes on two cores."""
 STAGE_ALONE = ("rvm-mobilenetv3-1080p", "rvm-mobilenetv3-4k")
@@ -26,11 +25,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def test_model(benchmark: Any, subject: Subject, pytestconfig: pytest.Config) -> None:
     selection, device = pytestconfig.getoption("selection"), pytestconfig.getoption("device")
     names = contenders(subject, selection, device)
-    with Race(subject, device, names, BUDGET[selection]) as race:
+    pace = PACES[selection]
+    with Race(subject, device, names, pace) as race:
         benchmark.group = subject.group
         benchmark.pedantic(race.round, rounds=1 if benchmark.disabled else race.rounds)
         if subject.group == "models":
-            race.profile(PROFILED[selection])
+            race.profile(pace.profiled)
         benchmark.extra_info.update(race.result())
 
 

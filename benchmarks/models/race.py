@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -33,7 +33,7 @@ steps of 255, and some round where others cut off; floats are of 1. CUDA means f
 _EXACT: Final = "torch-eager"
 _TURN: Final = 0.3  # seconds that a turn takes about
 _FRAMES: Final = (1, 8)  # in a turn
-_ROUNDS: Final = (5, 20)
+_MOST_ROUNDS: Final = 20
 _SPINNING: Final = 0.05  # of a processor, while others have their turns
 _PAUSE: Final = 0.3  # seconds; shorter ones say nothing of that
 
@@ -116,10 +116,17 @@ class Runner:
         raise RunnerError(said[-1] if said else f"ended with {self._process.returncode}")
 
 
+class Pace(NamedTuple):
+    """How much time there is."""
+
+    budget: float  # seconds for each question of a subject
+    rounds: int  # at least
+    profiled: int  # frames
+
+
 class Race:
-    def __init__(self, subject: Subject, device: str, names: Sequence[str], budget: float) -> None:
-        """`budget` is how many seconds each question may take."""
-        self.subject, self.device, self.budget = subject, device, budget
+    def __init__(self, subject: Subject, device: str, names: Sequence[str], pace: Pace) -> None:
+        self.subject, self.device, self.pace = subject, device, pace
         self._names, self._folder = names, weights.default_folder()
         self._runners: dict[str, Runner] = {}
         self._ms: dict[str, dict[str, list[list[float]]]] = {}
@@ -159,7 +166,7 @@ class Race:
             for question in questions
             for runner in self._entrants(question)
         )
-        return int(np.clip(self.budget * len(questions) / seconds, *_ROUNDS))
+        return int(np.clip(self.pace.budget * len(questions) / seconds, self.pace.rounds, _MOST_ROUNDS))
 
     def round(self) -> None:
         """A turn of everyone, for each question; forwards and backwards in turn."""

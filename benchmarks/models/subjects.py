@@ -104,7 +104,7 @@ _MODELS: Final = (
 def _scaling() -> tuple[Subject, ...]:
     """Curves of RVM, frame to composite: over the frame's size with the network's kept, streams, batch."""
     base = replace(_rvm("mobilenetv3", "1080p"), questions=("frame",))
-    sizes = [(1280, 720), (1920, 1080), (2560, 1440), (3840, 2160), (5120, 2880), (7680, 4320)]
+    sizes = [(1280, 720), (1920, 1080), (2560, 1440), (3840, 2160), (7680, 4320)]
     return (
         *(
             replace(
@@ -114,7 +114,7 @@ def _scaling() -> tuple[Subject, ...]:
                 width=width,
                 height=height,
                 scale=480 / width,
-                contenders=("trtmatte", *_NAIVE),
+                contenders=("trtmatte", *(_NAIVE if width <= 3840 else _NAIVE[:1])),
             )
             for width, height in sizes
         ),
@@ -132,7 +132,7 @@ def _scaling() -> tuple[Subject, ...]:
 def _quick() -> tuple[Subject, ...]:
     """Tiny, with stand-in weights: shows that everything runs, and nothing of speed."""
     contenders = ("trtmatte", "torch-eager", "onnxruntime-loop")
-    rvm = Subject("rvm-quick", "rvm_mobilenetv3", 256, 144, 0.5, contenders=contenders)
+    rvm = Subject("rvm-quick", "rvm_mobilenetv3", 256, 144, 0.5, contenders=contenders, questions=tuple(QUESTIONS))
     streams = replace(rvm, name="streams-2", streams=2, group="streams", contenders=("trtmatte",), questions=("frame",))
     return rvm, streams
 
@@ -146,4 +146,4 @@ def subjects(selection: str, device: str = "cpu") -> tuple[Subject, ...]:
         chosen = [each for each in (*_MODELS, *_scaling()) if everything or not each.full_only]
     if device == "cpu":
         return tuple(chosen)
-    return tuple(replace(each, questions=(*each.questions, "device")) for each in chosen)
+    return tuple(replace(each, questions=tuple(dict.fromkeys([*each.questions, "device"]))) for each in chosen)

@@ -79,8 +79,8 @@ def warning(results: Results) -> str:
     if results.others <= _QUIET:
         return ""
     return (
-        f"**Not to be quoted: others used up to {results.others:.0%} of the processors while this was measured.** Libraries "
-        "whose threads spin suffer most from that. `make bench` on a quiet machine replaces it."
+        f"**Not to be quoted: others used up to {results.others:.0%} of the processors while this was measured.** "
+        "Libraries whose threads spin suffer most from that. `make bench` on a quiet machine replaces it."
     )
 
 

@@ -6,6 +6,7 @@ model that other runtimes execute as well, since it carries the ops' function bo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ __all__ = ["ONNX", "PLAN", "Single", "build", "graph"]
 PLAN: Final = ".plan"
 ONNX: Final = ".onnx"
 
+_LOG: Final = logging.getLogger("trtmatte")
 _TARGET: Final = "tensorrt"
 _LARGEST_TOPK: Final = 3840  # of TensorRT's own layer, which a body would become
 _GRAPH_INSTEAD: Final = (
@@ -63,7 +65,8 @@ def build(
 
     `model` and `options` are those of `trtmatte.build`; `outputs`, `dtype`, `axes`, `color` and `backdrop` say how
     pictures go in and mattes come out. `triton` is a model repository of Triton Inference Server, in which the model
-    is put as well, called like `out`, or without `out` like the model. Nothing is kept in the cache.
+    is put as well, called like `out`, or without `out` like the model. Nothing is kept in the cache, so that `force`
+    changes nothing.
     """
     out, triton = (None if path is None else Path(path) for path in (out, triton))
     suffix = _suffix(out, triton)
@@ -132,7 +135,7 @@ def _graph(path: Path, options: Options, progress: Progress | None) -> tuple[Pro
 
 
 def _plan(content: bytes, library: Path, verbose: bool, progress: Progress | None) -> bytes:
-    return tensorrt.build_plan(
+    plan = tensorrt.build_plan(
         content,
         target=_TARGET,
         name="the single plan",
@@ -140,7 +143,10 @@ def _plan(content: bytes, library: Path, verbose: bool, progress: Progress | Non
         verbose=verbose,
         timing_cache=cache.private_folder("timings") / f"{_TARGET}.cache",
         plugins=library,
-    ).data
+    )
+    for layer in plan.info.get("layers", ()):
+        _LOG.debug("%s", layer)
+    return plan.data
 
 
 # ---------------------------------------------------------------------------------------------------------------------

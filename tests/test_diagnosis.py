@@ -118,8 +118,8 @@ def test_a_bare_machine_cannot_run_anything(bare: None) -> None:
         "pip install 'trtmatte[cuda]'",
         "pip install 'trtmatte[build]'",
         "pip install 'trtmatte[torch]'",
-        "pip install av",
-        "pip install opencv-python",
+        "pip install 'trtmatte[video]'",
+        "pip install 'trtmatte[live]'",
     ):
         assert re.search(rf"{re.escape(remedy)}$", str(report), re.MULTILINE), remedy
     assert "there is no NVIDIA driver: install it" in str(report)
@@ -131,7 +131,7 @@ def test_extras_that_are_named_exist() -> None:
     named = set(re.findall(r"trtmatte\[(\w+)\]", Path(diagnosis.__file__).read_text()))
     pyproject = (Path(__file__).parent.parent / "pyproject.toml").read_text()
     extras = set(re.findall(r"^(\w+) = \[", pyproject.partition("[project.optional-dependencies]")[2], re.MULTILINE))
-    assert {"build", "cuda", "torch"} <= named <= extras
+    assert {"build", "cuda", "live", "torch", "video"} <= named <= extras
 
 
 def test_a_machine_that_has_everything(gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:

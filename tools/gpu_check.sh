@@ -1,57 +1,100 @@
 #!/usr/bin/env bash
 # All that needs a GPU, in one go, without a network: build, tests, sanitizers, benchmarks. Reports go to a folder.
 #
-#   tools/gpu_check.sh [FOLDER]          (out/gpu)
+#   tools/gpu_check.sh [FOLDER [STEP…]]          (out/gpu; build tests sessions memcheck racecheck benchmarks)
 #
-# nvcc (CUDACXX), a compiler and the packages of the extras are there already. Goes on where a step fails, and then ends
-# with 1.
+# nvcc (on the path, or CUDACXX), a C++ compiler and these Python packages are there already: cmake, ninja, pybind11,
+# numpy, cupy, cuda-core, onnx, onnxruntime, torch, pytest, pytest-benchmark, hypothesis, matplotlib. PYTHON names another
+# python3, STEP_LIMIT the seconds that a step may take (1800). Writes to the folder, build/gpu and out. Goes on where a
+# step fails, and then ends with 1; summary.json says after each step how it went.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-out/gpu}
+[ $# -eq 0 ] || shift
+steps=("$@")
 mkdir -p "$out"
-python=${PYTHON:-python3}
-failed=()
+out=$(cd "$out" && pwd)
+python=$(command -v "${PYTHON:-python3}") || { echo "there is no ${PYTHON:-python3}"; exit 2; }
+build=$PWD/build/gpu
+package=$build/package
+export PYTHONUNBUFFERED=1
 
+query() { nvidia-smi --query-gpu="$1" --format=csv,noheader | head -n 1; }
+capability=$(query compute_cap) && [ -n "$capability" ] || { echo "nvidia-smi finds no GPU"; exit 2; }
+gpu=$(query name,driver_version,compute_cap,memory.total)
+echo "$gpu; $("$python" --version); $("${CUDACXX:-nvcc}" --version | tail -n 1)"
+
+results=()
+summarise() {
+  "$python" - "$out/summary.json" "$gpu" "${results[@]+"${results[@]}"}" <<'END'
+import json, sys
+path, gpu, *results = sys.argv[1:]
+steps = {name: {"status": int(status), "seconds": int(seconds)} for name, status, seconds in map(str.split, results)}
+with open(path, "w") as file:
+    json.dump({"gpu": gpu, "steps": steps}, file, indent=1)
+END
+}
+
+# Where steps are named, only those.
 step() {
-  local name=$1
+  local name=$1 began=$SECONDS status
   shift
+  [ ${#steps[@]} -eq 0 ] || [[ " ${steps[*]} " == *" $name "* ]] || return 0
   echo "== $name"
-  "$@" 2>&1 | tee "$out/$name.log" || failed+=("$name")
+  timeout --kill-after=20 "${STEP_LIMIT:-1800}" "$@" 2>&1 | tee "$out/$name.log"
+  status=${PIPESTATUS[0]}
+  [ "$status" -ne 124 ] || echo "$name took longer than ${STEP_LIMIT:-1800} s" | tee -a "$out/$name.log"
+  results+=("$name $status $((SECONDS - began))")
+  summarise
 }
 
-capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1)
-nvidia-smi --query-gpu=name,driver_version,compute_cap,memory.total --format=csv >"$out/gpu.csv"
-
-build() {
-  cmake -S . -B build/gpu -G Ninja -DTRTMATTE_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES="${capability/./}-real" \
-    -DPython_EXECUTABLE="$(command -v "$python")" -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" &&
-    cmake --build build/gpu
-}
-step build build
-core=$(echo "$PWD"/build/gpu/_core*.so)
-[ -f "$core" ] || { echo "there is no core to test"; exit 1; }
-export TRTMATTE_CORE=$core TRTMATTE_REQUIRE_GPU=1 PYTHONPATH=$PWD/python:$PWD
-
-step tests "$python" -m pytest -m gpu -q --junitxml "$out/tests.xml"
-
-if command -v compute-sanitizer >/dev/null; then
-  # The largest frames would take hours.
-  few=(-m gpu -q -k "not 2160 and not 1080 and not 4K and not 20000")
-  for tool in memcheck racecheck; do
-    step "$tool" compute-sanitizer --tool "$tool" --error-exitcode 1 --target-processes all \
-      "$python" -m pytest tests/ops "${few[@]}" --junitxml "$out/$tool.xml"
+# The package as it is, with this core in the place of its own: subprocesses of the tests find it too.
+assemble() {
+  rm -rf "$package"
+  mkdir -p "$package/trtmatte"
+  local each
+  for each in "$PWD"/python/trtmatte/*; do
+    case $each in *.so | *__pycache__) ;; *) ln -s "$each" "$package/trtmatte/" ;; esac
   done
-else
-  failed+=("compute-sanitizer is not on the path")
-fi
-
-benchmarks() {
-  "$python" -m pytest benchmarks/ops -q -m gpu --benchmark-json "$out/benchmarks.json" || [ $? -eq 5 ] # 5: there are none
+  cp "$build"/_core*.so "$package/trtmatte/"
 }
-step benchmarks benchmarks
 
-if [ ${#failed[@]} -gt 0 ]; then
-  printf 'failed: %s\n' "${failed[@]}"
+cuda=${TRTMATTE_CUDA:-ON} # EMULATED tries this script without a GPU
+step build bash -ec "
+  cmake -S . -B '$build' -G Ninja -DTRTMATTE_CUDA=$cuda -DCMAKE_CUDA_ARCHITECTURES='${capability/./}-real' \
+    -DPython_EXECUTABLE='$python' -Dpybind11_DIR=\"\$('$python' -m pybind11 --cmakedir)\"
+  cmake --build '$build'"
+ls "$build"/_core*.so >/dev/null 2>&1 || { echo "there is no core to test"; exit 1; }
+assemble
+export PYTHONPATH=$package:$PWD TRTMATTE_REQUIRE_GPU=1
+"$python" -c "import trtmatte; print(trtmatte.doctor())" | tee "$out/doctor.txt"
+
+# A file whose packages are missing must not keep the others from running, but it is a failure.
+check=("$python" -m pytest -q -p no:cacheprovider --continue-on-collection-errors)
+# The largest frames would take hours under a sanitizer.
+few=(-k "not 2160 and not 1080 and not 4K and not 20000")
+side_by_side=()
+"$python" -c "import xdist" 2>/dev/null && side_by_side=(-n 4)
+
+step tests "${check[@]}" tests/ops -m gpu "${side_by_side[@]+"${side_by_side[@]}"}"
+step sessions "${check[@]}" tests/session/test_cuda.py -m gpu --durations=10
+# Where TensorRT's headers are (TensorRT_ROOT).
+plugins=("$build/plugin_test" "$build/libtrtmatte_plugins.so")
+if [ -f "${plugins[1]}" ]; then
+  step plugins bash -ec "cmake --build '$build' --target plugin_test && ${plugins[*]}"
+  step plugins-memcheck compute-sanitizer --tool memcheck --error-exitcode 1 "${plugins[@]}"
+else
+  echo "plugins: not built, so not checked; TensorRT_ROOT names TensorRT's headers"
+fi
+for tool in memcheck racecheck; do
+  step "$tool" compute-sanitizer --tool "$tool" --error-exitcode 1 --target-processes all \
+    "${check[@]}" tests/ops -m gpu "${few[@]}"
+done
+step benchmarks "$python" -m benchmarks --device cuda --out "$out/benchmarks"
+
+failed=$(for each in "${results[@]+"${results[@]}"}"; do read -r name status _ <<<"$each"; [ "$status" -eq 0 ] || echo "$name"; done)
+if [ -n "$failed" ]; then
+  echo "failed: "$failed
   exit 1
 fi
 echo "all passed; reports are in $out"

@@ -207,7 +207,7 @@ def _only_version(package: str, purpose: str, install: str) -> Callable[[], Foun
 
 
 def _av() -> Found:
-    av = _imported("av", "av")
+    av = _imported("av", "'trtmatte[video]'")
     encoders = {kind: [name for name in names if _encodes(av, name)] for kind, names in _ENCODERS.items()}
     found = [f"{kind} by {', '.join(names)}" for kind, names in encoders.items() if names]
     wrong = [f"cannot write {kind}: pip install --upgrade av" for kind, names in encoders.items() if not names]
@@ -222,7 +222,7 @@ def _encodes(av: Any, name: str) -> bool:
 
 
 def _opencv() -> Found:
-    return str(_imported("cv2", "opencv-python").__version__), ()
+    return str(_imported("cv2", "'trtmatte[live]'").__version__), ()
 
 
 def _plugins() -> Found:

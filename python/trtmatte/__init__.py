@@ -22,6 +22,7 @@ from trtmatte.errors import (
 
 if TYPE_CHECKING:
     from trtmatte import families as families
+    from trtmatte import single as single
     from trtmatte.compiler import build as build
     from trtmatte.convert import convert_video as convert_video
     from trtmatte.diagnosis import doctor as doctor
@@ -36,6 +37,7 @@ __version__: Final = "0.1.0"
 _LAZY: Final = {
     "Engine": "engine",
     "families": "families",
+    "single": "single",
     "load": "engine",
     "Matte": "session",
     "Session": "session",
@@ -86,4 +88,5 @@ __all__ = [
     "get_num_threads",
     "load",
     "set_num_threads",
+    "single",
 ]

@@ -17,7 +17,7 @@ import pytest
 
 import trtmatte
 from tests.backends import fake_tensorrt
-from trtmatte import _core, diagnosis
+from trtmatte import _core, diagnosis, plugins
 from trtmatte.backends import cuda
 from trtmatte.backends.tensorrt import device
 from trtmatte.errors import BackendError
@@ -258,6 +258,19 @@ def set_to(value: Any, number: int) -> int:
 )
 def test_which_gpus_a_core_serves(architectures: str, capability: str, serves: bool) -> None:
     assert diagnosis._serves(architectures, capability) == serves
+
+
+def test_the_plugins(gpu: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(plugins, "library_path", lambda: None)
+    assert "install trtmatte with TRTMATTE_PLUGINS=ON" in found("plugins")
+    monkeypatch.setattr(plugins, "library_path", lambda: tmp_path / "libtrtmatte_plugins.so")
+    assert "is not trtmatte's plugin library" in found("plugins")
+    monkeypatch.setattr(plugins, "tensorrt_version", lambda library: (10, 3))
+    assert found("plugins") == f"for TensorRT 10.3, {tmp_path}/libtrtmatte_plugins.so"
+    install_everything(monkeypatch)
+    assert "refuses" not in found("plugins")
+    monkeypatch.setattr(plugins, "tensorrt_version", lambda library: (11, 0))
+    assert "TensorRT 10.16.1 refuses them: build trtmatte for its headers" in found("plugins")
 
 
 def test_a_gpu_without_code(gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:

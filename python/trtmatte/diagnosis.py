@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import trtmatte
-from trtmatte import _core, store
+from trtmatte import _core, plugins, store
 from trtmatte.backends import ON_CPU, cuda, tensorrt, why_not_on_cpu
 from trtmatte.backends.tensorrt import device
 from trtmatte.errors import BackendError
@@ -226,13 +226,13 @@ def _opencv() -> Found:
 
 
 def _plugins() -> Found:
-    try:
-        path = importlib.import_module("trtmatte.plugins").library_path()
-    except ModuleNotFoundError:
-        path = None
+    path = plugins.library_path()
     if path is None:
-        return "not part of this installation; only trtmatte-build --layout single needs them", ()
-    return str(path), ()
+        return "not here; trtmatte-build --layout single needs them: install trtmatte with TRTMATTE_PLUGINS=ON", ()
+    built, wrong = plugins.tensorrt_version(path), []
+    if tensorrt.why_not("tensorrt") is None and not tensorrt.version("tensorrt").startswith(f"{built[0]}."):
+        wrong = [f"TensorRT {tensorrt.version('tensorrt')} refuses them: build trtmatte for its headers"]
+    return f"for TensorRT {built[0]}.{built[1]}, {path}", wrong
 
 
 def _cache() -> Found:

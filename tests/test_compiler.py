@@ -569,7 +569,9 @@ def test_the_version_of_tensorrt_is_part_of_the_key(
 ) -> None:
     before = key_of(small, **rtx)
     environment = tensorrt.environment
-    monkeypatch.setattr(tensorrt, "environment", lambda target, **more: {**environment(target, **more), "version": "9.9"})
+    monkeypatch.setattr(
+        tensorrt, "environment", lambda target, **more: {**environment(target, **more), "version": "9.9"}
+    )
     assert key_of(small, **rtx) != before
 
 

@@ -390,6 +390,15 @@ def test_building_with_tensorrt(full, world):
     assert plan.info["inputs"] == {"x": ["float16", *SMALL]}
 
 
+def test_a_gpu_is_current_while_it_is_used_and_then_what_was(gpu, monkeypatch):
+    driver = fake.Driver()
+    driver.current = 7
+    monkeypatch.setattr(device, "_driver", lambda: driver)
+    with device.current():
+        assert driver.current == 0xC0DE
+    assert driver.current == 7
+
+
 def test_the_gpu_is_part_of_the_key(full, monkeypatch):
     key = tensorrt.plan_key(b"model", target=full)
     monkeypatch.setattr(device, "_driver", lambda: fake.Driver(name="Another card"))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.models import weights
 from benchmarks.models.contenders import ENTRIES
 from benchmarks.models.race import Pace, Race
 from benchmarks.models.subjects import Subject, subjects
@@ -26,7 +27,7 @@ def test_model(benchmark: Any, subject: Subject, pytestconfig: pytest.Config) ->
     selection, device = pytestconfig.getoption("selection"), pytestconfig.getoption("device")
     names = contenders(subject, selection, device)
     pace = PACES[selection]
-    with Race(subject, device, names, pace) as race:
+    with Race(weights.at_hand(subject), device, names, pace) as race:
         benchmark.group = subject.group
         benchmark.pedantic(race.round, rounds=1 if benchmark.disabled else race.rounds)
         if subject.group == "models":

@@ -24,11 +24,12 @@ from benchmarks.models.subjects import Subject
 Array = np.ndarray[Any, Any]
 
 TOLERANCES: Final[Mapping[str, Mapping[str, tuple[float, float]]]] = {
-    "cpu": {"composite": (1.2, 8.0), "": (2e-4, 2e-3)},
-    "cuda": {"composite": (1.5, 12.0), "": (4e-3, 5e-2)},
+    "cpu": {"our composite": (0.8, 2.0), "composite": (1.5, 16.0), "": (2e-4, 2e-3)},
+    "cuda": {"our composite": (1.5, 12.0), "composite": (2.0, 16.0), "": (4e-3, 5e-2)},
 }
 """By device and output: how far a contender may be off on average, and 999 in 1,000 of its values. Composites are in
-steps of 255, and some round where others cut off; floats are of 1. CUDA means float16."""
+steps of 255, and some round where others cut off; MODNet's and U-2-Net's documents resample in other ways around an
+ONNX file than around PyTorch. Floats are of 1. CUDA means float16."""
 
 _EXACT: Final = "torch-eager"
 _TURN: Final = 0.3  # seconds that a turn takes about
@@ -266,7 +267,8 @@ class Race:
                 float(np.quantile(error.ravel()[:: max(1, error.size // 1_000_000)], 0.999)),
             )
             tolerances = TOLERANCES[self.device.split(":")[0]]
-            allowed = tolerances.get(output, tolerances[""])
+            ours = "our composite" if name.startswith("trtmatte") else "composite"
+            allowed = tolerances[ours if output == "composite" else ""]
             self._errors.setdefault(name, {}).setdefault(question, {})[output] = {"mean": mean, "p999": most}
             if not (mean <= allowed[0] and most <= allowed[1]):
                 raise CheckError(

@@ -50,11 +50,11 @@ class Subject:
         return (320, 320) if self.family == "u2net" else (self.width, self.height)
 
     def picture(self, seed: int) -> np.ndarray[Any, Any]:
-        """Blocks of colours, of which something is left at the network's size; `[B,H,W,3]` or `[H,W,3]`."""
-        rng = np.random.default_rng(seed)
-        blocks = rng.integers(0, 256, (self.batch, -(-self.height // 8), -(-self.width // 8), 3), np.uint8)
-        frames = blocks.repeat(8, 1).repeat(8, 2)[:, : self.height, : self.width]
-        return np.ascontiguousarray(frames if self.batch > 1 else frames[0])
+        """Colours that run into each other, so that ways to resample differ little; `[B,H,W,3]` or `[H,W,3]`."""
+        corners = np.random.default_rng(seed).random((self.batch, *_GRID, 3), np.float32) * 255
+        frames = np.einsum("yr,xc,brcn->byxn", _ramps(self.height, 0), _ramps(self.width, 1), corners, optimize=True)
+        frames = np.ascontiguousarray(frames.round().astype(np.uint8))
+        return frames if self.batch > 1 else frames[0]
 
     def planes(self, seed: int) -> np.ndarray[Any, Any]:
         """The same for tensors: float32 `[B,3,h,w]`, 0…1."""
@@ -68,6 +68,16 @@ class Subject:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Subject:
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+
+
+_GRID: Final = (10, 17)  # places at which a picture's colours are chosen
+
+
+def _ramps(length: int, axis: int) -> np.ndarray[Any, Any]:
+    """What each place of the grid counts at each pixel: linear in between."""
+    places = _GRID[axis]
+    pixels = np.linspace(0, places - 1, length)
+    return np.stack([np.interp(pixels, np.arange(places), each) for each in np.eye(places)], 1).astype(np.float32)
 
 
 _SIZES: Final = {"720p": (1280, 720, 0.375), "1080p": (1920, 1080, 0.25), "4k": (3840, 2160, 0.125)}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ import numpy as np
 import trtmatte
 from benchmarks.models.subjects import Subject
 from trtmatte import cache, store
+from trtmatte.errors import DownloadError
 
 _PUBLISHED: Final = {"rvm_mobilenetv3": "rvm-mobilenetv3", "u2netp": "u2netp"}
 
@@ -32,6 +34,16 @@ def engine(subject: Subject, folder: Path) -> Path:
         settings |= {"backbone_scale": subject.scale, "refine_sample_pixels": subject.sample_pixels}
     trtmatte.build(published(subject) if subject.real else state(subject, folder), out=path, **settings)
     return path
+
+
+def at_hand(subject: Subject) -> Subject:
+    """The same with stand-in weights where the published ones cannot be had, as without a network."""
+    if subject.real:
+        try:
+            published(subject)
+        except DownloadError:
+            return replace(subject, real=False)
+    return subject
 
 
 def engine_path(subject: Subject, folder: Path) -> Path:

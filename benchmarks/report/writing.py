@@ -68,7 +68,8 @@ def _sections(results: Results, pictures: list[str]) -> Iterator[str]:
         yield "## Everything"
     for race in results.races.values():
         for question in race.questions:
-            yield f"### {race.subject.name}, {question}, {race.facts['rounds']} rounds"
+            kind = "published" if race.subject.real else "stand-in"
+            yield f"### {race.subject.name}, {question}, {kind} weights, {race.facts['rounds']} rounds"
             yield tables.details(race, question)
     yield "## The machine"
     yield tables.table(["", ""], _machine(results))

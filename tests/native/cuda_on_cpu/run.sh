@@ -14,3 +14,4 @@ arguments=("$@")
 export TRTMATTE_CORE=$(echo "$PWD/$build"/_core*.so) PYTHONPATH=python
 TRTMATTE_REQUIRE_GPU=1 python -m pytest tests/ops -m gpu -q "${arguments[@]}"
 python -m pytest tests/session/test_cuda_emulated.py -q
+python -m pytest benchmarks/ops --device=cuda --benchmark-disable -q -k "HD or scatter" # what they run on a device

@@ -87,10 +87,10 @@ set(TRTMATTE_WITH_PLUGINS ON)
 message(STATUS "trtmatte: TensorRT plugins with the headers of TensorRT ${tensorrt_version} in ${tensorrt_include}")
 
 # On demand: cmake --build … --target plugin_test matte
-add_executable(plugin_test EXCLUDE_FROM_ALL tests/native/plugins/plugin_test.cpp ${cpu_objects}
-               $<TARGET_OBJECTS:trtmatte_ops>)
+add_executable(plugin_test EXCLUDE_FROM_ALL tests/native/plugins/plugin_test.cpp tests/native/plugins/allocations.cpp
+               ${cpu_objects} $<TARGET_OBJECTS:trtmatte_ops>)
 target_include_directories(plugin_test PRIVATE tests/native/plugins)
 target_link_libraries(plugin_test PRIVATE trtmatte_flags trtmatte_tensorrt Threads::Threads ${CMAKE_DL_LIBS})
-set_target_properties(plugin_test PROPERTIES ENABLE_EXPORTS ON)  # as TensorRT's library exports its version
+set_target_properties(plugin_test PROPERTIES ENABLE_EXPORTS ON)  # the library finds its operator new
 add_dependencies(plugin_test trtmatte_plugins)
 add_subdirectory(examples/cpp EXCLUDE_FROM_ALL)

@@ -7,6 +7,7 @@ The library is built with the CUDA forms compiled for the CPU, so that everythin
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -24,6 +25,7 @@ from trtmatte.errors import BackendError
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "build" / "plugins"
 FETCH = ROOT / "cmake" / "fetch_tensorrt_headers.cmake"
+EMULATED = "-DTRTMATTE_CUDA=EMULATED"
 HEADERS = "TensorRT_ROOT"  # as CMake spells it
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith(("TRTMATTE_", "TensorRT_"))},
@@ -74,10 +76,13 @@ def built() -> Path:
     root = newest_headers()
     if shutil.which("c++") is None:
         pytest.skip("needs a C++ compiler")
-    done = configure(BUILD, "-DTRTMATTE_CUDA=EMULATED", "-DTRTMATTE_PLUGINS=ON", f"-D{HEADERS}={root}")
-    assert done.returncode == 0, done.stderr
-    done = run("cmake", "--build", BUILD, "--target", "trtmatte_plugins", "plugin_test")
-    assert done.returncode == 0, done.stdout
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # pytest's workers build one after the other
+        done = configure(BUILD, EMULATED, "-DTRTMATTE_PLUGINS=ON", f"-D{HEADERS}={root}")
+        assert done.returncode == 0, done.stderr
+        done = run("cmake", "--build", BUILD, "--target", "trtmatte_plugins", "plugin_test")
+        assert done.returncode == 0, done.stdout
     return BUILD / "libtrtmatte_plugins.so"
 
 
@@ -180,7 +185,6 @@ def plain(major: int, minor: int) -> str:
     return f"#define NV_TENSORRT_MAJOR {major} //!< major\n#define NV_TENSORRT_MINOR {minor}\n"
 
 
-EMULATED = "-DTRTMATTE_CUDA=EMULATED"
 RTX = "#define TRT_MAJOR_RTX 1\n#define TRT_MINOR_RTX 7\n"
 INDIRECT = (
     "#define TRT_MAJOR_ENTERPRISE 11\n#define TRT_MINOR_ENTERPRISE 1\n"

@@ -23,6 +23,7 @@ using nvinfer1::TensorRTPhase;
 using Shape = std::vector<int64_t>;
 
 inline int failures = 0;
+inline int64_t allocations = 0;  // by this program and by the library
 
 inline bool expect(bool holds, const std::string& what) {
   if (!holds) printf("FAILED %s\n", what.c_str()), ++failures;
@@ -266,7 +267,11 @@ inline std::vector<Tensor> live(Creator& creator, const Settings& settings, cons
   for (const Tensor& tensor : outputs) out.push_back(tensor.desc());
   auto* runtime = runtime_of(plugin);
   const auto accepted = [&] { return runtime->onShapeChange(in.data(), inputs_count, out.data(), outputs_count) == 0; };
-  expect(accepted(), name + ": its shapes");
+  const int64_t before_shapes = allocations;
+  const bool fits = accepted();
+  const int64_t for_shapes = allocations - before_shapes;
+  expect(for_shapes == 0, name + ": allocates nothing for its shapes");
+  expect(fits, name + ": its shapes");
   for (auto& desc : in) {
     const auto before = desc;
     desc.dims.d[0] = 0;
@@ -294,8 +299,12 @@ inline std::vector<Tensor> live(Creator& creator, const Settings& settings, cons
   cudaStream_t stream;
   expect(cudaStreamCreate(&stream) == cudaSuccess, "a stream");
   for (int run = 0; run < 2; ++run) {  // the second finds the first one's workspace
-    expect(runtime->enqueue(in.data(), out.data(), in_data.data(), out_data.data(), workspace.get(), stream) == 0,
-           name + ": runs");
+    const int64_t before = allocations;
+    const int32_t status =
+        runtime->enqueue(in.data(), out.data(), in_data.data(), out_data.data(), workspace.get(), stream);
+    const int64_t to_run = allocations - before;
+    expect(status == 0, name + ": runs");
+    expect(run == 0 || to_run == 0, name + ": allocates nothing when it runs");
   }
   expect(cudaStreamSynchronize(stream) == cudaSuccess, name + ": ends");
   cudaStreamDestroy(stream);

@@ -5,6 +5,7 @@
 //   plugin_test LIBRARY --fields   only lists the fields of each plugin, as name:type:count
 #include <dlfcn.h>
 
+#include <cstdlib>
 #include <map>
 #include <random>
 
@@ -588,7 +589,7 @@ Function symbol(void* library, const char* name) {
 // TensorRT's library has this; the plugins ask it.
 extern "C" __attribute__((visibility("default"))) int32_t getInferLibVersion() { return running_version; }
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   if (argc < 2) return fprintf(stderr, "usage: plugin_test LIBRARY [--fields]\n"), 2;
   void* library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
   if (!library) return fprintf(stderr, "%s\n", dlerror()), 2;
@@ -619,7 +620,7 @@ int main(int argc, char** argv) {
     }
     return 0;
   }
-  expect(count == 6 && creators.size() == 6, "six creators");
+  if (!expect(count == 6 && creators.size() == 6, "six creators")) return 1;
   running_version = 10000 * (NV_TENSORRT_MAJOR - 1);
   int32_t others = -1;
   get(others);
@@ -641,7 +642,13 @@ int main(int argc, char** argv) {
   test_patch_scatter();
   set(nullptr);
 
+  const char* promised = getenv("TRTMATTE_REQUIRE_GPU");
+  expect(has_device() || !promised || strcmp(promised, "1") != 0,
+         "the CUDA device that TRTMATTE_REQUIRE_GPU=1 promises");
   printf(has_device() ? "values compared with the CPU forms\n" : "values not compared: there is no CUDA device\n");
   printf(failures ? "%d checks FAILED\n" : "all checks passed\n", failures);
   return failures ? 1 : 0;
+} catch (const std::exception& error) {
+  printf("FAILED: %s\n", error.what());
+  return 1;
 }

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
 
-from trtmatte.errors import OutputError
+from trtmatte.errors import EngineError, OutputError
+from trtmatte.files import replacing
 from trtmatte.media import colour
 from trtmatte.media.colour import Colour
 from trtmatte.media.copying import Copies
@@ -51,12 +51,11 @@ class VideoSink:
     ) -> None:
         self.place = str(place)
         self._path, self._encoding, self._facts = place, encoding, facts
-        self._part = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
         self._sws = ffmpeg().video.reformatter.VideoReformatter()
         self._end = Fraction(0)
         self._copies: Copies | None = None
         self._container: Any = None
-        self._file: Any = None
+        self._file = ExitStack()  # in which it has another name
         try:
             with _told(self.place):
                 self._open(facts.sound if with_sound else None, threads)
@@ -80,10 +79,7 @@ class VideoSink:
                 self._container.mux(self._copies.until(None if whole else self._end))
                 self._copies.close()
             self._container.close()
-            self._file.flush()
-            os.fsync(self._file.fileno())
             self._file.close()
-            os.replace(self._part, self._path)
 
     def abort(self) -> None:
         if self._copies is not None:
@@ -91,16 +87,14 @@ class VideoSink:
         if self._container is not None:
             with suppress(Exception):  # it may be what went wrong before that goes wrong again
                 self._container.close()
-        if self._file is not None:
-            with suppress(OSError):
-                self._file.close()
-        self._part.unlink(missing_ok=True)
+        with suppress(_Aborted, EngineError), self._file:  # which could not be flushed either
+            raise _Aborted
 
     def _open(self, sound: Sound | None, threads: int) -> None:
-        self._file = self._part.open("xb")
         encoding = self._encoding
+        file = self._file.enter_context(replacing(self._path))
         self._container = ffmpeg().open(
-            self._file, "w", format=encoding.container, buffer_size=_BUFFER, container_options=_container(encoding)
+            file, "w", format=encoding.container, buffer_size=_BUFFER, container_options=_container(encoding)
         )
         self._stream = self._video(threads)
         if sound is not None:
@@ -143,6 +137,10 @@ class VideoSink:
     def _mux(self, frame: Any) -> None:
         for packet in self._stream.encode(frame):
             self._container.mux(packet)
+
+
+class _Aborted(Exception):  # noqa: N818
+    """What a file is left with that is not to be."""
 
 
 class PictureSink:
@@ -204,6 +202,8 @@ def _told(place: str) -> Iterator[None]:
         yield
     except OutputError:
         raise
+    except EngineError as error:
+        raise OutputError(str(error)) from error
     except (OSError, ValueError, ffmpeg().error.FFmpegError) as error:
         raise OutputError(f"{place} cannot be written: {reason(error)}") from error
 

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from trtmatte.convert import Interrupted, Summary, convert_video
 from trtmatte.errors import FrameError, InputError, OutputError, SettingError, TruncatedError
 from trtmatte.media.source import Frame
 from trtmatte.media.video import VideoSource
+from trtmatte.media.writing import PictureSink
 from trtmatte.program import Program
 
 SIZE = (32, 24)
@@ -83,8 +85,15 @@ def test_several_kinds_in_one_run(film: Path, tmp_path: Path) -> None:
         assert (found == expected).all()
 
 
-def test_many_mattes_may_wait(film: Path, tmp_path: Path) -> None:
+def test_many_mattes_may_wait(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """None is written over before it has been read, however slow the writer."""
+    write = PictureSink.write
+
+    def slowly(sink: PictureSink, *args: Any) -> None:
+        time.sleep(0.02)
+        write(sink, *args)
+
+    monkeypatch.setattr(PictureSink, "write", slowly)
     for chunk in (1, 5):
         convert(film, output=tmp_path / f"{chunk}", kinds="alpha", seq_chunk=chunk)
         assert closest(pngs(tmp_path / f"{chunk}"), mattes(film, "pha")) == 0

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+
+from trtmatte import cache
 
 GREEN: Final = (120, 255, 155)
 QUESTIONS: Final = {
@@ -50,11 +53,25 @@ class Subject:
         return (320, 320) if self.family == "u2net" else (self.width, self.height)
 
     def picture(self, seed: int) -> np.ndarray[Any, Any]:
-        """Colours that run into each other, so that ways to resample differ little; `[B,H,W,3]` or `[H,W,3]`."""
+        """`[B,H,W,3]` or `[H,W,3]`. A person for the published weights, which make nothing of anything else.
+
+        For the others colours that run into each other, so that ways to resample differ little.
+        """
+        if self.real:
+            frames = np.stack([self._person(seed + stream) for stream in range(self.batch)])
+            return frames if self.batch > 1 else frames[0]
         corners = np.random.default_rng(seed).random((self.batch, *_GRID, 3), np.float32) * 255
         frames = np.einsum("yr,xc,brcn->byxn", _ramps(self.height, 0), _ramps(self.width, 1), corners, optimize=True)
         frames = np.ascontiguousarray(frames.round().astype(np.uint8))
         return frames if self.batch > 1 else frames[0]
+
+    def _person(self, seed: int) -> np.ndarray[Any, Any]:
+        """A part of the photograph, every time another one."""
+        photograph = np.load(photograph_path())
+        shown = (photograph.shape[1] - 64) * self.height // self.width  # rows
+        rows = 4 * (seed % 16) + np.arange(self.height) * shown // self.height
+        columns = 4 * (seed % 16) + np.arange(self.width) * (photograph.shape[1] - 64) // self.width
+        return np.ascontiguousarray(photograph[rows[:, None] % len(photograph), columns])
 
     def planes(self, seed: int) -> np.ndarray[Any, Any]:
         """The same for tensors: float32 `[B,3,h,w]`, 0…1."""
@@ -68,6 +85,10 @@ class Subject:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Subject:
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+
+
+def photograph_path() -> Path:
+    return cache.private_folder("benchmarks") / "photograph.npy"
 
 
 _GRID: Final = (10, 17)  # places at which a picture's colours are chosen

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 import trtmatte
-from benchmarks.models.subjects import Subject
+from benchmarks.models.subjects import Subject, photograph_path
 from trtmatte import cache, store
 from trtmatte.errors import DownloadError
 
@@ -37,11 +37,16 @@ def engine(subject: Subject, folder: Path) -> Path:
 
 
 def at_hand(subject: Subject) -> Subject:
-    """The same with stand-in weights where the published ones cannot be had, as without a network."""
+    """The same with stand-in weights where the published ones cannot be had, or no person for them."""
     if subject.real:
+        import pytest
+
+        from tests import models
+
         try:
             published(subject)
-        except DownloadError:
+            np.save(photograph_path(), models.photograph())
+        except (DownloadError, pytest.skip.Exception):
             return replace(subject, real=False)
     return subject
 

@@ -40,7 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> 
     what.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (a GPU where one can run it, else the CPU)")
     what.add_argument("--backend", default="auto", metavar="B", help="what runs the networks (auto)")
     what.add_argument(
-        "--scene-cut", type=float, metavar="C", help="begin anew where the picture changes by more than this, 0…1 (0.3)"
+        "--scene-cut",
+        type=float,
+        metavar="C",
+        help="begin anew where the picture changes by more than this, 0…1; try 0.3 (never)",
     )
     add = parser.add_argument_group("with --model").add_argument
     add("--downsample-ratio", metavar="R", help="rvm: a number, or auto: the long side to 512 (auto)")

@@ -84,10 +84,10 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("output").add_argument
-    add("--output-composition", metavar="OUT", help="a place for composites, besides or in place of -o; as in RVM,")
-    add("--output-alpha", metavar="OUT", help="for mattes,")
-    add("--output-foreground", metavar="OUT", help="for foregrounds,")
-    add("--output-rgba", metavar="OUT", help="for cut-outs")
+    add("--output-composition", metavar="OUT", help="where composites go, besides or in place of -o")
+    add("--output-alpha", metavar="OUT", help="where mattes go")
+    add("--output-foreground", metavar="OUT", help="where foregrounds go")
+    add("--output-rgba", metavar="OUT", help="where cut-outs go")
     add("--output-type", choices=("video", "png_sequence"), help="what places are whose names do not say it")
     add("--codec", choices=tuple(CODECS), help="h264; of .webm vp9; of .mov with alpha prores")
     add("--crf", type=int, metavar="N", help="quality, smaller is better (h264 18, h265 20, vp9 24)")

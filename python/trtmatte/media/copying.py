@@ -12,6 +12,7 @@ from trtmatte.media.source import Sound
 
 _LOG: Final = logging.getLogger("trtmatte")
 _KINDS: Final = ("audio", "subtitle")
+_OF_THE_FILE: Final = ("major_brand", "minor_version", "compatible_brands", "encoder")  # not of what is in it
 
 
 class Copies:
@@ -25,7 +26,7 @@ class Copies:
             for stream in self._source.streams
             if stream.type in _KINDS and (copy := _copy(stream, container, place)) is not None
         }
-        container.metadata.update(self._source.metadata)
+        container.metadata.update({k: v for k, v in self._source.metadata.items() if k.lower() not in _OF_THE_FILE})
         if sound.start is None:
             container.set_chapters(self._source.chapters())
         self._packets = self._wanted()

@@ -108,10 +108,10 @@ inline bool has_device() {
 class DeviceMemory {
  public:
   explicit DeviceMemory(const std::vector<char>& from) : bytes_(from.size()) {
-    check(cudaMalloc(&memory_, bytes_ ? bytes_ : 1));
+    check(cudaMalloc(&memory_, bytes_));
     check(cudaMemcpy(memory_, from.data(), bytes_, cudaMemcpyDefault));
   }
-  explicit DeviceMemory(size_t bytes) : DeviceMemory(std::vector<char>(bytes, char{0x5a})) {}
+  explicit DeviceMemory(size_t bytes) : DeviceMemory(std::vector<char>(bytes > 0 ? bytes : 1, char{0x5a})) {}
   ~DeviceMemory() { cudaFree(memory_); }
   DeviceMemory(const DeviceMemory&) = delete;
   DeviceMemory& operator=(const DeviceMemory&) = delete;

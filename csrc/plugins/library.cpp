@@ -24,10 +24,11 @@ int running_major() {
   return 0;
 }
 
-// Interfaces keep their memory layout within a major version only: ILoggerFinder's is another in 11 than in 10.
+// Interfaces keep their memory layout within a major version only: ILoggerFinder's is another in 11 than in 10. What
+// counts from 1 is TensorRT-RTX, which may be in the process as well.
 bool fits() {
   const int running = running_major();
-  return running == 0 || running == NV_TENSORRT_MAJOR;
+  return running < 10 || running == NV_TENSORRT_MAJOR;
 }
 
 }  // namespace

@@ -58,7 +58,6 @@ def main() -> int:
         arguments.out.mkdir(parents=True, exist_ok=True)
 
         engine = trtmatte.build(MODEL, size=SIZE)
-        backend = engine.session().backend
         summary = trtmatte.convert_video(
             engine,
             source,
@@ -77,7 +76,7 @@ def main() -> int:
 
     size = "x".join(map(str, SIZE))
     print(
-        f"{MODEL} on {backend}, {trtmatte.get_num_threads()} threads; the native core is built "
+        f"{MODEL} on {summary.backend}, {trtmatte.get_num_threads()} threads; the native core is built "
         f"{'with' if trtmatte.cuda_built() else 'without'} CUDA"
     )
     print(f"{summary.frames} frames of {size}: {summary.fps:.1f} a second, decoded, matted and encoded")

@@ -46,13 +46,15 @@ class Summary:
     frames: int
     seconds: float
     outputs: tuple[str, ...]
+    backend: str = ""  # what ran the networks
 
     @property
     def fps(self) -> float:
         return self.frames / self.seconds if self.seconds else 0.0
 
     def __str__(self) -> str:
-        return f"{self.frames} frames at {self.fps:.1f} a second: {', '.join(self.outputs)}"
+        where = f" on {self.backend}" if self.backend else ""
+        return f"{self.frames} frames at {self.fps:.1f} a second{where}: {', '.join(self.outputs)}"
 
 
 class Interrupted(KeyboardInterrupt):
@@ -176,7 +178,7 @@ def convert_video(
         report = stack.enter_context(_report(progress, _expected(source.facts.count, frames)))
         stack.enter_context(_stopped_by_signals(shots.stop))
         lanes = stack.enter_context(_opened(wanted, source, sound, waiting, num_workers))
-        return _run(mattes, shots, lanes, report, wanted)
+        return _run(mattes, shots, lanes, report, wanted, session.backend)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -189,6 +191,7 @@ def _run(
     lanes: Sequence[_Lane],
     report: Callable[[int], object],
     wanted: Sequence[Target],
+    backend: str,
 ) -> Summary:
     began, count, broken = perf_counter(), 0, None
     try:
@@ -208,7 +211,7 @@ def _run(
         lane.finish(whole=shots.whole and broken is None)
     for lane in lanes:
         lane.wait()
-    summary = Summary(count, perf_counter() - began, tuple(str(each.place) for each in wanted))
+    summary = Summary(count, perf_counter() - began, tuple(str(each.place) for each in wanted), backend)
     if broken is not None:
         raise TruncatedError(f"{broken}; what came before is in {', '.join(summary.outputs)}") from broken
     if shots.stopping.is_set():

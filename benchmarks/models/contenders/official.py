@@ -77,10 +77,11 @@ class Official(Contender):
         import cv2
         from PIL import Image
 
-        width, height = size = self.subject.network_size
+        size, values = self.subject.network_size, picture.astype(np.float32) / 255
         if self.subject.family == "modnet":
-            return self._planes(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
-        return self._planes(np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR)))
+            return cv2.resize(values, size, interpolation=cv2.INTER_AREA).transpose(2, 0, 1)[None]
+        planes = (Image.fromarray(values[..., channel]) for channel in range(3))
+        return np.stack([np.asarray(plane.resize(size, Image.Resampling.BILINEAR)) for plane in planes])[None]
 
     def _enlarged(self, pha: Array) -> Array:
         import cv2

@@ -60,8 +60,8 @@ def _bars(path: Path, races: list[Race], question: str) -> Path:
         handles,
         [ENTRIES[name].what for name in names],
         fontsize=7,
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.06),
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
         ncol=3,
     )
     return _saved(figure, path)
@@ -122,7 +122,7 @@ def _roofline(path: Path, ops: dict[str, Any]) -> Path:
     axes.set_yscale("log")
     axes.set_xlabel("MB moved by a call")
     axes.set_ylabel("GB/s")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return _saved(figure, path)
 
 

@@ -7,6 +7,7 @@ It says that nothing is missing from the graphs and that events keep the order o
 
 from __future__ import annotations
 
+import gc
 from contextlib import nullcontext
 
 import numpy as np
@@ -95,6 +96,44 @@ def test_out_on_the_device_is_written_in_place(machine):
         assert np.abs(out.get().astype(int) - expected).max() <= 1
 
 
+def test_a_chunk_goes_to_arrays_with_gaps(machine):
+    """Which the device does not write by itself: whole when the call returns, down to the last frame but one."""
+    on_cpu, on_cuda = pair(batch=2, outputs=("pha",))
+    for first in range(0, 24, 8):
+        chunk = np.stack([[engines.noise(first + 2 * time + stream) for time in range(4)] for stream in range(2)])
+        out = np.zeros((2, 4, 24, 64, 1), np.uint8)
+        assert_same(on_cpu(chunk), on_cuda(chunk, out=(out[:, :, :, ::2],)))
+        assert not out[:, :, :, 1::2].any()
+
+
+class OverDlpack:
+    """As torch and JAX tell of their arrays: what is given waits for the taker's stream, and is theirs from there."""
+
+    def __init__(self, array) -> None:
+        self.on_device = fake_cuda.OnDevice(array)
+
+    def __dlpack_device__(self):
+        return 2, 0
+
+    def __dlpack__(self, *, stream, max_version):
+        fake_cuda.Stream.from_handle(stream).wait(self.on_device.stream)
+        return self.on_device.values.__dlpack__(max_version=max_version)
+
+
+def test_dlpack(machine):
+    on_cpu, on_cuda = pair(outputs=("pha",))
+    taker = fake_cuda.Stream()
+    for seed in range(6):
+        expected, matte = on_cpu(engines.noise(seed)), on_cuda(OverDlpack(engines.noise(seed)))
+        with pytest.raises(BufferError):
+            matte.pha.__dlpack__(dl_device=(1, 0))
+        capsule = matte.pha.__dlpack__(stream=taker.handle, max_version=(1, 0), dl_device=(2, 0))
+        taker.sync()
+        assert machine.current == "the caller's"
+        taken = np.from_dlpack(fake_cuda._OnHost(capsule))
+        assert np.abs(taken.astype(int) - expected.pha).max() <= 1
+
+
 def test_nobody_waits_for_results_on_the_device(machine):
     """Frames of the host one after the other, each with a place of its own on the device for what comes of it."""
     on_cpu, on_cuda = pair(outputs=("pha",))
@@ -121,12 +160,59 @@ def test_a_frame_is_one_launch_and_allocates_nothing(machine):
 
 
 def test_what_cannot_be_captured_runs_as_it_is(machine, monkeypatch):
-    monkeypatch.setattr(fake_cuda.GraphBuilder, "can_capture", False)
+    monkeypatch.setattr(fake_cuda.GraphBuilder, "_can_capture", False)
     on_cpu, on_cuda = pair()
     for seed in range(6):
         assert_same(on_cpu(engines.noise(seed)), on_cuda(engines.noise(seed)))
     assert "invalidated" in on_cuda.stats().note
     assert on_cuda.stats().launches == 0
+
+
+def test_a_network_that_cannot_be_captured_says_why(machine, monkeypatch):
+    """And what its attempt leaves behind is cleared away."""
+    bind = fake_cuda.Network.bind
+
+    def bound(network, inputs, outputs):
+        run = bind(network, inputs, outputs)
+
+        def waiting():
+            network._stream.sync()
+            run()
+
+        return waiting
+
+    monkeypatch.setattr(fake_cuda.Network, "bind", bound)
+    on_cpu, on_cuda = pair()
+    for seed in range(6):
+        assert_same(on_cpu(engines.noise(seed)), on_cuda(engines.noise(seed)))
+    assert on_cuda.stats().note == (
+        "frames are not captured: waiting for a stream is not permitted while a stream is captured"
+    )
+    assert not machine.builders
+
+
+def test_nothing_is_collected_while_frames_are_captured(machine, monkeypatch):
+    """Device memory in cycles of the caller's, whose turn would come just then."""
+    bind, left = fake_cuda.Network.bind, []
+
+    def bound(network, inputs, outputs):
+        run = bind(network, inputs, outputs)
+
+        def littering():
+            cycle = [fake_cuda.Buffer._allocate(64, machine.on_device)]
+            cycle.append(cycle)
+            del cycle
+            left.append([[] for _ in range(5000)])  # so many that the collector comes by
+            run()
+
+        return littering
+
+    monkeypatch.setattr(fake_cuda.Network, "bind", bound)
+    _, on_cuda = pair()
+    for seed in range(6):
+        on_cuda(engines.noise(seed))
+    assert (on_cuda.stats().note, on_cuda.stats().captures) == ("", 2)
+    assert gc.isenabled()
 
 
 def test_networks_are_asked_before_they_are_captured(machine, monkeypatch):
@@ -211,15 +297,14 @@ def test_bad_frames_leave_no_trace(machine):
 
 
 def test_memory_is_given_back(machine):
-    import gc
-
     for _ in range(2):
         session = engines.memory().session(device="cuda")
         session(engines.noise(0))
         session.close()
         del session
         gc.collect()
-    assert machine.live == 0
+    assert not machine.on_device
+    assert not machine.pinned
 
 
 @pytest.mark.parametrize("seed", [3])

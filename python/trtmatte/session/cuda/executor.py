@@ -74,6 +74,12 @@ class Plan:
         self.graphs = Graphs(memory.compute, can_capture)
         self._memory = memory
 
+    def settle(self, side: Side) -> None:
+        """Waits until the results of a side's last frame are there, and those before it in a chunk."""
+        for each in self.sides:
+            if each is side or each.detours:
+                each.settle()
+
     def arrival(self, side: Side, key: tuple[Any, ...], array: Array) -> tuple[np.ndarray[Any, Any], DeviceArray]:
         """Where a picture of the host's passes through. Both sides get theirs at once."""
         key = (*key, array.shape, array.dtype)
@@ -120,13 +126,15 @@ class Executor:
             self._seen = [memory.pinned(lane.small_frame.shape, lane.small_frame.dtype) for lane in self.lanes]
             self._cuts = SceneCuts(self._seen, scene_cut)
         self._waits = self._cuts is not None or _depends_on_the_frame(program)
-        self._last: Side | None = None
+        self._last: tuple[Plan, Side] | None = None
         self._bytes_in = self._bytes_out = self._launches = self._captures = 0
         self._graphs: Graphs | None = None
         self._can_capture = lambda: all(network.can_capture() for network in networks.values())
 
     def plan(self, program: Program) -> Plan:
-        """The stages for frames of the size that `program` is for."""
+        """The stages for frames of the size that `program` is for. Those for another size may go from here on, and
+        their buffers are freed on one stream, which knows nothing of the others."""
+        self.memory.wait()
         return Plan([lane.plan(program) for lane in self.lanes], self.memory, self._can_capture)
 
     def backdrop(self, backdrop: Backdrop, frame: Array, time: int, streams: slice) -> Any:
@@ -151,11 +159,14 @@ class Executor:
             caller.wait(side.computed)
         fetched = self._fetch(plan, side, shots, placed)
         self._require_sane(side, shots)
-        side.held, self._last, self._graphs = shots, side if fetched else None, plan.graphs
+        side.held, self._last, self._graphs = shots, (plan, side) if fetched else None, plan.graphs
 
     def arrival(self) -> Callable[[], object]:
         """What waits until the results of the last frame are there. Those on the device are left to their streams."""
-        return _nothing if self._last is None else self._arrived(self._last)
+        if self._last is None:
+            return _nothing
+        plan, side = self._last
+        return lambda: plan.settle(side)
 
     def watch(self, watch: Watch) -> None:
         """As on the CPU. A step is waited for, so nothing is captured any more: a graph has no steps."""
@@ -284,9 +295,6 @@ class Executor:
         pinned, _ = plan.arrival(side, key, to)
         self.memory.copy(pinned, source, self.memory.download)
         side.detours.append((to, pinned))
-
-    def _arrived(self, side: Side) -> Callable[[], object]:
-        return side.settle
 
     def _require_sane(self, side: Side, shots: Sequence[Shot]) -> None:
         """Looks at what the network saw of the host's float frames. Those of a device are the caller's to vouch for,

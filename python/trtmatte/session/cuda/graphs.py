@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 _MOST: Final = 16  # graphs a side: callers who never use an address again would fill the memory with them
@@ -55,16 +57,28 @@ class Graphs:
     def _captured(self, work: Callable[[], object]) -> Any:
         builder = self._stream.create_graph_builder()
         try:
-            builder.begin_building(mode="thread_local")
-            try:
+            with _nothing_collected():
+                builder.begin_building(mode="thread_local")
                 work()
-            finally:
                 builder.end_building()
             graph = builder.complete()
         except Exception as error:  # the libraries that take part share no base of their errors
             self.note = f"frames are not captured: {error}"
             return None
         finally:
-            builder.close()
+            with suppress(Exception):  # a capture that went wrong says so once more where it is ended
+                builder.close()
         self.captures += 1
         return graph
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Memory that is freed meanwhile would end the capture, and arrays in cycles are freed at any time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -103,7 +103,9 @@ class DeviceMemory:
             return given
         import torch
 
-        return torch.as_tensor(array) if isinstance(array, DeviceArray) else torch.from_numpy(array)
+        if isinstance(array, DeviceArray):
+            return torch.as_tensor(array, device=f"cuda:{self.index}")  # older ones would copy it to the host
+        return torch.from_numpy(array)
 
     # -----------------------------------------------------------------------------------------------------------------
     # What moves
@@ -171,7 +173,9 @@ class DeviceMemory:
 
     def _packed(self, array: DeviceArray) -> HostArray:
         """An array with gaps, by way of all the memory that it lies in."""
-        first, last = np.lib.array_utils.byte_bounds(array._geometry)
+        reach = [(size - 1) * stride for size, stride in zip(array.shape, array.strides, strict=True)]
+        first = array.address + sum(step for step in reach if step < 0)
+        last = array.address + sum(step for step in reach if step > 0) + array.dtype.itemsize
         raw = DeviceArray.at(
             first, (last - first,), np.uint8, self.index, array.owner, caller_stream=array.caller_stream
         )

@@ -68,16 +68,25 @@ class DeviceResult:
     def __dlpack_device__(self) -> tuple[int, int]:
         return _CUDA, self.device.id
 
-    def __dlpack__(self, *, stream: int | None = None, **options: Any) -> Any:
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
         from cuda.core import Buffer
         from cuda.core.utils import StridedMemoryView
 
-        if stream != -1:  # the caller waits himself
-            with self._memory.entered():
+        if dl_device not in (None, self.__dlpack_device__()):
+            raise BufferError(f"the result is on {self.__dlpack_device__()}; it cannot be had on {dl_device}")
+        with self._memory.entered():
+            if stream != -1:  # the caller waits himself
                 self._memory.caller(stream or LEGACY_STREAM).wait(self._memory.compute)
-        buffer = Buffer.from_handle(self._array.address, self.nbytes, owner=self)
-        view = StridedMemoryView.from_buffer(buffer, self.shape, dtype=self.dtype)
-        return view.__dlpack__(stream=-1, **options)
+            buffer = Buffer.from_handle(self._array.address, self.nbytes, owner=self)
+            view = StridedMemoryView.from_buffer(buffer, self.shape, dtype=self.dtype)
+            return view.__dlpack__(stream=-1, max_version=max_version, copy=copy)
 
     def __repr__(self) -> str:
         return f"DeviceResult({self.dtype} {self.shape} on CUDA device {self.device.id})"

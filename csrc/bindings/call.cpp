@@ -9,6 +9,7 @@ namespace trtmatte {
 namespace {
 
 constexpr int64_t kLongestSide = 1 << 16;
+constexpr int kWorkspaceAlignment = 16;
 
 [[noreturn]] void refuse(const Array& array, const std::string& problem) {
   throw FrameError(array.name + " is " + array.describe() + "; " + problem);
@@ -235,7 +236,12 @@ void* Call::workspace(py::handle object, size_t bytes) {
   int64_t held = size_of(array.dtype);
   for (const int64_t size : array.shape) held *= size;
   if (held < static_cast<int64_t>(bytes)) refuse(array, "expected at least " + std::to_string(bytes) + " bytes");
-  return array.data;
+  const Array::Range range = array.range();
+  if (range.end - range.begin != held) refuse(array, "expected packed memory: pass a contiguous array");
+  if (range.begin % kWorkspaceAlignment != 0) {
+    refuse(array, "expected an address that is a multiple of " + std::to_string(kWorkspaceAlignment));
+  }
+  return reinterpret_cast<void*>(range.begin);
 }
 
 void Call::check_overlap() const {

@@ -30,11 +30,15 @@ void wait_for(void* stream, void* other) {
   cuda_check(status, "waiting for another stream");
 }
 
-DeviceGuard::DeviceGuard(int device) {
+// A device that is the current one already is left alone: to choose it would exchange the caller's own context for the
+// runtime's.
+DeviceGuard::DeviceGuard(int device) : device_(device) {
   cuda_check(cudaGetDevice(&before_), "asking for the current CUDA device");
-  if (device != before_) cuda_check(cudaSetDevice(device), "choosing the CUDA device");
+  if (device_ != before_) cuda_check(cudaSetDevice(device_), "choosing the CUDA device");
 }
 
-DeviceGuard::~DeviceGuard() { cudaSetDevice(before_); }
+DeviceGuard::~DeviceGuard() {
+  if (device_ != before_) cudaSetDevice(before_);
+}
 
 }  // namespace trtmatte

@@ -22,6 +22,8 @@ Layout = Literal["HWC", "CHW"]
 Color = Literal["rgb", "bgr"]
 Output = Literal["fgr", "pha", "rgba", "composite"]
 
+_LEGACY_STREAM = 1  # CUDA's default stream, which torch and CuPy call 0
+
 CHANNELS: Mapping[str, int] = {"fgr": 3, "pha": 1, "rgba": 4, "composite": 3}
 
 
@@ -254,14 +256,16 @@ def _in_order(out: Mapping[str, Array], outputs: Sequence[str]) -> tuple[Array, 
 
 def stream_handle(stream: Any) -> int | None:
     """The number behind a CUDA stream of cuda.core, torch, CuPy or PyCUDA; numbers and None pass."""
-    if stream is None or isinstance(stream, int):
-        return stream
+    if stream is None:
+        return None
+    if isinstance(stream, int):
+        return stream or _LEGACY_STREAM
     protocol = getattr(stream, "__cuda_stream__", None)
     if protocol is not None:
-        return int((protocol() if callable(protocol) else protocol)[1])
+        return int((protocol() if callable(protocol) else protocol)[1]) or _LEGACY_STREAM
     for name in ("cuda_stream", "ptr", "handle"):  # torch, CuPy, PyCUDA
         if hasattr(stream, name):
-            return int(getattr(stream, name))
+            return int(getattr(stream, name)) or _LEGACY_STREAM
     raise SettingError(
         f"stream is a {type(stream).__name__}; expected a CUDA stream (an object with __cuda_stream__, or its number)"
     )

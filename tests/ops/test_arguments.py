@@ -681,5 +681,7 @@ def test_streams():
         ptr = 43
 
     assert [ops.stream_handle(each) for each in (None, 40, Protocol(), Torch(), Cupy())] == [None, 40, 41, 42, 43]
+    Torch.cuda_stream = Cupy.ptr = 0  # their default stream, which has a number of its own in both array protocols
+    assert [ops.stream_handle(each) for each in (0, Torch(), Cupy())] == [1, 1, 1]
     with pytest.raises(SettingError, match="stream is a object"):
         ops.stream_handle(object())

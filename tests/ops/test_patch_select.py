@@ -8,8 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis.extra.numpy import arrays
 
+from tests.conftest import cuda_device
 from tests.ops.specification import run
 from trtmatte import ops
+from trtmatte.errors import FrameError
 
 
 def select(device, err, height, width, capacity=None, **choice):
@@ -142,6 +144,33 @@ def test_errors_may_lie_anyhow(device):
     ops.patch_select(err, 20, 32, k=30, **outputs, workspace=workspace, stream=device.stream)
     result = device.get(indices), int(device.get(count)[0]), device.get(ref)
     check(result, plain(large[:, 3:4, ::-1, ::2], k=30))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("part", "problem"),
+    [(slice(3, None), "a multiple of 16"), (slice(None, None, 2), "packed"), (slice(64), "at least")],
+    ids=["unaligned", "gaps", "short"],
+)
+def test_a_workspace_that_no_kernel_could_use(part, problem):
+    device, err = cuda_device(), errors(20, 32)
+    indices, count, ref = (
+        device.put(np.zeros(shape, dtype))
+        for shape, dtype in (((30, 3), np.int32), ((1,), np.int32), ((1, 1, 20, 32), np.float32))
+    )
+    workspace = device.workspace(3 * ops.patch_select_workspace(1, 20, 32))[part]
+    with pytest.raises(FrameError, match=f"workspace is .*{problem}"):
+        ops.patch_select(
+            device.put(err),
+            20,
+            32,
+            k=30,
+            indices=indices,
+            count=count,
+            ref=ref,
+            workspace=workspace,
+            stream=device.stream,
+        )
 
 
 @st.composite

@@ -16,8 +16,11 @@ import sys
 import types
 from collections import deque
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
+
+from trtmatte.session.cuda.arrays import DeviceArray
 
 
 class Machine:
@@ -32,6 +35,7 @@ class Machine:
         self.downloads = []  # addresses that were copied from the device, with their sizes
         self.on_device: dict[int, int] = {}  # the sizes of what was got there, by address
         self.pinned: dict[int, int] = {}
+        self.memory: list[np.ndarray] = []
         self.current = "the caller's"  # context
         self.builders: list[GraphBuilder] = []  # what is being captured
 
@@ -194,6 +198,7 @@ class Buffer:
     @classmethod
     def _allocate(cls, size, memory):
         raw = np.full(size + 256, 0xCD, np.uint8)
+        machine.memory.append(raw)  # what is used after it was freed is an error of the test's to see, and no crash
         return cls(raw.ctypes.data + -raw.ctypes.data % 256, size, raw, memory)
 
     def copy_from(self, src, *, stream) -> None:
@@ -203,7 +208,9 @@ class Buffer:
             _not_captured("copying memory that is not the driver's")
         if _lies_in(src, machine.on_device) and not _lies_in(self, machine.on_device):
             machine.downloads.append((src.handle, src.size))
-        stream._put(lambda: ctypes.memmove(self.handle, src.handle, self.size))
+        held = (self, src) if stream.captured is None else ()
+        work = partial(ctypes.memmove, self.handle, src.handle, self.size)
+        stream._put(lambda held=held: work())
 
     def fill(self, value, *, stream) -> None:
         assert 0 <= value < 256
@@ -310,10 +317,22 @@ def _on_its_stream(op):
     def put(*arguments, stream=None, **more):
         if stream is None:
             op(*arguments, **more)
-        else:
-            machine.streams[stream]._put(lambda: op(*arguments, stream=stream, **more))
+            return
+        on = machine.streams[stream]
+        if on.captured is not None:
+            arguments, more = _unowned(arguments), _unowned(more)
+        on._put(lambda: op(*arguments, stream=stream, **more))
 
     return put
+
+
+def _unowned(value):
+    """Arrays as a graph knows them, by their addresses: whoever captures it has to keep them."""
+    if isinstance(value, DeviceArray):
+        return DeviceArray(value._geometry, value.device.id, None)
+    if isinstance(value, dict):
+        return {name: _unowned(each) for name, each in value.items()}
+    return tuple(map(_unowned, value)) if isinstance(value, tuple) else value
 
 
 class Network:

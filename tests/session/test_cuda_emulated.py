@@ -296,6 +296,20 @@ def test_bad_frames_leave_no_trace(machine):
     assert_same(on_cpu(engines.noise(1)), on_cuda(engines.noise(1)))
 
 
+def test_a_frame_that_fails_leaves_the_graphs_their_buffers(machine):
+    """A blur has buffers for one size: those of another go, though that frame does not count."""
+    on_cpu, on_cuda = pair(outputs=("composite",), backdrop="blur")
+    for seed in range(4):
+        assert_same(on_cpu(engines.noise(seed)), on_cuda(engines.noise(seed)))
+    used = {array.address for pair in on_cuda._backdrop.buffers for array in pair}
+    with pytest.raises(FrameError):
+        on_cuda(np.full((48, 64, 3), np.nan, np.float32))
+    launches = machine.launches
+    assert_same(on_cpu(engines.noise(5)), on_cuda(engines.noise(5)))
+    assert machine.launches > launches
+    assert used <= machine.on_device.keys()
+
+
 def test_memory_is_given_back(machine):
     for _ in range(2):
         session = engines.memory().session(device="cuda")

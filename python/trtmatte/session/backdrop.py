@@ -74,6 +74,11 @@ class Blur:
         self._strength, self._color, self._memory = strength, color, memory
         self._buffers: dict[tuple[int, tuple[int, ...]], tuple[Array, Array]] = {}  # by stream and shape
 
+    @property
+    def buffers(self) -> tuple[tuple[Array, Array], ...]:
+        """What it works in."""
+        return tuple(self._buffers.values())
+
     def require(self, frames: Frames) -> None:
         """Every frame has one."""
 

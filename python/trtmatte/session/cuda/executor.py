@@ -239,7 +239,8 @@ class Executor:
         self._launches += graphs.launches - launches
         self._captures += graphs.captures - captures
 
-    def _enqueue(self, side: Side, shots: Sequence[Shot]) -> None:
+    def _enqueue(self, side: Side, shots: Sequence[Shot]) -> object:
+        """Returns the buffers of blurs, which change with the size of any frame, also of one that fails afterwards."""
         for each, shot in zip(side.passes, shots, strict=True):
             for step in each.sample:
                 step(shot)
@@ -249,6 +250,8 @@ class Executor:
             complete = self._with_backdrop(shot)
             for step in each.finish:
                 step(complete)
+        backdrops = [shot.pictures.get(BACKDROP) for shot in shots]
+        return [each.blur.buffers for each in backdrops if isinstance(each, Blurred)]
 
     def _begin_scenes(self, cuts: SceneCuts) -> None:
         for seen, lane in zip(self._seen, self.lanes, strict=True):

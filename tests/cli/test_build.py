@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any
 import onnx
 import pytest
 
+from tests.cli import terminal
 from tests.test_compiler import shrinking
 from trtmatte import compiler, single
 from trtmatte.backends import tensorrt
@@ -264,25 +264,11 @@ def test_it_says_what_could_not_be_built(model: Path, monkeypatch: pytest.Monkey
     assert "no plan for tensorrt-rtx: it cannot" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs a terminal of Unix")
 def test_progress_on_a_terminal(model: Path) -> None:
     pytest.importorskip("rich")
-    master, slave = pty.openpty()
-    with subprocess.Popen([*COMMAND, str(model), *FLAGS], stdout=subprocess.DEVNULL, stderr=slave) as running:
-        os.close(slave)
-        told = b""
-        while chunk := _read(master):
-            told += chunk
-    os.close(master)
-    assert running.returncode == 0
+    status, told = terminal.run([*COMMAND, str(model), *FLAGS])
+    assert status == 0
     assert b"reading" in told
-
-
-def _read(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 4096)
-    except OSError:  # the other side is gone
-        return b""
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import resource
 import signal
 import subprocess
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.cli import terminal
 from tests.media import films
 from tests.session import engines
 from trtmatte import convert, engine
@@ -324,23 +323,9 @@ def _wait_for(folder: Path) -> None:
     time.sleep(0.3)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs a terminal of Unix")
 def test_progress_on_a_terminal(here: Path) -> None:
     pytest.importorskip("rich")
-    master, slave = pty.openpty()
-    with subprocess.Popen([*COMMAND, "in.mp4", "-o", "out.mp4", *TINY], stderr=slave) as running:
-        os.close(slave)
-        told = b""
-        while chunk := _read(master):
-            told += chunk
-    os.close(master)
-    assert running.returncode == 0
+    status, told = terminal.run([*COMMAND, "in.mp4", "-o", "out.mp4", *TINY])
+    assert status == 0
     assert b"12/12" in told
     assert b"fps" in told
-
-
-def _read(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 4096)
-    except OSError:  # the other side is gone
-        return b""

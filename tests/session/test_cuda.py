@@ -226,6 +226,50 @@ def test_frames_of_torch_stay_on_the_device(own_stream, open_session, torch):
     assert (session.stats().bytes_in, session.stats().bytes_out) == (0, 0)
 
 
+class Waiting(Kernel):
+    """What no capture permits."""
+
+    def bind(self, inputs, outputs):
+        run = super().bind(inputs, outputs)
+
+        def waiting():
+            run()
+            self._stream.synchronize()
+
+        return waiting
+
+
+def test_what_cannot_be_captured_runs_as_it_is(opened, monkeypatch):
+    pytest.importorskip("cupy")
+    monkeypatch.setattr(onnxruntime_cuda, "Network", Waiting)
+    monkeypatch.setattr(onnxruntime_cuda, "why_not", lambda: None)
+    session, on_cpu = opened("onnxruntime"), engines.memory().session(backend="onnxruntime")
+    for seed in range(8):
+        assert steps(session(engines.noise(seed)).pha, on_cpu(engines.noise(seed)).pha) <= 1
+    assert "frames are not captured" in session.stats().note
+    assert session.stats().launches == 0
+
+
+def test_a_chunk_goes_to_arrays_with_gaps(open_session):
+    session, on_cpu = open_session(outputs=("pha",)), engines.memory().session(backend="onnxruntime", outputs=("pha",))
+    chunk, out = np.stack([[engines.noise(seed) for seed in range(6)]]), np.zeros((1, 6, 24, 64, 1), np.uint8)
+    session(chunk, out=(out[:, :, :, ::2],))
+    assert steps(out[:, :, :, ::2], on_cpu(chunk).pha) <= 1
+    assert not out[:, :, :, 1::2].any()
+
+
+def test_results_go_to_others_by_both_protocols(open_session):
+    """CuPy waits on its own stream for what is still being computed."""
+    cupy = pytest.importorskip("cupy")
+    session, on_cpu = open_session(outputs=("pha",)), engines.memory().session(backend="onnxruntime", outputs=("pha",))
+    for seed in range(8):
+        with cupy.cuda.Stream(non_blocking=True) if seed % 2 else cupy.cuda.Stream.null:
+            pha = session(cupy.asarray(engines.noise(seed))).pha
+            expected = on_cpu(engines.noise(seed)).pha
+            for taken in (cupy.asarray(pha), cupy.from_dlpack(pha)):
+                assert steps(taken.get(), expected) <= 1
+
+
 def test_the_callers_device_is_his_again(open_session):
     from cuda.bindings import driver
 

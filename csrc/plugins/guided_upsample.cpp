@@ -7,29 +7,11 @@
 namespace trtmatte::plugins {
 namespace {
 
-class GuidedUpsampleFace {
+class GuidedUpsampleFace : public MatteFace<0> {
  public:
   static constexpr const char* kName = "TrtMatteGuidedUpsample";
   static constexpr Slot kInputs[] = {Slot::kPicture, Slot::kMaps, Slot::kMaps, Slot::kPicture};
-  static constexpr int kOutputs = MatteLayout::kOutputs;
   using Call = GuidedUpsample;
-
-  template <typename Field>
-  void visit(Field& field) {
-    frame_.visit(field);
-    matte_.visit(field);
-  }
-
-  void check() const {
-    frame_.check();
-    matte_.check();
-  }
-
-  nvinfer1::DataType type(int) const { return matte_.output_type(); }
-
-  void shape(const nvinfer1::DimsExprs* inputs, nvinfer1::DimsExprs* outputs, nvinfer1::IExprBuilder& builder) const {
-    matte_.shape(frame_, inputs[0], outputs, builder);
-  }
 
   Call call(const Tensors& tensors) const {
     Call op;
@@ -44,12 +26,7 @@ class GuidedUpsampleFace {
     return op;
   }
 
-  size_t workspace(const nvinfer1::Dims*) const { return 0; }
   static void run(const Call& op, void*, CudaStream stream) { guided_upsample(op, stream); }
-
- private:
-  FrameLayout frame_;
-  MatteLayout matte_;
 };
 
 }  // namespace

@@ -7,32 +7,23 @@
 namespace trtmatte::plugins {
 namespace {
 
-class MatteUpsampleFace {
+class MatteUpsampleFace : public MatteFace<0> {
  public:
   static constexpr const char* kName = "TrtMatteMatteUpsample";
   static constexpr Slot kInputs[] = {Slot::kPicture, Slot::kMaps, Slot::kPicture};
-  static constexpr int kOutputs = MatteLayout::kOutputs;
   using Call = MatteUpsample;
 
   template <typename Field>
   void visit(Field& field) {
     field("method", method_);
-    frame_.visit(field);
-    matte_.visit(field);
+    MatteFace::visit(field);
   }
 
   void check() const {
     if (method_ != 0 && method_ != 1) {
       throw SettingError("method is " + std::to_string(method_) + "; expected 0 (linear) or 1 (area)");
     }
-    frame_.check();
-    matte_.check();
-  }
-
-  nvinfer1::DataType type(int) const { return matte_.output_type(); }
-
-  void shape(const nvinfer1::DimsExprs* inputs, nvinfer1::DimsExprs* outputs, nvinfer1::IExprBuilder& builder) const {
-    matte_.shape(frame_, inputs[0], outputs, builder);
+    MatteFace::check();
   }
 
   Call call(const Tensors& tensors) const {
@@ -46,13 +37,10 @@ class MatteUpsampleFace {
     return op;
   }
 
-  size_t workspace(const nvinfer1::Dims*) const { return 0; }
   static void run(const Call& op, void*, CudaStream stream) { matte_upsample(op, stream); }
 
  private:
   int32_t method_ = 0;
-  FrameLayout frame_;
-  MatteLayout matte_;
 };
 
 }  // namespace

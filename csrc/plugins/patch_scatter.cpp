@@ -7,29 +7,11 @@
 namespace trtmatte::plugins {
 namespace {
 
-class PatchScatterFace {
+class PatchScatterFace : public MatteFace<3> {
  public:
   static constexpr const char* kName = "TrtMattePatchScatter";
   static constexpr Slot kInputs[] = {Slot::kMaps, Slot::kMaps, Slot::kIndices, Slot::kPicture, Slot::kPicture};
-  static constexpr int kOutputs = MatteLayout::kOutputs;
   using Call = PatchScatter;
-
-  template <typename Field>
-  void visit(Field& field) {
-    frame_.visit(field);
-    matte_.visit(field);
-  }
-
-  void check() const {
-    frame_.check();
-    matte_.check();
-  }
-
-  nvinfer1::DataType type(int) const { return matte_.output_type(); }
-
-  void shape(const nvinfer1::DimsExprs* inputs, nvinfer1::DimsExprs* outputs, nvinfer1::IExprBuilder& builder) const {
-    matte_.shape(frame_, inputs[3], outputs, builder);
-  }
 
   Call call(const Tensors& tensors) const {
     Call op;
@@ -53,10 +35,6 @@ class PatchScatterFace {
     return patch_scatter_workspace(op);
   }
   static void run(const Call& op, void* workspace, CudaStream stream) { patch_scatter(op, workspace, stream); }
-
- private:
-  FrameLayout frame_;
-  MatteLayout matte_;
 };
 
 }  // namespace

@@ -56,4 +56,34 @@ struct MatteLayout {
   Sinks sinks(const Tensors& tensors, int background, const View& frame) const;
 };
 
+// What the faces of the ops with sinks share. The frame is input `kFrame`.
+template <int kFrame>
+class MatteFace {
+ public:
+  static constexpr int kOutputs = MatteLayout::kOutputs;
+
+  template <typename Field>
+  void visit(Field& field) {
+    frame_.visit(field);
+    matte_.visit(field);
+  }
+
+  void check() const {
+    frame_.check();
+    matte_.check();
+  }
+
+  nvinfer1::DataType type(int) const { return matte_.output_type(); }
+
+  void shape(const nvinfer1::DimsExprs* inputs, nvinfer1::DimsExprs* outputs, nvinfer1::IExprBuilder& builder) const {
+    matte_.shape(frame_, inputs[kFrame], outputs, builder);
+  }
+
+  size_t workspace(const nvinfer1::Dims*) const { return 0; }
+
+ protected:
+  FrameLayout frame_;
+  MatteLayout matte_;
+};
+
 }  // namespace trtmatte::plugins

@@ -105,7 +105,9 @@ def _run(name: str, part: Path, device: str, selection: str) -> str | None:
         written.replace(part)  # an op that misses a goal is measured all the same
     else:
         written.unlink(missing_ok=True)
-    return None if done.returncode == 0 else done.stdout[-3000:] + done.stderr[-1000:]
+    if done.returncode == 0 and part.is_file():
+        return None
+    return done.stdout[-3000:] + done.stderr[-1000:]
 
 
 def _is_current(part: Path) -> bool:

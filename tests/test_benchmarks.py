@@ -41,6 +41,7 @@ def test_readme_without_its_marks():
         readme.generated("no tables here", RESULTS)
 
 
+@pytest.mark.alone
 def test_quick_run(tmp_path):
     """Everything, from the processes to the pictures, on something tiny."""
     pytest.importorskip("torch")

@@ -555,7 +555,7 @@ def test_what_builds_is_part_of_the_key(
     place: Any, name: str, value: Any, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def key() -> str:
-        source, _ = compiler._locate(small)
+        source, _ = compiler.locate(small)
         chosen = options.Options.of(SMALL)
         return compiler._Request(source, chosen, False, False, None).key
 

@@ -1,6 +1,6 @@
 """All benchmarks, one after the other, and the report of them.
 
-    python -m benchmarks                       what `make bench` does: about ten minutes on two cores
+    python -m benchmarks                       what `make bench` does: a quarter of an hour on two cores
     python -m benchmarks --full                everything, with more rounds
     python -m benchmarks --quick --out DIR     tiny: shows in seconds that everything runs
     python -m benchmarks --report              the report and README's tables anew, from the results that are there

@@ -15,6 +15,16 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers are the threads
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    opened = onnxruntime.InferenceSession.__init__
+
+    def opened_with_a_thread(self: Any, model: Any, options: Any = None, **more: Any) -> None:
+        if options is None:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = 1
+        opened(self, model, options, **more)
+
+    onnxruntime.InferenceSession.__init__ = opened_with_a_thread
 
 if core := os.environ.get("TRTMATTE_CORE"):  # another build of the core than the installed one
     specification = importlib.util.spec_from_file_location("trtmatte._core", core)
@@ -24,6 +34,7 @@ if core := os.environ.get("TRTMATTE_CORE"):  # another build of the core than th
     specification.loader.exec_module(sys.modules["trtmatte._core"])
 
 import trtmatte
+from tests import reference
 from trtmatte import _core
 
 INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
@@ -32,6 +43,14 @@ AVAILABLE_SETS = INSTRUCTION_SETS[: INSTRUCTION_SETS.index(_core.best_instructio
 
 def has_cuda() -> bool:
     return trtmatte.cuda_built() and _core.cuda_device_count() > 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        chosen = getattr(item, "callspec", None)
+        if chosen is not None and any(map(reference.takes_long, chosen.params.values())):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -89,6 +89,12 @@ def vector_names(*prefixes: str) -> list[str]:
     return sorted(name for name in _paths() if name.startswith(prefixes or ("",)))
 
 
+def takes_long(name: object) -> bool:
+    """Whether this is a case of a large network beside the ones that the repository has."""
+    has = isinstance(name, str) and name in _paths() and _paths()[name].parent != DATA / "vectors"
+    return has and ("resnet" in str(name) or str(name).startswith("u2net-"))
+
+
 def load(name: str) -> Vector:
     with np.load(_paths()[name]) as file:
         arrays = {key: file[key] for key in file.files}

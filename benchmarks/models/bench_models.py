@@ -12,8 +12,6 @@ from benchmarks.models.race import Pace, Race
 from benchmarks.models.subjects import Subject, subjects
 
 PACES = {"quick": Pace(0.1, 2, 2), "standard": Pace(4.0, 5, 10), "full": Pace(30.0, 9, 40)}
-COMPILED_ON_CPU = ("rvm-mobilenetv3-1080p", "modnet-512")
-"""What torch.compile takes part in where time is short: it compiles for minutes on two cores."""
 STAGE_ALONE = ("rvm-mobilenetv3-1080p", "rvm-mobilenetv3-4k")
 
 
@@ -42,6 +40,6 @@ def contenders(subject: Subject, selection: str, device: str) -> list[str]:
         names = [name for name in names if name in subject.contenders]
     if subject.name not in STAGE_ALONE:
         names = [name for name in names if not name.startswith("network")]
-    if selection == "standard" and device == "cpu" and subject.name not in COMPILED_ON_CPU:
+    if selection == "standard" and device == "cpu":  # it compiles for minutes on two cores
         names = [name for name in names if name != "torch-compile"]
     return names

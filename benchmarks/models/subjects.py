@@ -120,14 +120,14 @@ def _bgmv2(backbone: str, size: str, **options: Any) -> Subject:
 
 _MODELS: Final = (
     *(_rvm("mobilenetv3", size) for size in _SIZES),
-    *(_rvm("resnet50", size, full_only=size != "1080p") for size in _SIZES),
+    *(_rvm("resnet50", size, full_only=True) for size in _SIZES),
     *(
-        _bgmv2(backbone, size, full_only=(backbone, size) == ("resnet50", "4k"))
+        _bgmv2(backbone, size, full_only=(backbone, size) != ("mobilenetv2", "hd"))
         for backbone in ("mobilenetv2", "resnet50")
         for size in ("hd", "4k")
     ),
     Subject("modnet-512", "modnet", 1920, 1080),
-    Subject("u2net-320", "u2net", 1920, 1080),
+    Subject("u2net-320", "u2net", 1920, 1080, full_only=True),
     Subject("u2netp-320", "u2netp", 1920, 1080, real=True),
 )
 

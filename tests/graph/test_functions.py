@@ -127,6 +127,7 @@ def test_samples_are_normalised_and_of_the_type_asked_for():
     close(half, expected.half())
 
 
+@pytest.mark.slow
 def test_positions_are_exact_at_8k():
     """A ramp over the columns sampled at a third of a pixel: float32 coordinates would be off by 1e-3 pixels."""
     width = 7680

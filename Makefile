@@ -47,7 +47,7 @@ types: $(VENV)/.test $(VENV)/.core
 
 unit: $(VENV)/.test $(VENV)/.core
 	$(RUN)python -m pytest -n 2 -m "not slow and not alone"
-	$(RUN)python -m pytest -m alone
+	$(RUN)python -m pytest -m "alone and not slow"
 
 slow: $(VENV)/.test $(VENV)/.core
 	$(RUN)python -m pytest -n 2 -m slow

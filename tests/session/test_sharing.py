@@ -120,7 +120,7 @@ def test_a_session_says_what_runs_it(backend):
         ({"ring": 0}, SettingError, "ring is 0"),
         ({"scene_cut": 2}, SettingError, "scene_cut is 2; expected a change between 0 and 1"),
         ({"backend": "abacus"}, SettingError, "backend is 'abacus'; expected auto, openvino, onnxruntime"),
-        ({"device": "mps"}, BackendError, "device is 'mps'"),
+        ({"device": "mps"}, SettingError, "device is 'mps'"),
     ],
 )
 def test_wrong_settings_are_refused(options, kind, message):

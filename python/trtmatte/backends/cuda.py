@@ -182,5 +182,5 @@ def _number(device: Any) -> int | None:
         return None
     found = re.fullmatch(r"cuda(?::(\d+))?", str(device))
     if found is None:
-        raise BackendError(f"device is {device!r}; expected 'cpu', 'cuda' or 'cuda:N'")
+        raise SettingError(f"device is {device!r}; expected 'cpu', 'cuda' or 'cuda:N'")
     return int(found.group(1) or 0)

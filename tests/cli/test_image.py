@@ -303,6 +303,14 @@ def test_a_folder_that_cannot_be_made_or_written_to(tiny, pictures, tmp_path, ca
     assert "cannot be written to" in capsys.readouterr().err
 
 
+def test_a_folder_that_nothing_is_written_to_does_not_stay(pictures, tmp_path, capsys):
+    (tmp_path / "there").mkdir()
+    for folder in ("new", "new/er", "there"):
+        assert run(pictures, "-o", tmp_path / folder, "--model", "rvm-mobilnetv3") == 2
+        assert "no known model is called 'rvm-mobilnetv3'" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir() if path != pictures) == ["there"]
+
+
 def test_a_full_disk_ends_it(tiny, pictures, out, capsys, monkeypatch):
     """What was written before is whole, and nothing else is there."""
     synced = []

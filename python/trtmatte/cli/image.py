@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import glob
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -67,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(format="trtmatte image: %(message)s", force=True)
     tasks = _tasks(args)
     build = functools.partial(sessions.engine, args, quiet=args.quiet)
-    with progress.frames(len(tasks), args.quiet) as advance:
+    folder = next(iter(tasks[0].places.values())).parent
+    with _made(folder), progress.frames(len(tasks), args.quiet) as advance:
         problems = stills.convert(
             tasks,
             build((0, 0)) if args.engine is not None else build,
@@ -78,8 +80,8 @@ def run(args: argparse.Namespace) -> int:
             tell=_say,
             **sessions.session_arguments(args),
         )
-    if problems and len(tasks) == 1:
-        raise problems[0]
+        if problems and len(tasks) == 1:
+            raise problems[0]
     for problem in problems:
         _say(str(problem))
     if not args.quiet and len(tasks) > 1:
@@ -107,7 +109,6 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
         for source in sources
     ]
     _require_free(tasks, args.overwrite)
-    _make(tasks[0].places[outputs[0]].parent)
     return tasks
 
 
@@ -183,13 +184,23 @@ def _require_free(tasks: Sequence[Task], overwrite: bool) -> None:
         taken.add(path.resolve())
 
 
-def _make(folder: Path) -> None:
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """The folder is there. One that was not, and that nothing was written to, is gone again where it goes wrong."""
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"the folder {folder} cannot be made: {error.strerror}; choose another with -o") from error
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"the folder {folder} cannot be written to; choose another with -o")
+    try:
+        if not os.access(folder, os.W_OK):
+            raise OutputError(f"the folder {folder} cannot be written to; choose another with -o")
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # something is in it
+            for each in new:
+                each.rmdir()
+        raise
 
 
 def _say(message: str) -> None:

@@ -40,19 +40,14 @@ struct Form {
       }
     }
 
-    void tile(int, int, int x, int count, const Line* rgb, Line* fgr, Line& pha) const {
-      Line slope[4], offset[4];
-      form.columns.stretch<4>({A[0], A[1], A[2], A[3]}, x, count, slope);
-      form.columns.stretch<4>({b[0], b[1], b[2], b[3]}, x, count, offset);
-      for (int i = 0; i < count; ++i) {
-        const float a[4] = {slope[0].v[i], slope[1].v[i], slope[2].v[i], slope[3].v[i]};
-        const float o[4] = {offset[0].v[i], offset[1].v[i], offset[2].v[i], offset[3].v[i]};
-        const GuidedPixel pixel = guided_pixel(rgb[0].v[i], rgb[1].v[i], rgb[2].v[i], a, o);
-        fgr[0].v[i] = pixel.r;
-        fgr[1].v[i] = pixel.g;
-        fgr[2].v[i] = pixel.b;
-        pha.v[i] = pixel.alpha;
-      }
+    void tile(int, int, int, int) {}
+
+    MattePixels at(int x, int i, const Floats (&rgb)[3]) const {
+      const Stretched stretched(form.columns, x + i);
+      const Floats slope[4] = {stretched(A[0]), stretched(A[1]), stretched(A[2]), stretched(A[3])};
+      const Floats offset[4] = {stretched(b[0]), stretched(b[1]), stretched(b[2]), stretched(b[3])};
+      const auto pixel = guided_pixel(rgb[0], rgb[1], rgb[2], slope, offset);
+      return MattePixels{{pixel.r, pixel.g, pixel.b}, pixel.alpha};
     }
   };
 };

@@ -28,7 +28,7 @@ struct Form {
       b.move_to(x);
       const float slope[4] = {A.value(0), A.value(1), A.value(2), A.value(3)};
       const float shift[4] = {b.value(0), b.value(1), b.value(2), b.value(3)};
-      const GuidedPixel out = guided_pixel(rgb[0], rgb[1], rgb[2], slope, shift);
+      const GuidedPixel<float> out = guided_pixel(rgb[0], rgb[1], rgb[2], slope, shift);
       return MattePixel{{out.r, out.g, out.b}, out.alpha};
     }
   };

@@ -43,6 +43,7 @@ struct Form {
     float* spare;
     int image = 0;
     TapRange rows{};
+    Line means{};
 
     Row(const Form& of, Arena& arena)
         : form(of),
@@ -55,16 +56,14 @@ struct Form {
       if (!form.shrinks()) lerp_row(form.op.alpha, n, 0, tap_of(form.rows, y), spare, alpha);
     }
 
-    void tile(int, int, int x, int count, const Line* rgb, Line* fgr, Line& pha) const {
-      if (form.shrinks()) {
-        for (int i = 0; i < count; ++i) pha.v[i] = mean_of(x + i);
-      } else {
-        form.columns.stretch<1>({alpha}, x, count, &pha);
-      }
-      for (int i = 0; i < count; ++i) pha.v[i] = clamp01(pha.v[i]);
-      for (int c = 0; c < 3; ++c) {
-        for (int i = 0; i < count; ++i) fgr[c].v[i] = clamp01(rgb[c].v[i]);
-      }
+    void tile(int, int, int x, int count) {
+      if (!form.shrinks()) return;
+      for (int i = 0; i < count; ++i) means.v[i] = mean_of(x + i);
+    }
+
+    MattePixels at(int x, int i, const Floats (&rgb)[3]) const {
+      const Floats value = form.shrinks() ? Floats::load(means.v + i) : Stretched(form.columns, x + i)(alpha);
+      return MattePixels{{clamp01(rgb[0]), clamp01(rgb[1]), clamp01(rgb[2])}, clamp01(value)};
     }
 
     float mean_of(int x) const {

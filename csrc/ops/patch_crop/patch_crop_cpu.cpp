@@ -54,8 +54,8 @@ struct WindowColumns {
   // One row of a small map at these columns, zero outside.
   void stretch(const View& maps, int n, int c, int row, float* to) const {
     if (near) {
-      alignas(64) float copy[kLookup + 1];
-      Lookup(shuffle, weight)(sources(maps, n, c, row, copy), to);
+      alignas(64) float copy[kFloats + 1];
+      Lookup(shuffle, weight)(sources(maps, n, c, row, copy)).store(to);
     } else {
       for (int x = first; x <= last; ++x) {
         float v[2];
@@ -71,11 +71,11 @@ struct WindowColumns {
 
  private:
   // As many columns as a look-up reads: in the map itself, or in a copy where it ends before, or holds halves.
-  const float* sources(const View& maps, int n, int c, int row, float (&copy)[kLookup + 1]) const {
+  const float* sources(const View& maps, int n, int c, int row, float (&copy)[kFloats + 1]) const {
     const bool plain = maps.dtype == DType::kFloat32 && maps.stride[3] == 1;
-    if (plain && source + kLookup + 1 <= maps.size[3]) return pointer<const float>(maps, n, c, row, source);
+    if (plain && source + kFloats + 1 <= maps.size[3]) return pointer<const float>(maps, n, c, row, source);
     load_channel(maps, n, c, row, source, reach, copy);
-    for (int x = reach; x <= kLookup; ++x) copy[x] = copy[reach - 1];
+    for (int x = reach; x <= kFloats; ++x) copy[x] = copy[reach - 1];
     return copy;
   }
 };

@@ -39,6 +39,7 @@ struct Form {
     const Form& form;
     float* canvas[4];
     float* spare;
+    Line maps[4]{};  // the patches over the canvas
 
     Row(const Form& of, Arena& arena) : form(of) {
       for (float*& row : canvas) row = arena.take<float>(of.small_width() + kRowPadding);
@@ -49,9 +50,11 @@ struct Form {
       for (int c = 0; c < 4; ++c) lerp_row(form.op.coarse, n, c, tap_at(form.rows, y), spare, canvas[c]);
     }
 
-    void tile(int n, int y, int x, int count, const Line* rgb, Line* fgr, Line& pha) const {
-      Line maps[4];
-      form.columns.stretch<4>({canvas[0], canvas[1], canvas[2], canvas[3]}, x, count, maps);
+    void tile(int n, int y, int x, int count) {
+      for (int i = 0; i < count; i += kFloats) {
+        const Stretched stretched(form.columns, x + i);
+        for (int c = 0; c < 4; ++c) stretched(canvas[c]).store(maps[c].v + i);
+      }
       const int64_t row = (static_cast<int64_t>(n) * form.block_rows() + y / kPatch) * form.block_columns();
       const int32_t* patch_of = form.patch_of + row + x / kPatch;
       for (int block = 0; block < count / kPatch; ++block) {
@@ -61,10 +64,12 @@ struct Form {
           load_channel(form.op.patches, patch, c, y % kPatch, 0, kPatch, maps[c].v + block * kPatch);
         }
       }
-      for (int i = 0; i < count; ++i) pha.v[i] = clamp01(maps[0].v[i]);
-      for (int c = 0; c < 3; ++c) {
-        for (int i = 0; i < count; ++i) fgr[c].v[i] = foreground(maps[c + 1].v[i], rgb[c].v[i]);
-      }
+    }
+
+    MattePixels at(int, int i, const Floats (&rgb)[3]) const {
+      const auto map = [&](int c) { return Floats::load(maps[c].v + i); };
+      return MattePixels{{foreground(map(1), rgb[0]), foreground(map(2), rgb[1]), foreground(map(3), rgb[2])},
+                         clamp01(map(0))};
     }
   };
 };

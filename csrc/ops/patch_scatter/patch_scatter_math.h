@@ -11,6 +11,9 @@ TRTMATTE_HD int64_t block_of(const int32_t* index, int images, int rows, int col
   return inside ? (static_cast<int64_t>(index[0]) * rows + index[1]) * columns + index[2] : -1;
 }
 
-TRTMATTE_HD float foreground(float residual, float frame) { return clamp01(residual + frame); }
+template <typename Value>
+TRTMATTE_HD Value foreground(const Value& residual, const Value& frame) {
+  return clamp01(residual + frame);
+}
 
 }  // namespace trtmatte

@@ -45,6 +45,9 @@ TRTMATTE_HD Tap tap_at(const Axis& axis, int i) {
   return Tap{first, fraction ? first + 1 : first, static_cast<float>(fraction) * 0x1p-32f};
 }
 
-TRTMATTE_HD float lerp(float a, float b, float t) { return a + (b - a) * t; }
+template <typename Value>
+TRTMATTE_HD Value lerp(const Value& a, const Value& b, const Value& t) {
+  return a + (b - a) * t;
+}
 
 }  // namespace trtmatte

@@ -66,41 +66,19 @@ static inline bool packed_rgb(const View& view) {
   return view.dtype == DType::kUint8 && view.stride[3] == 3 && (view.stride[1] == 1 || view.stride[1] == -1);
 }
 
+static inline int lowest_channel(const View& view) { return view.stride[1] < 0 ? 2 : 0; }
+static inline const Order& order_of(const View& view) { return view.stride[1] < 0 ? kBgr : kRgb; }
+
 // rgb[0...2] receive the three channels.
 static inline void load_rgb(const View& view, int n, int y, int x, int count, float* const (&rgb)[3]) {
   if (packed_rgb(view)) {
-    const int lowest = view.stride[1] < 0 ? 2 : 0;
-    unpack_bytes(pointer<const uint8_t>(view, n, lowest, y, x), count, rgb[lowest], rgb[1], rgb[2 - lowest]);
-    return;
+    return unpack_line(pointer<const uint8_t>(view, n, lowest_channel(view), y, x), order_of(view), count, rgb);
   }
   for (int c = 0; c < 3; ++c) load_channel(view, n, c, y, x, count, rgb[c]);
 }
 
 static inline void load_rgb(const View& view, int n, int y, int x, int count, Line* rgb) {
   load_rgb(view, n, y, x, count, {rgb[0].v, rgb[1].v, rgb[2].v});
-}
-
-static inline void store_rgb(const Line* rgb, int count, const View& view, int n, int y, int x) {
-  if (packed_rgb(view)) {
-    const int lowest = view.stride[1] < 0 ? 2 : 0;
-    pack_bytes(rgb[lowest].v, rgb[1].v, rgb[2 - lowest].v, count, pointer<uint8_t>(view, n, lowest, y, x));
-    return;
-  }
-  for (int c = 0; c < 3; ++c) store_channel(rgb[c].v, count, view, n, c, y, x);
-}
-
-static inline void store_rgba(const Line* rgb, const Line& alpha, int count, const Sinks& to, int n, int y, int x) {
-  const View& view = to.rgba;
-  const int lowest = view.stride[1] < 0 ? 2 : 0;
-  const auto* first = pointer<const uint8_t>(view, 0, lowest, 0, 0);
-  const bool packed = view.dtype == DType::kUint8 && view.stride[3] == 4 && to.rgba_alpha.data == first + 3 &&
-                      (view.stride[1] == 1 || view.stride[1] == -1);
-  if (packed) {
-    auto* bytes = pointer<uint8_t>(view, n, lowest, y, x);
-    return pack_bytes(rgb[lowest].v, rgb[1].v, rgb[2 - lowest].v, alpha.v, count, bytes);
-  }
-  for (int c = 0; c < 3; ++c) store_channel(rgb[c].v, count, view, n, c, y, x);
-  store_channel(alpha.v, count, to.rgba_alpha, n, 0, y, x);
 }
 
 // One row of channel c of a small map, interpolated between two of its rows and padded for table look-ups.
@@ -117,16 +95,21 @@ static inline void lerp_row(const View& map, int n, int c, const Tap& rows, floa
     a = spare;
     b = spare + width;
   }
-  for (int x = 0; x < width; ++x) to[x] = lerp(a[x], b[x], rows.weight);
+  int i = 0;
+  for (; i + kFloats <= width; i += kFloats) {
+    const Floats upper = Floats::load(a + i), lower = Floats::load(b + i);
+    lerp(upper, lower, Floats(rows.weight)).store(to + i);
+  }
+  for (; i < width; ++i) to[i] = lerp(a[i], b[i], rows.weight);
   for (int x = width; x < width + kRowPadding; ++x) to[x] = to[width - 1];
 }
 
 // Tables that stretch (or shrink) a row of `axis.in` floats to `axis.out` pixels.
 struct Columns {
   int* first;     // left neighbour of each pixel
-  int* shuffle;   // the same, counted from the left neighbour of the first of kLookup pixels
+  int* shuffle;   // the same, counted from the left neighbour of the first of kFloats pixels
   float* weight;  // of the right neighbour
-  bool near;      // each kLookup pixels read within kLookup neighbours, so that a look-up serves them
+  bool near;      // each kFloats pixels read within kFloats neighbours, so that a look-up serves them
 
   static constexpr size_t bytes(int out) { return 3 * Arena::size_for<float>(round_up(out, kLanes)); }
 
@@ -146,29 +129,36 @@ struct Columns {
       const Tap tap = tap_of(smaller(i, out - 1));
       first[i] = tap.first;
       weight[i] = tap.weight;
-      shuffle[i] = tap.first - first[i / kLookup * kLookup];
-      near = near && shuffle[i] < kLookup;
+      shuffle[i] = tap.first - first[i / kFloats * kFloats];
+      near = near && shuffle[i] < kFloats;
     }
+  }
+};
+
+// kFloats pixels from x on, a multiple of kFloats, of any number of stretched rows.
+class Stretched {
+ public:
+  Stretched(const Columns& columns, int x)
+      : first_(columns.first + x),
+        weight_(columns.weight + x),
+        lookup_(columns.shuffle + x, columns.weight + x),
+        near_(columns.near) {}
+
+  Floats operator()(const float* row) const {
+    if (near_) return lookup_(row + *first_);
+    alignas(64) float pixels[kFloats];
+    for (int i = 0; i < kFloats; ++i) {
+      const float* p = row + first_[i];
+      pixels[i] = lerp(p[0], p[1], weight_[i]);
+    }
+    return Floats::load(pixels);
   }
 
-  // Pixels x ... x + count of some stretched rows; x is a multiple of kTile. Writes whole blocks of kLanes.
-  template <int rows>
-  void stretch(const float* const (&row)[rows], int x, int count, Line* to) const {
-    if (near) {
-      for (int i = 0; i < count; i += kLookup) {
-        const Lookup lookup(shuffle + x + i, weight + x + i);
-        const int left = first[x + i];
-        for (int k = 0; k < rows; ++k) lookup(row[k] + left, to[k].v + i);
-      }
-      return;
-    }
-    for (int k = 0; k < rows; ++k) {
-      for (int i = 0; i < count; ++i) {
-        const float* p = row[k] + first[x + i];
-        to[k].v[i] = lerp(p[0], p[1], weight[x + i]);
-      }
-    }
-  }
+ private:
+  const int* first_;
+  const float* weight_;
+  Lookup lookup_;
+  bool near_;
 };
 
 }  // namespace trtmatte::TRTMATTE_SIMD

@@ -83,6 +83,9 @@ TRTMATTE_HD void store_value(float x, Half* to) { *to = float_to_half(x); }
 TRTMATTE_HD void store_value(float x, float* to) { *to = x; }
 
 // Straight alpha over a background.
-TRTMATTE_HD float over(float fgr, float pha, float background) { return fgr * pha + background * (1.0f - pha); }
+template <typename Value>
+TRTMATTE_HD Value over(const Value& fgr, const Value& pha, const Value& background) {
+  return fgr * pha + background * (1.0f - pha);
+}
 
 }  // namespace trtmatte

@@ -1,4 +1,4 @@
-// The few vector operations that a compiler does not find in plain loops, sixteen pixels at a time.
+// Vectors of floats, and the few operations that a compiler does not find in plain loops.
 //
 // Note [One source, three instruction sets]
 // Every <op>_cpu.cpp is compiled once per instruction set, with TRTMATTE_SIMD naming the namespace it lands in, and the
@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "ops/shared/pixel_math.h"
 
@@ -26,147 +27,206 @@
 
 namespace trtmatte::TRTMATTE_SIMD {
 
-constexpr int kLanes = 16;  // pixels a block
 #if TRTMATTE_AVX512
-constexpr int kLookup = 16;  // pixels that one table look-up serves
+constexpr int kFloats = 16;  // pixels side by side that are computed at once, and that one table look-up serves
 #else
-constexpr int kLookup = 8;
+constexpr int kFloats = 8;
 #endif
+constexpr int kLanes = 16;  // what tables are padded to
 
 constexpr int round_up(int n, int to) { return (n + to - 1) / to * to; }
 constexpr int smaller(int a, int b) { return a < b ? a : b; }
 constexpr int larger(int a, int b) { return a > b ? a : b; }
 
-#if TRTMATTE_AVX2
+// kFloats floats. A number is as many of itself.
+#if TRTMATTE_AVX512
+struct Floats {
+  __m512 v;
 
-struct Bytes16 {
-  alignas(16) int8_t v[16];
+  Floats() = default;
+  Floats(__m512 of) : v(of) {}
+  Floats(float x) : v(_mm512_set1_ps(x)) {}
+  static Floats load(const float* from) { return _mm512_loadu_ps(from); }
+  void store(float* to) const { _mm512_storeu_ps(to, v); }
+};
+static inline Floats operator+(Floats a, Floats b) { return _mm512_add_ps(a.v, b.v); }
+static inline Floats operator-(Floats a, Floats b) { return _mm512_sub_ps(a.v, b.v); }
+static inline Floats operator*(Floats a, Floats b) { return _mm512_mul_ps(a.v, b.v); }
+static inline Floats clamp01(Floats x) { return _mm512_min_ps(_mm512_max_ps(x.v, Floats(0.0f).v), Floats(1.0f).v); }
+#elif TRTMATTE_AVX2
+struct Floats {
+  __m256 v;
+
+  Floats() = default;
+  Floats(__m256 of) : v(of) {}
+  Floats(float x) : v(_mm256_set1_ps(x)) {}
+  static Floats load(const float* from) { return _mm256_loadu_ps(from); }
+  void store(float* to) const { _mm256_storeu_ps(to, v); }
+};
+static inline Floats operator+(Floats a, Floats b) { return _mm256_add_ps(a.v, b.v); }
+static inline Floats operator-(Floats a, Floats b) { return _mm256_sub_ps(a.v, b.v); }
+static inline Floats operator*(Floats a, Floats b) { return _mm256_mul_ps(a.v, b.v); }
+static inline Floats clamp01(Floats x) { return _mm256_min_ps(_mm256_max_ps(x.v, Floats(0.0f).v), Floats(1.0f).v); }
+#else
+struct Floats {
+  float v[kFloats];
+
+  Floats() = default;
+  Floats(float x) {
+    for (float& each : v) each = x;
+  }
+  static Floats load(const float* from) {
+    Floats floats;
+    memcpy(floats.v, from, sizeof floats.v);
+    return floats;
+  }
+  void store(float* to) const { memcpy(to, v, sizeof v); }
+};
+template <typename Function>
+static inline Floats each(const Function& function) {
+  Floats floats;
+  for (int i = 0; i < kFloats; ++i) floats.v[i] = function(i);
+  return floats;
+}
+static inline Floats operator+(const Floats& a, const Floats& b) {
+  return each([&](int i) { return a.v[i] + b.v[i]; });
+}
+static inline Floats operator-(const Floats& a, const Floats& b) {
+  return each([&](int i) { return a.v[i] - b.v[i]; });
+}
+static inline Floats operator*(const Floats& a, const Floats& b) {
+  return each([&](int i) { return a.v[i] * b.v[i]; });
+}
+static inline Floats clamp01(const Floats& x) {
+  return each([&](int i) { return trtmatte::clamp01(x.v[i]); });
+}
+#endif
+
+// How packed bytes lie in a register's lane of sixteen, which holds four pixels.
+struct Order {
+  alignas(16) int8_t unpack[3][16];  // bytes of a channel, as four whole numbers
+  alignas(16) int8_t pack3[16];      // of four whole numbers 0x00BBGGRR the bytes that are stored
+  alignas(16) int8_t pack4[16];      // of 0xAABBGGRR
 };
 
-// Which bytes of register j (of three) hold channel c of sixteen packed pixels; -1 gives zero.
-constexpr Bytes16 unpack_mask(int j, int c) {
-  Bytes16 mask{};
+constexpr Order make_order(bool bgr) {
+  Order order{};
   for (int i = 0; i < 16; ++i) {
-    const int at = 3 * i + c - 16 * j;
-    mask.v[i] = static_cast<int8_t>(at >= 0 && at < 16 ? at : -1);
+    for (int c = 0; c < 3; ++c) order.unpack[c][i] = static_cast<int8_t>(i % 4 ? -1 : i / 4 * 3 + (bgr ? 2 - c : c));
+    const int channel3 = i % 3, channel4 = i % 4;
+    order.pack3[i] = static_cast<int8_t>(i < 12 ? i / 3 * 4 + (bgr ? 2 - channel3 : channel3) : -1);
+    order.pack4[i] = static_cast<int8_t>(i / 4 * 4 + (bgr && channel4 < 3 ? 2 - channel4 : channel4));
   }
-  return mask;
+  return order;
 }
 
-// Which pixels of channel c go into register j.
-constexpr Bytes16 pack_mask(int j, int c) {
-  Bytes16 mask{};
-  for (int i = 0; i < 16; ++i) {
-    const int at = 16 * j + i;
-    mask.v[i] = static_cast<int8_t>(at % 3 == c ? at / 3 : -1);
+static constexpr Order kRgb = make_order(false);
+static constexpr Order kBgr = make_order(true);
+
+#if TRTMATTE_AVX512
+static inline __m512i in_lanes(const int8_t (&mask)[16]) {
+  return _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(mask)));
+}
+
+// 0...255, rounded to nearest.
+static inline __m512i to_integers(Floats x) { return _mm512_cvtps_epi32(_mm512_mul_ps(x.v, Floats(255.0f).v)); }
+
+// kFloats pixels of three bytes.
+static inline void unpack(const uint8_t* from, const Order& order, Floats (&rgb)[3]) {
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11);
+  const __m512i bytes = _mm512_permutexvar_epi32(lanes, _mm512_maskz_loadu_epi32(0x0fff, from));
+  for (int c = 0; c < 3; ++c) {
+    const __m512i numbers = _mm512_shuffle_epi8(bytes, in_lanes(order.unpack[c]));
+    rgb[c] = _mm512_mul_ps(_mm512_cvtepi32_ps(numbers), Floats(1.0f / 255.0f).v);
   }
-  return mask;
 }
 
-template <int j, int c, bool packing>
-static inline __m128i pick(__m128i bytes) {
-  static constexpr Bytes16 mask = packing ? pack_mask(j, c) : unpack_mask(j, c);
-  return _mm_shuffle_epi8(bytes, _mm_load_si128(reinterpret_cast<const __m128i*>(mask.v)));
+// As bytes, the channels of a pixel side by side.
+static inline void pack(const Floats (&alpha)[1], const Order&, uint8_t* to) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(to_integers(alpha[0])));
 }
 
-template <int c>
-static inline __m128i unpack_channel(__m128i r0, __m128i r1, __m128i r2) {
-  return _mm_or_si128(_mm_or_si128(pick<0, c, false>(r0), pick<1, c, false>(r1)), pick<2, c, false>(r2));
+static inline void pack(const Floats (&rgb)[3], const Order& order, uint8_t* to) {
+  const __m512i rg = _mm512_or_si512(to_integers(rgb[0]), _mm512_slli_epi32(to_integers(rgb[1]), 8));
+  const __m512i numbers = _mm512_or_si512(rg, _mm512_slli_epi32(to_integers(rgb[2]), 16));
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 7, 11, 15);
+  const __m512i bytes = _mm512_permutexvar_epi32(lanes, _mm512_shuffle_epi8(numbers, in_lanes(order.pack3)));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_castsi512_si256(bytes));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 32), _mm512_extracti32x4_epi32(bytes, 2));
 }
 
-template <int j>
-static inline __m128i pack_register(__m128i c0, __m128i c1, __m128i c2) {
-  return _mm_or_si128(_mm_or_si128(pick<j, 0, true>(c0), pick<j, 1, true>(c1)), pick<j, 2, true>(c2));
+static inline void pack(const Floats (&rgba)[4], const Order& order, uint8_t* to) {
+  const __m512i rg = _mm512_or_si512(to_integers(rgba[0]), _mm512_slli_epi32(to_integers(rgba[1]), 8));
+  const __m512i ba =
+      _mm512_or_si512(_mm512_slli_epi32(to_integers(rgba[2]), 16), _mm512_slli_epi32(to_integers(rgba[3]), 24));
+  _mm512_storeu_si512(to, _mm512_shuffle_epi8(_mm512_or_si512(rg, ba), in_lanes(order.pack4)));
+}
+#elif TRTMATTE_AVX2
+static inline __m256i in_lanes(const int8_t (&mask)[16]) {
+  return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(mask)));
 }
 
-static inline void store_as_floats(__m128i bytes, float* to) {
-#if TRTMATTE_AVX512
-  const __m512 x = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
-  _mm512_storeu_ps(to, _mm512_mul_ps(x, _mm512_set1_ps(1.0f / 255.0f)));
+static inline __m256i to_integers(Floats x) { return _mm256_cvtps_epi32(_mm256_mul_ps(x.v, Floats(255.0f).v)); }
+
+static inline void unpack(const uint8_t* from, const Order& order, Floats (&rgb)[3]) {
+  const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  const __m128i high = _mm_srli_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 8)), 4);
+  const __m256i bytes = _mm256_set_m128i(high, low);
+  for (int c = 0; c < 3; ++c) {
+    const __m256i numbers = _mm256_shuffle_epi8(bytes, in_lanes(order.unpack[c]));
+    rgb[c] = _mm256_mul_ps(_mm256_cvtepi32_ps(numbers), Floats(1.0f / 255.0f).v);
+  }
+}
+
+static inline void pack(const Floats (&alpha)[1], const Order&, uint8_t* to) {
+  const __m256i numbers = to_integers(alpha[0]);
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(numbers), _mm256_extracti128_si256(numbers, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packus_epi16(words, words));
+}
+
+static inline void pack(const Floats (&rgb)[3], const Order& order, uint8_t* to) {
+  const __m256i rg = _mm256_or_si256(to_integers(rgb[0]), _mm256_slli_epi32(to_integers(rgb[1]), 8));
+  const __m256i numbers = _mm256_or_si256(rg, _mm256_slli_epi32(to_integers(rgb[2]), 16));
+  const __m256i bytes = _mm256_shuffle_epi8(numbers, in_lanes(order.pack3));
+  const __m128i low = _mm256_castsi256_si128(bytes), high = _mm256_extracti128_si256(bytes, 1);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_or_si128(low, _mm_slli_si128(high, 12)));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(to + 16), _mm_srli_si128(high, 4));
+}
+
+static inline void pack(const Floats (&rgba)[4], const Order& order, uint8_t* to) {
+  const __m256i rg = _mm256_or_si256(to_integers(rgba[0]), _mm256_slli_epi32(to_integers(rgba[1]), 8));
+  const __m256i ba =
+      _mm256_or_si256(_mm256_slli_epi32(to_integers(rgba[2]), 16), _mm256_slli_epi32(to_integers(rgba[3]), 24));
+  const __m256i bytes = _mm256_shuffle_epi8(_mm256_or_si256(rg, ba), in_lanes(order.pack4));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bytes);
+}
 #else
-  const __m256 scale = _mm256_set1_ps(1.0f / 255.0f);
-  const __m256 low = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
-  const __m256 high = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8)));
-  _mm256_storeu_ps(to, _mm256_mul_ps(low, scale));
-  _mm256_storeu_ps(to + 8, _mm256_mul_ps(high, scale));
-#endif
+static inline void unpack(const uint8_t* from, const Order& order, Floats (&rgb)[3]) {
+  for (int c = 0; c < 3; ++c) {
+    const uint8_t* first = from + order.unpack[c][0];
+    rgb[c] = each([&](int i) { return load_value(first[3 * i]); });
+  }
 }
 
-static inline __m128i load_as_bytes(const float* from) {
-#if TRTMATTE_AVX512
-  const __m512 x = _mm512_mul_ps(_mm512_loadu_ps(from), _mm512_set1_ps(255.0f));
-  return _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(x));
-#else
-  const __m256 scale = _mm256_set1_ps(255.0f);
-  const __m256i low = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(from), scale));
-  const __m256i high = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(from + 8), scale));
-  const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0b11011000);
-  return _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-#endif
+template <int channels>
+static inline void pack(const Floats (&values)[channels], const Order& order, uint8_t* to) {
+  for (int c = 0; c < channels; ++c) {
+    uint8_t* first = to + (c < 3 && channels > 1 ? order.unpack[c][0] : c);
+    for (int i = 0; i < kFloats; ++i) store_value(values[c].v[i], first + channels * i);
+  }
 }
-
-#endif  // TRTMATTE_AVX2
+#endif
 
 // Packed bytes (three a pixel) to three lines of floats.
-static inline void unpack_bytes(const uint8_t* from, int count, float* c0, float* c1, float* c2) {
+static inline void unpack_line(const uint8_t* from, const Order& order, int count, float* const (&rgb)[3]) {
   int x = 0;
-#if TRTMATTE_AVX2
-  for (; x + kLanes <= count; x += kLanes) {
-    const auto* p = reinterpret_cast<const __m128i*>(from + 3 * x);
-    const __m128i r0 = _mm_loadu_si128(p), r1 = _mm_loadu_si128(p + 1), r2 = _mm_loadu_si128(p + 2);
-    store_as_floats(unpack_channel<0>(r0, r1, r2), c0 + x);
-    store_as_floats(unpack_channel<1>(r0, r1, r2), c1 + x);
-    store_as_floats(unpack_channel<2>(r0, r1, r2), c2 + x);
+  for (; x + kFloats <= count; x += kFloats) {
+    Floats pixels[3];
+    unpack(from + 3 * x, order, pixels);
+    for (int c = 0; c < 3; ++c) pixels[c].store(rgb[c] + x);
   }
-#endif
   for (; x < count; ++x) {
-    c0[x] = load_value(from[3 * x]);
-    c1[x] = load_value(from[3 * x + 1]);
-    c2[x] = load_value(from[3 * x + 2]);
-  }
-}
-
-// Three lines of floats in 0...1 to packed bytes.
-static inline void pack_bytes(const float* c0, const float* c1, const float* c2, int count, uint8_t* to) {
-  int x = 0;
-#if TRTMATTE_AVX2
-  for (; x + kLanes <= count; x += kLanes) {
-    const __m128i b0 = load_as_bytes(c0 + x), b1 = load_as_bytes(c1 + x), b2 = load_as_bytes(c2 + x);
-    auto* p = reinterpret_cast<__m128i*>(to + 3 * x);
-    _mm_storeu_si128(p, pack_register<0>(b0, b1, b2));
-    _mm_storeu_si128(p + 1, pack_register<1>(b0, b1, b2));
-    _mm_storeu_si128(p + 2, pack_register<2>(b0, b1, b2));
-  }
-#endif
-  for (; x < count; ++x) {
-    store_value(c0[x], to + 3 * x);
-    store_value(c1[x], to + 3 * x + 1);
-    store_value(c2[x], to + 3 * x + 2);
-  }
-}
-
-// Four lines of floats in 0...1 to packed bytes.
-static inline void pack_bytes(const float* c0, const float* c1, const float* c2, const float* c3, int count,
-                              uint8_t* to) {
-  int x = 0;
-#if TRTMATTE_AVX2
-  for (; x + kLanes <= count; x += kLanes) {
-    const __m128i b0 = load_as_bytes(c0 + x), b1 = load_as_bytes(c1 + x);
-    const __m128i b2 = load_as_bytes(c2 + x), b3 = load_as_bytes(c3 + x);
-    const __m128i low01 = _mm_unpacklo_epi8(b0, b1), high01 = _mm_unpackhi_epi8(b0, b1);
-    const __m128i low23 = _mm_unpacklo_epi8(b2, b3), high23 = _mm_unpackhi_epi8(b2, b3);
-    auto* p = reinterpret_cast<__m128i*>(to + 4 * x);
-    _mm_storeu_si128(p, _mm_unpacklo_epi16(low01, low23));
-    _mm_storeu_si128(p + 1, _mm_unpackhi_epi16(low01, low23));
-    _mm_storeu_si128(p + 2, _mm_unpacklo_epi16(high01, high23));
-    _mm_storeu_si128(p + 3, _mm_unpackhi_epi16(high01, high23));
-  }
-#endif
-  for (; x < count; ++x) {
-    store_value(c0[x], to + 4 * x);
-    store_value(c1[x], to + 4 * x + 1);
-    store_value(c2[x], to + 4 * x + 2);
-    store_value(c3[x], to + 4 * x + 3);
+    for (int c = 0; c < 3; ++c) rgb[c][x] = load_value(from[3 * x + order.unpack[c][0]]);
   }
 }
 
@@ -209,45 +269,41 @@ inline void store_line(const float* from, int count, Half* to, int64_t stride) {
 }
 #endif
 
-// to[x] = lerp(row[shuffle[x]], row[shuffle[x] + 1], weight[x]) for kLookup pixels, of any number of rows.
+// lerp(row[shuffle[i]], row[shuffle[i] + 1], weight[i]) for kFloats pixels i, of any number of rows.
+struct Lookup {
 #if TRTMATTE_AVX512
-struct Lookup {
   __m512i at;
-  __m512 share;
+  Floats share;
 
-  Lookup(const int* shuffle, const float* weight) : at(_mm512_load_si512(shuffle)), share(_mm512_load_ps(weight)) {}
-  void operator()(const float* row, float* to) const {
-    const __m512 a = _mm512_permutexvar_ps(at, _mm512_loadu_ps(row));
-    const __m512 b = _mm512_permutexvar_ps(at, _mm512_loadu_ps(row + 1));
-    _mm512_store_ps(to, _mm512_fmadd_ps(_mm512_sub_ps(b, a), share, a));
+  Lookup(const int* shuffle, const float* weight) : at(_mm512_load_si512(shuffle)), share(Floats::load(weight)) {}
+  Floats operator()(const float* row) const {
+    const Floats a = _mm512_permutexvar_ps(at, _mm512_loadu_ps(row));
+    const Floats b = _mm512_permutexvar_ps(at, _mm512_loadu_ps(row + 1));
+    return _mm512_fmadd_ps((b - a).v, share.v, a.v);
   }
-};
 #elif TRTMATTE_AVX2
-struct Lookup {
   __m256i at;
-  __m256 share;
+  Floats share;
 
   Lookup(const int* shuffle, const float* weight)
-      : at(_mm256_load_si256(reinterpret_cast<const __m256i*>(shuffle))), share(_mm256_load_ps(weight)) {}
-  void operator()(const float* row, float* to) const {
-    const __m256 a = _mm256_permutevar8x32_ps(_mm256_loadu_ps(row), at);
-    const __m256 b = _mm256_permutevar8x32_ps(_mm256_loadu_ps(row + 1), at);
-    _mm256_store_ps(to, _mm256_fmadd_ps(_mm256_sub_ps(b, a), share, a));
+      : at(_mm256_load_si256(reinterpret_cast<const __m256i*>(shuffle))), share(Floats::load(weight)) {}
+  Floats operator()(const float* row) const {
+    const Floats a = _mm256_permutevar8x32_ps(_mm256_loadu_ps(row), at);
+    const Floats b = _mm256_permutevar8x32_ps(_mm256_loadu_ps(row + 1), at);
+    return _mm256_fmadd_ps((b - a).v, share.v, a.v);
   }
-};
 #else
-struct Lookup {
   const int* shuffle;
   const float* weight;
 
   Lookup(const int* at, const float* share) : shuffle(at), weight(share) {}
-  void operator()(const float* row, float* to) const {
-    for (int i = 0; i < kLookup; ++i) {
+  Floats operator()(const float* row) const {
+    return each([&](int i) {
       const float* p = row + shuffle[i];
-      to[i] = p[0] + (p[1] - p[0]) * weight[i];
-    }
+      return p[0] + (p[1] - p[0]) * weight[i];
+    });
   }
-};
 #endif
+};
 
 }  // namespace trtmatte::TRTMATTE_SIMD

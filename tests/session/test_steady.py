@@ -49,10 +49,7 @@ def test_rvm_allocates_nothing(backend, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sessions", [1, 4])
-def test_the_real_rvm_allocates_nothing(sessions, backend, tmp_path, request):
-    if (backend, sessions) == ("openvino", 4):
-        reason = "OpenVINO grows by a few MiB at a time, ever more rarely: 10 MiB in 2,000 frames of four sessions"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=False))
+def test_the_real_rvm_allocates_nothing(sessions, backend, tmp_path):
     frames = list(itertools.islice(models.clip(480, 270), 8))
     engine = engines.rvm(480, 270, 0.5)
     assert_steady(engine, tmp_path, frames, backend=backend, calls=FRAMES, sessions=sessions)

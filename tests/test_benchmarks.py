@@ -114,9 +114,9 @@ def test_no_worker_outlives_its_race():
 
 
 def test_ratios_are_of_rounds():
-    """A machine that becomes slower changes no ratio, and first frames of long turns do not count."""
+    """A machine that becomes slower changes no ratio, and first frames of turns do not count."""
     drifting = [[9.0 * scale, 2.0 * scale, 2.0 * scale] for scale in (1, 2, 4)]
-    others = [[4.0 * scale] for scale in (1, 2, 4)]
+    others = [[30.0 * scale, 4.0 * scale] for scale in (1, 2, 4)]
     race = _measured({"trtmatte": drifting, "torch-eager": others})
     assert race.ratio("frame", "torch-eager", "trtmatte") == (2, 2, 2)
     assert max(race.frames("frame", "trtmatte")) == 8
@@ -144,7 +144,16 @@ def test_what_lost_is_told(tmp_path):
     write(tmp_path)
     report = (tmp_path / "report.md").read_text()
     assert "OpenVINO, the official file takes 0.80 times as long" in report
+    assert "Level: " not in report
     assert "Not to be quoted" not in report
+
+
+def test_what_is_level_has_not_lost(tmp_path):
+    turns = {"trtmatte": [[10.0], [10.0], [10.0]], "openvino": [[9.0], [9.8], [11.0]]}
+    _write(tmp_path, _facts(turns))
+    assert "0.98 times as long (0.94 … 1.04). Level: it is not ahead in all rounds." in "".join(
+        tables.losses(read(tmp_path))
+    )
 
 
 def test_a_busy_machine_is_told(tmp_path):

@@ -12,7 +12,7 @@ from tests.session import engines
 from trtmatte.cli.main import main
 from trtmatte.engine import write
 from trtmatte.errors import SettingError
-from trtmatte.profiling import Stopwatch, bytes_moved, copy_seconds, describe, profile
+from trtmatte.profiling import Latency, StageProfile, Stopwatch, bytes_moved, copy_seconds, describe, profile
 
 RVM = "rvm_mobilenetv3-odd-ratio0.375"
 REFINE = "bgmv2_refine_mobilenetv2-kernel1-sampling"
@@ -71,6 +71,13 @@ def test_bytes_of_a_frame():
     assert bytes_moved(engine.program, upsample, ("pha", "fgr")) == 3 * pixels + 4 * small + 4 * pixels
     assert bytes_moved(engine.program, network, ()) == 4 * small * (3 + 1 + 3)
     assert bytes_moved(engine.program, upsample, ("pha",), batch=3) == 3 * (3 * pixels + 4 * small + pixels)
+
+
+def test_a_step_with_nothing_to_do_has_no_rate():
+    took = Latency(0.001, 0.001, 0.001)
+    assert StageProfile("FrameSample background", took, 1000, 0.1).rate is None
+    assert StageProfile("FrameSample", Latency(2.0, 2.0, 2.0), 1000, 0.1).rate == 500_000
+    assert StageProfile("network-0", Latency(2.0, 2.0, 2.0), 1000, None).rate is None
 
 
 def test_a_copy_takes_longer_the_more_it_copies():

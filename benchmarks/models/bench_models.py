@@ -11,7 +11,7 @@ from benchmarks.models.contenders import ENTRIES
 from benchmarks.models.race import Pace, Race
 from benchmarks.models.subjects import Subject, subjects
 
-PACES = {"quick": Pace(0.1, 2, 2), "standard": Pace(4.0, 5, 10), "full": Pace(30.0, 9, 40)}
+PACES = {"quick": Pace(0.1, 2, 2), "standard": Pace(4.0, 5, 20), "full": Pace(8.0, 7, 40)}
 STAGE_ALONE = ("rvm-mobilenetv3-1080p", "rvm-mobilenetv3-4k")
 
 

@@ -32,8 +32,8 @@ steps of 255, and some round where others cut off; MODNet's and U-2-Net's docume
 ONNX file than around PyTorch. Floats are of 1. CUDA means float16."""
 
 _EXACT: Final = "torch-eager"
-_TURN: Final = 0.3  # seconds that a turn takes about
-_FRAMES: Final = (1, 8)  # in a turn
+_TURN: Final = 0.5  # seconds that a turn takes about
+_FRAMES: Final = (3, 12)  # in a turn, of which the first is not counted
 _MOST_ROUNDS: Final = 20
 _SPINNING: Final = 0.05  # of a processor, while others have their turns
 _PAUSE: Final = 0.3  # seconds; shorter ones say nothing of that

@@ -134,7 +134,7 @@ _MODELS: Final = (
 
 def _scaling() -> tuple[Subject, ...]:
     """Curves of RVM, frame to composite: over the frame's size with the network's kept, streams, batch."""
-    base = replace(_rvm("mobilenetv3", "1080p"), questions=("frame",))
+    base = replace(_rvm("mobilenetv3", "1080p"), questions=("frame",), full_only=True)
     sizes = [(1280, 720), (1920, 1080), (2560, 1440), (3840, 2160), (7680, 4320)]
     return (
         *(

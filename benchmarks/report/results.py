@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.models.subjects import Subject
 
-_WARM_UP_FROM: Final = 3  # frames in a turn: from here on the first of them is not counted
+_WARM_UP: Final = 1  # frames of a turn that are not counted
 
 
 class Spread(NamedTuple):
@@ -85,7 +85,7 @@ class Race:
     def _turns(self, question: str, name: str) -> list[list[float]]:
         together = self.subject.batch * self.subject.streams
         turns = self.facts["ms"][question][name]
-        return [[ms / together for ms in turn[len(turn) >= _WARM_UP_FROM :]] for turn in turns]
+        return [[ms / together for ms in turn[_WARM_UP:] or turn] for turn in turns]
 
 
 @dataclass(frozen=True)

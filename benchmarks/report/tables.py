@@ -9,6 +9,7 @@ from benchmarks.goals import COPY_SHARE, GOALS, WHOLE_FRAME, Goal
 from benchmarks.models.contenders import ENTRIES
 from benchmarks.models.subjects import QUESTIONS
 from benchmarks.report.results import Race, Results
+from trtmatte.profiling import Latency, StageProfile
 
 OURS: Final = "trtmatte"
 _HEADS: Final = {
@@ -79,7 +80,8 @@ def losses(results: Results) -> list[str]:
                 if ratio.median < 1:
                     what = f"{race.subject.name}, {question}: {ENTRIES[name].what}"
                     times = f"{ratio.median:.2f} times as long ({ratio.low:.2f} … {ratio.high:.2f})"
-                    lines.append(f"- {what} takes {times}. {_reason(race, question, name)}")
+                    why = _reason(race, question, name) if ratio.high < 1 else "Level: it is not ahead in all rounds."
+                    lines.append(f"- {what} takes {times}. {why}")
     return lines
 
 
@@ -160,9 +162,10 @@ def stages(race: Race, name: str = OURS) -> str:
     rows = []
     for stage in found["stages"]:
         ms = stage["ms"]["p50"]
+        rate = StageProfile(**{**stage, "ms": Latency(**stage["ms"])}).rate
         row = [stage["name"], _digits(ms), f"{ms / whole:.0%}", f"{stage['bytes'] / 1e6:.1f}"]
-        if stage["copy"] is not None:
-            row += [f"{stage['bytes'] / ms / 1e6:.1f} GB/s", f"{stage['copy'] / ms:.0%} of a copy"]
+        if rate:
+            row += [f"{rate / 1e9:.1f} GB/s", f"{stage['copy'] / ms:.0%} of a copy"]
         elif stage["name"] in flops:
             rate = flops[stage["name"]] / ms * 1000
             row += [f"{rate / 1e9:.0f} Gflop/s", f"{rate / peak:.0%} of a matrix product" if peak else ""]

@@ -11,8 +11,8 @@ from benchmarks.report.results import Results, read
 _METHOD = """\
 Each contender lives in a process of its own and is stopped while others have their turns. Before anyone is timed, its
 output is compared with PyTorch's in float32. Rounds of alternating turns, forwards and backwards; a turn is a few
-frames, of which the first is not counted where there are three or more. Medians over all rounds; ratios are taken
-within a round, and their quartiles tell how much to trust them. All have the same weights, the same frames, and the
+frames, of which the first is not counted. Medians over all rounds; ratios are taken within a round, and their
+quartiles tell how much to trust them. All have the same weights, the same frames, and the
 threads that their library takes by itself. Not in the times: reading and decoding of files, making of engines and ONNX
 files, compilation, the first frames. Memory is the most that the process had once it had made one frame, libraries
 included; loading is from the start of the process until it is ready, with what libraries keep on disk."""

@@ -30,6 +30,7 @@ _GREEN: Final = (120, 255, 155)
 _WARM_UP: Final = 3  # frames
 _COPIES: Final = 7
 _LINEAR: Final = 0  # of the methods of FrameSample
+_NOTHING: Final = 0.003  # milliseconds, which a step takes that finds nothing to do
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class StageProfile:
     ms: Latency
     bytes: int
     copy: float | None
+
+    @property
+    def rate(self) -> float | None:
+        """Bytes a second of an op; None where it has nothing to do, as a background that stays is sampled once."""
+        return None if self.copy is None or self.ms.p50 < _NOTHING else self.bytes / self.ms.p50 * 1000
 
 
 @dataclass(frozen=True)
@@ -241,7 +247,6 @@ def describe(profile: Profile) -> str:
     rows = [("", "p50 ms", "p95 ms", "share", "MB", "GB/s", "of a copy's speed")]
     whole = sum(stage.ms.p50 for stage in profile.stages) + profile.rest
     for stage in profile.stages:
-        rate = f"{stage.bytes / stage.ms.p50 / 1e6:.1f}" if stage.ms.p50 else ""
         rows.append(
             (
                 stage.name,
@@ -249,8 +254,8 @@ def describe(profile: Profile) -> str:
                 f"{stage.ms.p95:.2f}",
                 f"{stage.ms.p50 / whole:.0%}",
                 f"{stage.bytes / 1e6:.1f}",
-                rate if stage.copy is not None else "",
-                f"{stage.copy / stage.ms.p50:.0%}" if stage.copy is not None and stage.ms.p50 else "",
+                f"{stage.rate / 1e9:.1f}" if stage.rate else "",
+                f"{stage.copy / stage.ms.p50:.0%}" if stage.rate and stage.copy else "",
             )
         )
     rows.append(("all else", f"{profile.rest:.2f}", "", f"{profile.rest / whole:.0%}", "", "", ""))

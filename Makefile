@@ -52,9 +52,9 @@ unit: $(VENV)/.test $(VENV)/.core
 slow: $(VENV)/.test $(VENV)/.core
 	$(RUN)python -m pytest -n 2 -m slow
 
-# The CUDA forms compiled for the CPU: their logic is checked where there is no device.
+# What a GPU will be asked to do, rehearsed with the CUDA forms compiled for the CPU.
 emulated: $(VENV)/.test $(VENV)/.core
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tests/native/cuda_on_cpu/run.sh
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/gpu_check.sh --rehearse
 
 # The TensorRT plugins, with the headers of TensorRT_ROOT, or without it with NVIDIA's of each version that they are
 # made for. Fails instead of skipping.

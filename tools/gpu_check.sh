@@ -2,6 +2,10 @@
 # All that needs a GPU, in one go, without a network: build, tests, sanitizers, benchmarks. Reports go to a folder.
 #
 #   tools/gpu_check.sh [FOLDER [STEP…]]          (out/gpu; build tests sessions memcheck racecheck benchmarks)
+#   tools/gpu_check.sh --rehearse [FOLDER [STEP…]]
+#
+# A rehearsal needs no GPU: the CUDA forms are compiled for the CPU (tests/native/cuda_on_cpu), sessions run on a stand-in
+# for the device, there is nothing for sanitizers to do, and the benchmarks are tiny.
 #
 # nvcc (on the path, or CUDACXX), a C++ compiler and these Python packages are there already: cmake, ninja, pybind11,
 # numpy, cupy, cuda-core, onnx, onnxruntime, torch, pytest, pytest-benchmark, hypothesis, matplotlib. PYTHON names another
@@ -9,20 +13,29 @@
 # step fails, and then ends with 1; summary.json says after each step how it went.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-out=${1:-out/gpu}
+rehearsal= kind=gpu
+[ "${1:-}" != --rehearse ] || { rehearsal=1 kind=emulated && shift; }
+out=${1:-out/$kind}
 [ $# -eq 0 ] || shift
 steps=("$@")
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 python=$(command -v "${PYTHON:-python3}") || { echo "there is no ${PYTHON:-python3}"; exit 2; }
-build=$PWD/build/gpu
+build=$PWD/build/$kind
 package=$build/package
 export PYTHONUNBUFFERED=1
 
-query() { nvidia-smi --query-gpu="$1" --format=csv,noheader | head -n 1; }
-capability=$(query compute_cap) && [ -n "$capability" ] || { echo "nvidia-smi finds no GPU"; exit 2; }
-gpu=$(query name,driver_version,compute_cap,memory.total)
-echo "$gpu; $("$python" --version); $("${CUDACXX:-nvcc}" --version | tail -n 1)"
+if [ -n "$rehearsal" ]; then
+  gpu="none: a rehearsal"
+  form=(-DTRTMATTE_CUDA=EMULATED -DTRTMATTE_PLUGINS=OFF)
+  echo "$gpu; $("$python" --version)"
+else
+  query() { nvidia-smi --query-gpu="$1" --format=csv,noheader | head -n 1; }
+  capability=$(query compute_cap) && [ -n "$capability" ] || { echo "nvidia-smi finds no GPU"; exit 2; }
+  gpu=$(query name,driver_version,compute_cap,memory.total)
+  form=(-DTRTMATTE_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=${capability/./}-real")
+  echo "$gpu; $("$python" --version); $("${CUDACXX:-nvcc}" --version | tail -n 1)"
+fi
 
 results=()
 summarise() {
@@ -59,38 +72,50 @@ assemble() {
   cp "$build"/_core*.so "$package/trtmatte/"
 }
 
-cuda=${TRTMATTE_CUDA:-ON} # EMULATED tries this script without a GPU
 step build bash -ec "
-  cmake -S . -B '$build' -G Ninja -DTRTMATTE_CUDA=$cuda -DCMAKE_CUDA_ARCHITECTURES='${capability/./}-real' \
+  cmake -S . -B '$build' -G Ninja ${form[*]} --log-level=WARNING \
     -DPython_EXECUTABLE='$python' -Dpybind11_DIR=\"\$('$python' -m pybind11 --cmakedir)\"
   cmake --build '$build'"
 ls "$build"/_core*.so >/dev/null 2>&1 || { echo "there is no core to test"; exit 1; }
 assemble
 export PYTHONPATH=$package:$PWD TRTMATTE_REQUIRE_GPU=1
-"$python" -c "import trtmatte; print(trtmatte.doctor())" | tee "$out/doctor.txt"
+[ -n "$rehearsal" ] || "$python" -c "import trtmatte; print(trtmatte.doctor())" | tee "$out/doctor.txt"
 
 # A file whose packages are missing must not keep the others from running, but it is a failure.
 check=("$python" -m pytest -q -p no:cacheprovider --continue-on-collection-errors)
-# The largest frames would take hours under a sanitizer.
+# The largest frames would take hours under a sanitizer, and for one thread that stands for thousands.
 few=(-k "not 2160 and not 1080 and not 4K and not 20000")
 side_by_side=()
-"$python" -c "import xdist" 2>/dev/null && side_by_side=(-n 4)
+"$python" -c "import xdist" 2>/dev/null && side_by_side=(-n $((rehearsal ? 2 : 4)))
 
-step tests "${check[@]}" tests/ops -m gpu "${side_by_side[@]+"${side_by_side[@]}"}"
-step sessions "${check[@]}" tests/session/test_cuda.py -m gpu --durations=10
-# Where TensorRT's headers are (TensorRT_ROOT).
-plugins=("$build/plugin_test" "$build/libtrtmatte_plugins.so")
-if [ -f "${plugins[1]}" ]; then
-  step plugins bash -ec "cmake --build '$build' --target plugin_test && ${plugins[*]}"
-  step plugins-memcheck compute-sanitizer --tool memcheck --error-exitcode 1 "${plugins[@]}"
-else
-  echo "plugins: not built, so not checked; TensorRT_ROOT names TensorRT's headers"
+frames=()
+sessions=(tests/session/test_cuda.py -m gpu --durations=10)
+measured=(--device cuda)
+if [ -n "$rehearsal" ]; then
+  frames=("${few[@]}")
+  sessions=(tests/session/test_cuda_emulated.py)
+  measured=(--quick --only streams-2 --again)
 fi
-for tool in memcheck racecheck; do
-  step "$tool" compute-sanitizer --tool "$tool" --error-exitcode 1 --target-processes all \
-    "${check[@]}" tests/ops -m gpu "${few[@]}"
-done
-step benchmarks "$python" -m benchmarks --device cuda --out "$out/benchmarks"
+
+step tests "${check[@]}" tests/ops -m gpu "${side_by_side[@]}" "${frames[@]}"
+step sessions "${check[@]}" "${sessions[@]}"
+if [ -n "$rehearsal" ]; then
+  step op-benchmarks "${check[@]}" benchmarks/ops --device=cuda --benchmark-disable -k "HD or scatter"
+else
+  # Where TensorRT's headers are (TensorRT_ROOT).
+  plugins=("$build/plugin_test" "$build/libtrtmatte_plugins.so")
+  if [ -f "${plugins[1]}" ]; then
+    step plugins bash -ec "cmake --build '$build' --target plugin_test && ${plugins[*]}"
+    step plugins-memcheck compute-sanitizer --tool memcheck --error-exitcode 1 "${plugins[@]}"
+  else
+    echo "plugins: not built, so not checked; TensorRT_ROOT names TensorRT's headers"
+  fi
+  for tool in memcheck racecheck; do
+    step "$tool" compute-sanitizer --tool "$tool" --error-exitcode 1 --target-processes all \
+      "${check[@]}" tests/ops -m gpu "${few[@]}"
+  done
+fi
+step benchmarks "$python" -m benchmarks "${measured[@]}" --out "$out/benchmarks"
 
 failed=$(for each in "${results[@]+"${results[@]}"}"; do read -r name status _ <<<"$each"; [ "$status" -eq 0 ] || echo "$name"; done)
 if [ -n "$failed" ]; then

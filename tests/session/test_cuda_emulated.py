@@ -1,6 +1,6 @@
 """Sessions on a CUDA device that is not there: their logic, on a stand-in for `cuda.core` and the emulated core.
 
-    tests/native/cuda_on_cpu/run.sh
+    tools/gpu_check.sh --rehearse out/emulated build sessions
 
 It says that nothing is missing from the graphs and that events keep the order of the streams. Of a GPU it says nothing.
 """
@@ -20,7 +20,7 @@ from trtmatte.backends import cuda, onnxruntime_cuda
 from trtmatte.backends.cuda import Choice
 from trtmatte.errors import FrameError
 
-pytestmark = pytest.mark.skipif(_core.CUDA_ARCHITECTURES != "emulated", reason="needs the emulated core (run.sh)")
+pytestmark = pytest.mark.skipif(_core.CUDA_ARCHITECTURES != "emulated", reason="needs the emulated core (make emulated)")
 
 
 @pytest.fixture(params=range(24))

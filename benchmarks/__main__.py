@@ -120,12 +120,18 @@ def _merge(out: Path, parts: Path, names: list[str], keep: bool) -> None:
     models = [json.loads((parts / f"{name}.json").read_text()) for name in names if name != "ops"]
     if models:
         there = out / "models.json"
-        before = json.loads(there.read_text())["benchmarks"] if keep and there.is_file() else []
-        measured = {each["name"]: each for part in models for each in part["benchmarks"]}
-        kept = {each["name"]: each for each in before}
-        _write(there, {**models[-1], "benchmarks": [*{**kept, **measured}.values()]})
+        before = [json.loads(there.read_text())] if keep and there.is_file() else []
+        measured = {each["name"]: each for run in (*before, *models) for each in _with_commit(run)}
+        _write(there, {**models[-1], "benchmarks": [*measured.values()]})
     if "ops" in names or (parts / "ops.json").is_file():
         _write(out / "ops.json", json.loads((parts / "ops.json").read_text()))
+
+
+def _with_commit(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """Its benchmarks, each with the commit that it is of."""
+    for each in run["benchmarks"]:
+        each["extra_info"].setdefault("commit", run["commit_info"]["id"])
+    return list(run["benchmarks"])
 
 
 def _write(path: Path, data: dict[str, Any]) -> None:

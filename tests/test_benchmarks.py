@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from benchmarks import machine
+from benchmarks.__main__ import _merge
 from benchmarks.goals import GOALS
 from benchmarks.models import weights
 from benchmarks.models.bench_models import STAGE_ALONE, contenders
@@ -159,6 +160,17 @@ def test_what_is_level_has_not_lost(tmp_path):
 def test_a_busy_machine_is_told(tmp_path):
     _write(tmp_path, {**_facts({"trtmatte": [[10.0]]}), "others": 0.5})
     assert "others used up to 50%" in warning(read(tmp_path))
+
+
+def test_what_is_measured_anew_has_its_own_commit(tmp_path):
+    for name, commit in (("one", "abc"), ("two", "abc"), ("two", "def")):
+        part = {"commit_info": {"id": commit}, "machine_info": {}}
+        part["benchmarks"] = [{"name": name, "extra_info": _facts({"trtmatte": [[10.0]]}, name=name)}]
+        (tmp_path / f"{name}.json").write_text(json.dumps(part))
+        _merge(tmp_path, tmp_path, [name], keep=True)
+    results = read(tmp_path)
+    assert {name: race.facts["commit"] for name, race in results.races.items()} == {"one": "abc", "two": "def"}
+    assert results.commit == "def, abc"
 
 
 def test_subjects_and_goals_know_each_other():

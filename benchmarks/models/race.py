@@ -137,17 +137,17 @@ class Race:
         self._limits: dict[str, Any] = {}
         self._energy: dict[str, dict[str, list[float]]] = {}
         self._turn = 0
-        self._began = self._work = self._ended = 0.0
+        self._began = self._work = 0.0
 
     def __enter__(self) -> Race:
         try:
             weights.prepare(self.subject, self._folder)
-            self._began, self._work = time.perf_counter(), (machine.work() or 0.0) - time.process_time()
             with tempfile.TemporaryDirectory() as folder:
                 references = self._references(Path(folder))
                 for name in self._names:
                     if name not in self._runners:
                         self._open(name, references, Path(folder))
+            self._began, self._work = time.perf_counter(), self._not_ours()
         except BaseException:
             self._end()
             raise
@@ -219,10 +219,14 @@ class Race:
     # -----------------------------------------------------------------------------------------------------------------
 
     def _others(self) -> float:
-        """The share of all processors that nobody of the race has used."""
-        ours = sum(runner.work for runner in self._runners.values()) + self._ended + time.process_time()
-        seconds = (machine.work() or 0.0) - self._work - ours
+        """The share of all processors that nobody of the race has used, since all are open."""
+        seconds = self._not_ours() - self._work
         return max(0.0, seconds / ((time.perf_counter() - self._began) * machine.processors()))
+
+    def _not_ours(self) -> float:
+        """Seconds that the processors have worked for others."""
+        ours = sum(runner.work for runner in self._runners.values()) + time.process_time()
+        return (machine.work() or 0.0) - ours
 
     def _entrants(self, question: str) -> list[Runner]:
         return [runner for runner in self._runners.values() if question in runner.ms]
@@ -237,7 +241,6 @@ class Race:
         finally:
             if not races:
                 runner.end()
-                self._ended += runner.work
 
     def _open(self, name: str, references: Mapping[str, Mapping[str, Array]], folder: Path) -> None:
         """A rival that cannot run is noted, with what it said; one of ours has to."""

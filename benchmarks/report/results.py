@@ -116,10 +116,11 @@ def read(folder: Path) -> Results:
     if measured is None:
         raise FileNotFoundError(f"there are no results in {folder}: python -m benchmarks makes them")
     races = [Race(each["extra_info"]) for each in models["benchmarks"]] if models else []
+    commits = [measured["commit_info"]["id"], *(race.facts["commit"] for race in races if "commit" in race.facts)]
     return Results(
         folder=folder,
         machine=measured["machine_info"],
-        commit=measured["commit_info"]["id"],
+        commit=", ".join(dict.fromkeys(commits)),
         races={race.subject.name: race for race in races},
         ops=ops,
     )

@@ -20,7 +20,9 @@ from trtmatte.backends import cuda, onnxruntime_cuda
 from trtmatte.backends.cuda import Choice
 from trtmatte.errors import FrameError
 
-pytestmark = pytest.mark.skipif(_core.CUDA_ARCHITECTURES != "emulated", reason="needs the emulated core (make emulated)")
+pytestmark = pytest.mark.skipif(
+    _core.CUDA_ARCHITECTURES != "emulated", reason="needs the emulated core (make emulated)"
+)
 
 
 @pytest.fixture(params=range(24))

@@ -3,9 +3,9 @@
 // Note [One source, three instruction sets]
 // Every <op>_cpu.cpp is compiled once per instruction set, with TRTMATTE_SIMD naming the namespace it lands in, and the
 // best one for the machine is chosen at run time (dispatch.h). Plain loops over contiguous floats are left to the
-// compiler; what stays in registers (Floats), packed bytes, table look-ups and half floats are written out, for AVX2 and
-// AVX-512. What those files call must be in this namespace or static: an inline function of the standard library compiled for AVX-512
-// could otherwise be the copy that the linker keeps for everybody.
+// compiler; what stays in registers (Floats), packed bytes, table look-ups and half floats are written out, for AVX2
+// and AVX-512. What those files call must be in this namespace or static: an inline function of the standard library
+// compiled for AVX-512 could otherwise be the copy that the linker keeps for everybody.
 #pragma once
 
 #include <cstdint>

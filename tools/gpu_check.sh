@@ -94,7 +94,7 @@ measured=(--device cuda)
 if [ -n "$rehearsal" ]; then
   frames=("${few[@]}")
   sessions=(tests/session/test_cuda_emulated.py)
-  measured=(--quick --only streams-2 --again)
+  measured=(--device cpu --quick --only streams-2 --again)
 fi
 
 step tests "${check[@]}" tests/ops -m gpu "${side_by_side[@]}" "${frames[@]}"

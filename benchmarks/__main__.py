@@ -82,9 +82,13 @@ def _measure(out: Path, device: str, options: argparse.Namespace) -> list[str]:
         print(f"{time.monotonic() - began:.0f} s" if log is None else f"FAILED\n{log}", flush=True)
         if log is not None:
             failed.append(name)
-    _merge(out, parts, [name for name in chosen if name not in failed], bool(options.only))
+    measured = [name for name in chosen if name not in failed]
+    _merge(out, parts, measured, bool(options.only))
     if not failed:
-        shutil.rmtree(parts)
+        for name in measured:  # those of an interrupted run of all stay for the next
+            (parts / f"{name}.json").unlink()
+        if not any(parts.iterdir()):
+            parts.rmdir()
     return failed
 
 

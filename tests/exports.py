@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from onnx import GraphProto, ModelProto
 from torch import Tensor, nn
 
-from trtmatte.families.rvm.network import guide
-from trtmatte.graph.graph import subgraphs
+from trtmatte.compiler.families.rvm.network import guide
+from trtmatte.compiler.graph.onnx_graph import subgraphs
 
 
 def export(

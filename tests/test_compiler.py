@@ -22,12 +22,17 @@ import pytest
 
 import trtmatte
 from tests import exports, models, reference
-from trtmatte import backends, cache, compiler, options, plans, store, validation
+from trtmatte import backends
 from trtmatte.backends import tensorrt
 from trtmatte.backends.tensorrt import BuildCancelledError
-from trtmatte.engine import Engine, load
+from trtmatte.compiler import build as compiler
+from trtmatte.compiler import engine_cache as cache
+from trtmatte.compiler import options, plans
+from trtmatte.compiler.families import reading as importing
 from trtmatte.errors import BackendError, DownloadError, EngineError, ModelError, SettingError
-from trtmatte.families import importing
+from trtmatte.format.file import Engine, load
+from trtmatte.models import store
+from trtmatte.reports import validate as validation
 
 torch = pytest.importorskip("torch")
 

@@ -19,12 +19,12 @@ import trtmatte
 from tests import models
 from tests.media import films
 from tests.session import engines
-from trtmatte.convert import Interrupted, Summary, convert_video
+from trtmatte.apps.video import Interrupted, Summary, convert_video
 from trtmatte.errors import FrameError, InputError, OutputError, SettingError, TruncatedError
+from trtmatte.format.program import Program
 from trtmatte.media.source import Frame
 from trtmatte.media.video import VideoSource
 from trtmatte.media.writing import PictureSink
-from trtmatte.program import Program
 
 SIZE = (32, 24)
 
@@ -411,7 +411,7 @@ def test_the_arguments_of_rvm(film: Path, tmp_path: Path, caplog: pytest.LogCapt
 
 
 def test_an_engine_from_its_file_or_made_for_the_frames(film: Path, tmp_path: Path) -> None:
-    from trtmatte import engine
+    from trtmatte.format import file as engine
 
     engine.write(engines.memory(), tmp_path / "tiny.trtm")
     convert(film, engine=tmp_path / "tiny.trtm", output=tmp_path / "a.mp4")

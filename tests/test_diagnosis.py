@@ -17,10 +17,11 @@ import pytest
 
 import trtmatte
 from tests.backends import fake_tensorrt
-from trtmatte import _core, diagnosis, plugins
+from trtmatte import _core, plugins
 from trtmatte.backends import cuda
 from trtmatte.backends.tensorrt import device
 from trtmatte.errors import BackendError
+from trtmatte.reports import doctor as diagnosis
 
 PACKAGES = ("tensorrt", "tensorrt_rtx", "onnxruntime", "openvino", "cuda", "cuda.core", "av", "cv2")
 

@@ -19,8 +19,8 @@ import pytest
 
 import trtmatte
 from tests.session import engines
-from trtmatte.engine import FORMAT, Engine, Plan, load, write
 from trtmatte.errors import EngineError
+from trtmatte.format.file import FORMAT, Engine, Plan, load, write
 
 PLAN = Plan("tensorrt-rtx", "0123abcd", {"network-0": b"a plan" * 1000}, {"precision": "fp16", "environment": {"a": 1}})
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from trtmatte.errors import EngineError
-from trtmatte.files import alone, replacing
+from trtmatte.support.files import alone, replacing
 
 WRITE = """
 import sys, time
 from pathlib import Path
-from trtmatte.files import replacing
+from trtmatte.support.files import replacing
 with replacing(Path(sys.argv[1])) as file:
     file.write(b"half")
     file.flush()

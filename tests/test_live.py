@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.session import engines
+from trtmatte.apps.live import Live
 from trtmatte.errors import SettingError
-from trtmatte.live import Live
 from trtmatte.media.camera import Shot
 
 

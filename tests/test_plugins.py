@@ -93,7 +93,7 @@ def test_each_plugin_lives_and_computes_what_its_op_does(built: Path) -> None:
 
 
 def test_a_plugin_s_fields_are_the_attributes_of_its_node(built: Path) -> None:
-    from trtmatte.graph.functions import OPS, Required
+    from trtmatte.compiler.graph.functions import OPS, Required
 
     listed = run(BUILD / "plugin_test", built, "--fields").stdout.splitlines()
     found = {name: set(fields) for name, *fields in (line.split() for line in listed)}

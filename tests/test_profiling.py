@@ -10,9 +10,9 @@ import pytest
 
 from tests.session import engines
 from trtmatte.cli.main import main
-from trtmatte.engine import write
 from trtmatte.errors import SettingError
-from trtmatte.profiling import Latency, StageProfile, Stopwatch, bytes_moved, copy_seconds, describe, profile
+from trtmatte.format.file import write
+from trtmatte.reports.profile import Latency, StageProfile, Stopwatch, bytes_moved, copy_seconds, describe, profile
 
 RVM = "rvm_mobilenetv3-odd-ratio0.375"
 REFINE = "bgmv2_refine_mobilenetv2-kernel1-sampling"

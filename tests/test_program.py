@@ -8,7 +8,7 @@ import json
 import pytest
 
 from trtmatte.errors import EngineError, FrameError, ModelError
-from trtmatte.program import NetworkStage, OpStage, Program, State, Tensor
+from trtmatte.format.program import NetworkStage, OpStage, Program, State, Tensor
 
 SAMPLE = OpStage(
     "FrameSample",

@@ -18,16 +18,17 @@ from tests import models, reference
 from tests.backends import fake_tensorrt as fake
 from tests.session import engines
 from tests.test_compiler import shrinking
-from trtmatte import plugins, single
+from trtmatte import plugins
 from trtmatte.backends.tensorrt import device
-from trtmatte.engine import Engine
+from trtmatte.compiler import export as single
+from trtmatte.compiler.families import reading as importing
+from trtmatte.compiler.graph.cut import cut
+from trtmatte.compiler.graph.functions import DOMAIN
+from trtmatte.compiler.graph.reading import from_model
+from trtmatte.compiler.options import Form
 from trtmatte.errors import BackendError, SettingError
-from trtmatte.families import importing
-from trtmatte.graph.cut import cut
-from trtmatte.graph.functions import DOMAIN
-from trtmatte.graph.reading import from_model
-from trtmatte.options import Form
-from trtmatte.program import BACKGROUND, Program, State
+from trtmatte.format.file import Engine
+from trtmatte.format.program import PLATE, Program, State
 
 pytest.importorskip("torch")
 
@@ -96,7 +97,7 @@ def scenes(program: Program) -> Iterator[dict[str, np.ndarray]]:
     for number in range(FRAMES):
         frame = background.copy()
         frame[:, 20:80, 10 + 12 * number : 60 + 12 * number] += 120
-        pictures = {"frame": frame, BACKGROUND: background}
+        pictures = {"frame": frame, PLATE: background}
         yield {name: pictures[name] for name in program.pictures}
 
 

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from trtmatte import fetch, store
 from trtmatte.cli import models as cli
 from trtmatte.errors import DownloadError, SettingError
+from trtmatte.models import download as fetch
+from trtmatte.models import store
 
 CONTENT = bytes(range(256)) * 4096  # several blocks
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

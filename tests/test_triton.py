@@ -10,10 +10,11 @@ import pytest
 
 from tests.test_compiler import shrinking
 from tests.test_single import kind, parts, world  # noqa: F401
-from trtmatte import single, triton
+from trtmatte.compiler import export as single
+from trtmatte.compiler import triton
+from trtmatte.compiler.options import Form
 from trtmatte.errors import EngineError
-from trtmatte.options import Form
-from trtmatte.program import Program
+from trtmatte.format.program import Program
 
 schema: Any = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="tritonclient is not installed")
 text_format: Any = pytest.importorskip("google.protobuf.text_format")

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 import trtmatte
-from trtmatte import fetch
+from trtmatte.models import download as fetch
 
 PLACE = Path(__file__).resolve().parents[1] / "docs" / "portrait.jpg"
 PORTRAIT = ("scikit-image==0.25.2", "skimage/data/astronaut.png")  # NASA's, in the public domain

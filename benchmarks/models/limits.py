@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 
 import trtmatte
-from trtmatte.profiling import copy_seconds
-from trtmatte.program import PATCHES
+from trtmatte.format.program import PATCHES
+from trtmatte.reports.profile import copy_seconds
 
 _SIDE: Final = {"cpu": 1024, "cuda": 8192}  # of the matrices
 _COPIED: Final = 256 * 2**20  # bytes, far more than a cache holds

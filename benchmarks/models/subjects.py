@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from trtmatte import cache
+from trtmatte.compiler import engine_cache as cache
 
 GREEN: Final = (120, 255, 155)
 QUESTIONS: Final = {
@@ -47,7 +47,7 @@ class Subject:
     def network_size(self) -> Size:
         """What tensors have where the network never sees the frame's size: MODNet, U-2-Net."""
         if self.family == "modnet":
-            from trtmatte.families.modnet.spec import default_size
+            from trtmatte.compiler.families.modnet.spec import default_size
 
             return default_size((self.width, self.height))
         return (320, 320) if self.family == "u2net" else (self.width, self.height)

@@ -18,8 +18,9 @@ import numpy as np
 
 import trtmatte
 from benchmarks.models.subjects import Subject, photograph_path
-from trtmatte import cache, store
+from trtmatte.compiler import engine_cache as cache
 from trtmatte.errors import DownloadError
+from trtmatte.models import store
 
 _PUBLISHED: Final = {"rvm_mobilenetv3": "rvm-mobilenetv3", "u2netp": "u2netp"}
 
@@ -92,7 +93,7 @@ def loaded(subject: Subject, folder: Path) -> Any:
     """The PyTorch network as its users load it."""
     import torch
 
-    from trtmatte import families
+    from trtmatte.compiler.families import networks as families
 
     net = families.network(subject.model, **_options(subject))
     net.load_state_dict(torch.load(state(subject, folder), map_location="cpu", weights_only=True))
@@ -133,7 +134,7 @@ def _published_network(subject: Subject) -> Any:
     import torch
     from onnx import numpy_helper
 
-    from trtmatte import families
+    from trtmatte.compiler.families import networks as families
 
     net = families.network(subject.model, **_options(subject))
     graph = onnx.load(str(published(subject))).graph

@@ -33,7 +33,7 @@ class Worker:
 
     def facts(self) -> dict[str, Any]:
         """Its answers, and the most memory that it has had so far."""
-        from trtmatte.profiling import peak_memory
+        from trtmatte.reports.profile import peak_memory
 
         return {
             **self._contender.facts(),

@@ -9,7 +9,7 @@ from benchmarks.goals import COPY_SHARE, GOALS, WHOLE_FRAME, Goal
 from benchmarks.models.contenders import ENTRIES
 from benchmarks.models.subjects import QUESTIONS
 from benchmarks.report.results import Race, Results
-from trtmatte.profiling import Latency, StageProfile
+from trtmatte.reports.profile import Latency, StageProfile
 
 OURS: Final = "trtmatte"
 _HEADS: Final = {

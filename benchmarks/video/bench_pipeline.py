@@ -34,7 +34,7 @@ from trtmatte.media.writing import VideoSink
 SIZE: Final = (1280, 720)
 CORES: Final = 2
 CLAIM: Final = 0.85
-BACKDROP: Final = "greenscreen"
+BACKGROUND: Final = "greenscreen"
 
 
 class Subject:
@@ -50,7 +50,7 @@ class Subject:
         sink.close(whole=False)
         self._source = VideoSource(self.film)
         self._frames = list(self._source.frames())
-        self._session = self.engine.session(outputs="composite", backdrop=BACKDROP, device="cpu")
+        self._session = self.engine.session(outputs="composite", backdrop=BACKGROUND, device="cpu")
         self._composites = [self._session(frame.picture)[0].copy() for frame in self._frames]
 
     def parts(self) -> dict[str, Callable[[], object]]:
@@ -81,7 +81,7 @@ class Subject:
 
     def _convert(self) -> None:
         trtmatte.convert_video(
-            self.engine, self.film, output=self._out, overwrite=True, background=BACKDROP, device="cpu", progress=False
+            self.engine, self.film, output=self._out, overwrite=True, background=BACKGROUND, device="cpu", progress=False
         )
 
 

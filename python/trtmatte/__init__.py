@@ -1,4 +1,4 @@
-"""trtmatte: matting networks as TensorRT engines, frame by frame, nothing leaving the device."""
+"""trtmatte: people cut out of pictures, live. Matting models become TensorRT engines, or run on the CPU."""
 
 from __future__ import annotations
 
@@ -19,39 +19,46 @@ from trtmatte.errors import (
     TrtmatteError,
     TruncatedError,
 )
+from trtmatte.version import __version__
 
 if TYPE_CHECKING:
     from trtmatte import families as families
-    from trtmatte import single as single
-    from trtmatte.compiler import build as build
-    from trtmatte.convert import convert_video as convert_video
-    from trtmatte.diagnosis import doctor as doctor
-    from trtmatte.engine import Engine as Engine
-    from trtmatte.engine import load as load
-    from trtmatte.session import Matte as Matte
-    from trtmatte.session import Session as Session
+    from trtmatte.api import Engine as Engine
+    from trtmatte.api import Session as Session
+    from trtmatte.api import build as build
+    from trtmatte.api import export as export
+    from trtmatte.api import load as load
+    from trtmatte.apps.video import convert_video as convert_video
+    from trtmatte.reports.doctor import doctor as doctor
+    from trtmatte.runtime.session import Matte as Matte
 
-__version__: Final = "0.1.0"
-
-# What is imported when it is first asked for, so that `import trtmatte` needs numpy and the native core alone.
+# Imported at first use, so that `import trtmatte` needs numpy and the native core alone.
 _LAZY: Final = {
-    "Engine": "engine",
-    "families": "families",
-    "single": "single",
-    "load": "engine",
-    "Matte": "session",
-    "Session": "session",
-    "build": "compiler",
-    "convert_video": "convert",
-    "doctor": "diagnosis",
+    "Engine": "trtmatte.api",
+    "Matte": "trtmatte.runtime.session",
+    "Session": "trtmatte.api",
+    "build": "trtmatte.api",
+    "convert_video": "trtmatte.apps.video",
+    "doctor": "trtmatte.reports.doctor",
+    "export": "trtmatte.api",
+    "families": "trtmatte.families",
+    "load": "trtmatte.api",
 }
+
+# Old names of modules, which work for one release.
+_RENAMED: Final = {"single": "trtmatte.compiler.export"}
 
 
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        from trtmatte.support.renamed import notice
+
+        notice(f"trtmatte.{name}", "trtmatte.export")
+        return importlib.import_module(_RENAMED[name])
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{_LAZY[name]}")
-    value = globals()[name] = module if name == _LAZY[name] else getattr(module, name)
+    module = importlib.import_module(_LAZY[name])
+    value = globals()[name] = module if _LAZY[name] == f"{__name__}.{name}" else getattr(module, name)
     return value
 
 
@@ -60,7 +67,7 @@ def __dir__() -> list[str]:
 
 
 def cuda_built() -> bool:
-    """Whether the native core has the CUDA forms of the ops."""
+    """Report if the native core has the CUDA forms of the ops."""
     return bool(_core.CUDA_BUILT)
 
 
@@ -84,9 +91,9 @@ __all__ = [
     "cuda_built",
     "doctor",
     "errors",
+    "export",
     "families",
     "get_num_threads",
     "load",
     "set_num_threads",
-    "single",
 ]

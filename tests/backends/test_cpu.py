@@ -13,8 +13,8 @@ import pytest
 from tests.session import engines
 from trtmatte import backends
 from trtmatte.backends import CPU_PLAN
-from trtmatte.engine import Engine, Plan
 from trtmatte.errors import BackendError
+from trtmatte.format.file import Engine, Plan
 
 SHAPES = {"frame_sm": (1, 3, 12, 16), **dict.fromkeys(("memory", "memory_next", "alpha", "ones"), (1, 1, 12, 16))}
 

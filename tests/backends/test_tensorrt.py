@@ -21,12 +21,12 @@ from tests import models, reference
 from tests.backends import fake_tensorrt as fake
 from trtmatte.backends import tensorrt
 from trtmatte.backends.tensorrt import bindings, device
+from trtmatte.compiler.families import reading as importing
+from trtmatte.compiler.families.precision import for_family
+from trtmatte.compiler.graph.cut import cut
+from trtmatte.compiler.graph.precision import to_fp16
 from trtmatte.errors import BackendError, ModelError, SettingError
-from trtmatte.families import importing
-from trtmatte.families.precision import for_family
-from trtmatte.graph.cut import cut
-from trtmatte.graph.precision import to_fp16
-from trtmatte.program import PATCHES
+from trtmatte.format.program import PATCHES
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 SMALL = [1, 3, 8, 8]

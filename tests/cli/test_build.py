@@ -16,11 +16,12 @@ import pytest
 
 from tests.cli import terminal
 from tests.test_compiler import shrinking
-from trtmatte import compiler, single
 from trtmatte.backends import tensorrt
 from trtmatte.cli import build
-from trtmatte.engine import Engine, load
+from trtmatte.compiler import build as compiler
+from trtmatte.compiler import export as single
 from trtmatte.errors import BackendError, DownloadError, EngineError, ModelError, SettingError
+from trtmatte.format.file import Engine, load
 
 COMMAND = [sys.executable, "-m", "trtmatte.cli.build"]
 FLAGS = ("--family", "generic", "--target", "onnxruntime", "--size", "64x48")
@@ -84,7 +85,7 @@ def test_where_engines_go(model_: str, place: str) -> None:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What `trtmatte.build` or `trtmatte.single.build` is called with."""
+    """What `trtmatte.build` or `trtmatte.compiler.export.build` is called with."""
     seen: dict[str, Any] = {}
 
     def record(model: str, **options: Any) -> Engine:
@@ -280,7 +281,7 @@ def test_being_stopped_leaves_nothing(with_signal: int, model: Path, tmp_path: P
     """While it waits for a lock, which is as long as one likes."""
     run(model, *FLAGS, "-o", "other.trtm", check=True)
     (lock,) = (tmp_path / "cache" / "engines").glob("*.lock")
-    from trtmatte import files
+    from trtmatte.support import files
 
     with files.alone(lock):
         running = subprocess.Popen(

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from trtmatte import diagnosis
 from trtmatte.cli.main import main
+from trtmatte.reports import doctor as diagnosis
 
 
 @pytest.fixture

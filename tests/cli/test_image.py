@@ -17,9 +17,10 @@ import pytest
 
 from tests import models
 from tests.session import engines
-from trtmatte import engine, stills
+from trtmatte.apps import pictures as stills
 from trtmatte.cli import image, main
 from trtmatte.errors import SettingError
+from trtmatte.format import file as engine
 from trtmatte.media import still
 
 Image = pytest.importorskip("PIL.Image")

@@ -12,10 +12,10 @@ import torch
 from tests import exports, reference
 from tests.families.test_generic import unknown
 from tests.families.test_importing import small_model
-from trtmatte import engine
 from trtmatte.cli import arguments, inspect
-from trtmatte.families import importing
-from trtmatte.graph.cut import cut
+from trtmatte.compiler.families import reading as importing
+from trtmatte.compiler.graph.cut import cut
+from trtmatte.format import file as engine
 
 
 def run(*arguments):

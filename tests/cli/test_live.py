@@ -19,8 +19,8 @@ from tests.media.test_camera import film
 from tests.media.test_virtual_camera import Recorder
 from tests.session import engines
 from tests.test_live import Screen
-from trtmatte import engine
 from trtmatte.cli import live, main
+from trtmatte.format import file as engine
 from trtmatte.media import camera as cameras
 from trtmatte.media import window
 

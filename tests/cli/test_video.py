@@ -16,10 +16,11 @@ import pytest
 from tests.cli import terminal
 from tests.media import films
 from tests.session import engines
-from trtmatte import convert, engine
+from trtmatte.apps import video as convert
+from trtmatte.apps.video import Interrupted, Summary
 from trtmatte.cli.main import main
-from trtmatte.convert import Interrupted, Summary
 from trtmatte.errors import BackendError, DownloadError, InputError, OutputError, SettingError, TruncatedError
+from trtmatte.format import file as engine
 
 COMMAND = [sys.executable, "-m", "trtmatte.cli.main", "video"]
 TINY = ("--engine", "tiny.trtm", "--backend", "onnxruntime")
@@ -147,7 +148,7 @@ def test_every_option_arrives(flags: str, name: str, value: Any, asked: dict[str
 def test_models_are_built_for_the_frames(
     flags: str, setting: dict[str, Any], asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trtmatte import compiler
+    from trtmatte.compiler import build as compiler
 
     built: dict[str, Any] = {}
     monkeypatch.setattr(compiler, "build", lambda model, **options: built.update(options, model=model))

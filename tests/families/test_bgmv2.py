@@ -12,8 +12,8 @@ import torch
 
 from tests import exports, reference
 from tests.program_runner import StagedRunner, WholeRunner
+from trtmatte.compiler.families import reading as importing
 from trtmatte.errors import FrameError, ModelError, SettingError
-from trtmatte.families import importing
 
 VECTORS = reference.vector_names("bgmv2", "matte")
 SMALL = "bgmv2_refine_mobilenetv2-"

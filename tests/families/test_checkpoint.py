@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests import reference
-from trtmatte import families
+from trtmatte.compiler.families import networks as families
+from trtmatte.compiler.families.checkpoint import load_network, load_state, recognise
 from trtmatte.errors import ModelError
-from trtmatte.families.checkpoint import load_network, load_state, recognise
 
 torch = pytest.importorskip("torch")
 

@@ -56,7 +56,7 @@ def check(session: Any, module: Any, arguments: tuple[Any, ...], tolerance: floa
 
 
 def entry(network: Any, method: str) -> Any:
-    from trtmatte.families.layers import Entry
+    from trtmatte.compiler.families.shared.layers import Entry
 
     return Entry(network, method)
 
@@ -104,7 +104,7 @@ def test_alpha(model: str, size: tuple[int, int], opset: int) -> None:
 
 def test_equal_errors_are_taken_in_row_major_order() -> None:
     """Exported selection breaks ties as the network does."""
-    from trtmatte import families
+    from trtmatte.compiler.families import networks as families
 
     class Select(torch.nn.Module):
         def __init__(self) -> None:

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from tests import exports, reference
 from tests.program_runner import StagedRunner, WholeRunner
+from trtmatte.compiler.families import reading as importing
 from trtmatte.errors import ModelError, SettingError
-from trtmatte.families import importing
 
 MEAN, STD = (0.2, 0.3, 0.4), (0.5, 0.6, 0.7)
 OUTPUTS = ("logits", "alpha", "edge")

@@ -11,8 +11,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from tests import reference
+from trtmatte.compiler.families import reading as importing
 from trtmatte.errors import ModelError
-from trtmatte.families import importing
 
 
 def small_model():

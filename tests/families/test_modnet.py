@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from tests import exports, reference
 from tests.program_runner import StagedRunner, WholeRunner
+from trtmatte.compiler.families import reading as importing
+from trtmatte.compiler.families.modnet import network as networks
+from trtmatte.compiler.families.modnet.spec import default_size
+from trtmatte.compiler.graph.cut import cut
 from trtmatte.errors import ModelError, SettingError
-from trtmatte.families import importing
-from trtmatte.families.modnet import network as networks
-from trtmatte.families.modnet.spec import default_size
-from trtmatte.graph.cut import cut
 
 VECTORS = reference.vector_names("modnet")
 BATCH = "modnet-96x160-batch2"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests import reference
-from trtmatte import families
+from trtmatte.compiler.families import networks as families
 from trtmatte.errors import FrameError, SettingError
 
 torch = pytest.importorskip("torch")

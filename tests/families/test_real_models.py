@@ -14,7 +14,7 @@ import pytest
 
 from tests import models
 from tests.program_runner import StagedRunner
-from trtmatte.families import importing
+from trtmatte.compiler.families import reading as importing
 
 FRAMES = 120 if os.environ.get("TRTMATTE_FULL", "0") not in ("", "0") else 8
 

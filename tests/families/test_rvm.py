@@ -10,8 +10,8 @@ import torch
 
 from tests import exports, reference
 from tests.program_runner import StagedRunner, WholeRunner
+from trtmatte.compiler.families import reading as importing
 from trtmatte.errors import ModelError, SettingError
-from trtmatte.families import importing
 
 ODD = "rvm_mobilenetv3-odd-ratio0.375"
 VECTORS = reference.vector_names("rvm")
@@ -139,7 +139,7 @@ def test_networks_touch_small_tensors_alone(fresh, tmp_path):
 
 
 def test_stages_have_no_shapes_left_to_compute(fresh, tmp_path):
-    from trtmatte.graph.cut import cut
+    from trtmatte.compiler.graph.cut import cut
 
     _, (network,) = cut(read(fresh, tmp_path, size=(1280, 720), downsample_ratio=0.375))
     kinds = {node.op_type for node in network.graph.node}
@@ -169,7 +169,7 @@ def test_one_network_serves_frames_of_other_sizes(fresh, tmp_path):
     ],
 )
 def test_small_sizes_are_rounded_as_the_original_rounds(size, ratio, single, small):
-    from trtmatte.families.rvm import spec
+    from trtmatte.compiler.families.rvm import spec
 
     assert spec.shrink(size, ratio, single).size == small
 

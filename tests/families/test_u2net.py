@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from tests import exports, models, reference
 from tests.program_runner import StagedRunner, WholeRunner
+from trtmatte.compiler.families import reading as importing
+from trtmatte.compiler.graph.cut import cut
 from trtmatte.errors import ModelError, SettingError
-from trtmatte.families import importing
-from trtmatte.graph.cut import cut
 
 VECTORS = reference.vector_names("u2net")
 ODD = "u2netp-odd"

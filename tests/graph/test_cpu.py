@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from trtmatte.graph.cpu import for_cpu
+from trtmatte.compiler.graph.cpu import for_cpu
 
 FLOAT = TensorProto.FLOAT
 RNG = np.random.default_rng(0)

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from onnx import TensorProto, helper
 
+from trtmatte.compiler.graph import functions
 from trtmatte.errors import ModelError
-from trtmatte.graph import functions
 
 SIZES = [(1, 1), (7, 5), (149, 251), (64, 96)]
 SINKS = ["fgr", "pha", "rgba", "composite"]

@@ -15,13 +15,13 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from tests import models, reference
 from tests.program_runner import StagedRunner, WholeRunner
 from trtmatte.backends.onnxruntime import Network
-from trtmatte.families import importing
-from trtmatte.families.precision import for_family
-from trtmatte.graph.cut import cut
-from trtmatte.graph.graph import Graph
-from trtmatte.graph.precision import emulated, head, nothing, offsets, stem, sums, to_fp16, together
-from trtmatte.graph.specialise import infer_shapes
-from trtmatte.program import BACKDROP
+from trtmatte.compiler.families import reading as importing
+from trtmatte.compiler.families.precision import for_family
+from trtmatte.compiler.graph.cut import cut
+from trtmatte.compiler.graph.onnx_graph import Graph
+from trtmatte.compiler.graph.precision import emulated, head, nothing, offsets, stem, sums, to_fp16, together
+from trtmatte.compiler.graph.specialise import infer_shapes
+from trtmatte.format.program import BACKGROUND
 
 FLOAT, HALF, INT = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64
 SHAPE = [1, 4, 6, 6]
@@ -382,7 +382,7 @@ def test_rvm_in_float16_over_a_film(rvm):
 def test_a_whole_trtmatte_graph(rvm):
     """For a single plan the graph is converted with our ops in it; they stay as they are."""
     wide = [each.name for each in (*rvm.graph.input, *rvm.graph.output) if each.name.startswith("r")]
-    exact, half = WholeRunner(rvm), WholeRunner(to_fp16(rvm, for_family("rvm"), [*wide, BACKDROP]))
+    exact, half = WholeRunner(rvm), WholeRunner(to_fp16(rvm, for_family("rvm"), [*wide, BACKGROUND]))
     frame = np.ascontiguousarray(next(models.clip()).transpose(2, 0, 1))[None]
     expected, found = exact(frame=frame), half(frame=frame)
     assert np.abs(found["pha"] - expected["pha"]).mean() < 2e-4

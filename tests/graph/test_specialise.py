@@ -7,12 +7,20 @@ import onnxruntime
 import pytest
 from onnx import ModelProto, TensorProto, ValueInfoProto, parser
 
+from trtmatte.compiler.graph import matching
+from trtmatte.compiler.graph.cut import cut
+from trtmatte.compiler.graph.matte_graph import (
+    Spec,
+    add_matte,
+    add_op,
+    add_picture,
+    add_sample,
+    assemble,
+    with_layout,
+)
+from trtmatte.compiler.graph.onnx_graph import Graph
+from trtmatte.compiler.graph.specialise import fold_constants, specialise, static_shape
 from trtmatte.errors import ModelError
-from trtmatte.graph import matching
-from trtmatte.graph.cut import cut
-from trtmatte.graph.graph import Graph
-from trtmatte.graph.matting import Spec, add_matte, add_op, add_picture, add_sample, assemble, with_layout
-from trtmatte.graph.specialise import fold_constants, specialise, static_shape
 
 
 def graph(body: str, signature: str = "float[B,3,H,W] x) => (float[N,C,P,Q] y", opset: int = 17) -> Graph:

@@ -13,7 +13,7 @@ import onnxruntime
 from onnx import helper
 
 from trtmatte import ops
-from trtmatte.graph import functions
+from trtmatte.compiler.graph import functions
 
 METHODS = ("linear", "area", "antialias", "gaussian")
 SIZES = [(1, 1), (7, 5), (149, 251), (480, 270), (1080, 1920), (2160, 3840)]

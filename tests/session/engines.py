@@ -11,8 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests import models, reference
-from trtmatte.engine import Engine
-from trtmatte.program import MATTE, NetworkStage, OpStage, Program, State, Tensor
+from trtmatte.format.file import Engine
+from trtmatte.format.outputs import MATTE_OUTPUTS
+from trtmatte.format.program import NetworkStage, OpStage, Program, State, Tensor
 
 BACKENDS = ("onnxruntime", "openvino")
 WIDTH, HEIGHT = 32, 24
@@ -24,7 +25,7 @@ def require(backend):
 
 
 def of_graph(model):
-    from trtmatte.graph.cut import cut
+    from trtmatte.compiler.graph.cut import cut
 
     program, networks = cut(model)
     named = zip(program.networks, networks, strict=True)
@@ -36,7 +37,7 @@ def of_vector(name):
     """The vector's model with its stand-in weights, built from a checkpoint."""
     import torch
 
-    from trtmatte.families import importing
+    from trtmatte.compiler.families import reading as importing
 
     vector = reference.load(name)
     settings = {"size": (vector.settings["width"], vector.settings["height"]), "batch": vector.settings["batch"]}
@@ -64,7 +65,7 @@ def of_vector(name):
 @functools.lru_cache(maxsize=4)
 def rvm(width, height, ratio):
     """The real RVM."""
-    from trtmatte.families import importing
+    from trtmatte.compiler.families import reading as importing
 
     path = models.model("rvm-mobilenetv3")
     return of_graph(importing.read(path, size=(width, height), downsample_ratio=ratio))
@@ -84,7 +85,7 @@ def memory(batch=1, with_background=False):
     stages = [OpStage("FrameSample", (picture,), (samples[picture],), sampling) for picture in pictures]
     inputs, outputs = (*samples.values(), "memory"), ("memory_next", "alpha", "ones")
     stages.append(NetworkStage("network-0", inputs, outputs))
-    stages.append(OpStage("MatteUpsample", ("frame", "alpha", "backdrop"), MATTE, {"method": 0}))
+    stages.append(OpStage("MatteUpsample", ("frame", "alpha", "backdrop"), MATTE_OUTPUTS, {"method": 0}))
     program = Program(
         family="memory",
         variant="tiny",

@@ -20,7 +20,7 @@ from functools import partial
 
 import numpy as np
 
-from trtmatte.session.cuda.arrays import DeviceArray
+from trtmatte.runtime.session.cuda.arrays import DeviceArray
 
 
 class Machine:

@@ -37,7 +37,7 @@ def machine(seed, monkeypatch):
         monkeypatch.setattr(onnxruntime_cuda, "Network", fake_cuda.Network)
         choose = cuda.choose
         monkeypatch.setattr(
-            "trtmatte.session.session.choose",
+            "trtmatte.runtime.session.session.choose",
             lambda backend, device, engine: (
                 Choice("onnxruntime", 0) if device == "cuda" else choose(backend, device, engine)
             ),

@@ -13,8 +13,8 @@ from tests.session import engines
 from trtmatte.backends import cuda, tensorrt
 from trtmatte.backends.cuda import Choice
 from trtmatte.backends.tensorrt import device
-from trtmatte.engine import Engine, Plan
 from trtmatte.errors import BackendError, SettingError
+from trtmatte.format.file import Engine, Plan
 
 ENGINE = engines.memory()
 

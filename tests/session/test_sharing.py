@@ -14,8 +14,8 @@ import pytest
 import trtmatte
 from tests.session import engines
 from trtmatte import backends
-from trtmatte.engine import write
 from trtmatte.errors import BackendError, SettingError
+from trtmatte.format.file import write
 
 
 def test_sessions_of_an_engine_share_its_networks(backend):
@@ -161,6 +161,6 @@ session = trtmatte.Session({str(tmp_path / "tiny.trtm")!r})
 assert session.backend == {backend!r}
 frame = np.full((24, 32, 3), 102, np.uint8)
 assert (session(frame).pha == 51).all()
-assert not [name for name in sys.modules if name.startswith(("trtmatte.families", "trtmatte.graph"))]
+assert not [name for name in sys.modules if name.startswith(("trtmatte.compiler.families.networks", "trtmatte.compiler.graph"))]
 """
     subprocess.run([sys.executable, "-c", code], check=True)

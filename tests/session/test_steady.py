@@ -81,7 +81,7 @@ def test_latencies_are_of_the_last_calls(backend, monkeypatch):
     clock = itertools.accumulate(itertools.chain([0.0], itertools.cycle([0.010, 1.0])))
     session = engines.memory().session(backend=backend)
     assert session.stats().p50 == 0
-    monkeypatch.setattr("trtmatte.session.session.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("trtmatte.runtime.session.session.perf_counter", lambda: next(clock))
     run(session, [engines.noise(1)], 2000)
     stats = session.stats()
     assert stats.frames == 2000

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.session import engines
-from trtmatte.session.reading import ReadAhead
+from trtmatte.support.read_ahead import ReadAhead
 
 
 def reading_threads():
@@ -107,7 +107,7 @@ def test_images_are_decoded_on_the_reading_thread(open_session, tmp_path, monkey
     images = [Image.open(tmp_path / f"{index}.png") for index in range(3)]
     ahead = ReadAhead(images, 2)
     ahead.close()
-    from trtmatte.session.session import _decoded
+    from trtmatte.runtime.session.session import _decoded
 
     assert _decoded(images[0], None) == (images[0], None)
     assert threads == {threading.current_thread().name}

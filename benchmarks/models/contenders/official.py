@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.models import weights
 from benchmarks.models.contenders.base import Array, Contender, background, green_planes
 from benchmarks.models.subjects import Subject
-from trtmatte.families.u2net.spec import MEAN, STD
+from trtmatte.compiler.families.u2net.spec import MEAN, STD
 
 _STATES = ("r1i", "r2i", "r3i", "r4i")
 _OUTPUTS = {"rvm": ("fgr", "pha", "r1o", "r2o", "r3o", "r4o"), "bgmv2": ("pha", "fgr")}

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from benchmarks.models import weights
 from benchmarks.models.contenders.base import Array, Contender, background, green_planes
 from benchmarks.models.subjects import Subject
-from trtmatte.families.u2net.spec import MEAN, STD
+from trtmatte.compiler.families.u2net.spec import MEAN, STD
 
 
 class Torch(Contender):

@@ -12,7 +12,7 @@ import trtmatte
 from benchmarks.models import weights
 from benchmarks.models.contenders.base import Array, Contender, background
 from benchmarks.models.subjects import GREEN, Subject
-from trtmatte import profiling
+from trtmatte.reports import profile as profiling
 
 
 class Sessions(Contender):

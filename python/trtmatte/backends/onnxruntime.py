@@ -1,4 +1,4 @@
-"""Network stages on the CPU, by ONNX Runtime."""
+"""ONNX Runtime on the CPU."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from trtmatte.backends import Run
+from trtmatte.backends import library
+from trtmatte.backends.interface import Backend, LoadRequest, Run
 from trtmatte.errors import BackendError
-from trtmatte.program import PATCHES
+from trtmatte.format.program import PATCHES
+from trtmatte.support.packages import version_of
 
-__all__ = ["Network", "load"]
+__all__ = ["BACKEND", "Network", "describe"]
 
 
 class Network:
     """One network stage. Inputs and outputs are arrays by the names that they have in the model."""
 
     def __init__(self, model: bytes, threads: int = 0, patches: int = 0) -> None:
-        """`threads` is how many it may use, 0 leaves that to the machine; `patches` fixes how many a run works on."""
+        """`threads` limits its threads, 0 leaves that to the machine; `patches` fixes the number that a run works on."""
         try:
             onnxruntime: Any = importlib.import_module("onnxruntime")
         except ImportError as error:
@@ -42,23 +44,47 @@ class Network:
         return dict(zip(self.outputs, results, strict=True))
 
     def bind(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Run:
-        """What reads these arrays and writes those, in place, whenever it is called."""
+        """Bind to arrays, which every call of the result reads and writes in place."""
         binding = self._session.io_binding()
         for name in self.inputs:
             binding.bind_input(name, *_place(inputs[name]))
         for name in self.outputs:
             binding.bind_output(name, *_place(outputs[name]))
 
-        def run(held: object = (inputs, outputs)) -> None:  # the runtime knows addresses alone
+        def run(held: object = (inputs, outputs)) -> None:  # keeps the arrays alive: the runtime holds their addresses alone
             self._session.run_with_iobinding(binding)
 
         return run
 
 
-def load(model: bytes, *, patches: int, threads: int) -> Network:
-    return Network(model, threads, patches)
+def describe() -> tuple[str, list[str]]:
+    """The version with its providers, and the problem of two packages that overwrite each other."""
+    module = importlib.import_module("onnxruntime")
+    both = [name for name in ("onnxruntime", "onnxruntime-gpu") if version_of(name)]
+    wrong = []
+    if len(both) == 2:
+        wrong = [f"{' and '.join(both)} are both here and overwrite each other: pip uninstall both, install one again"]
+    return f"{module.__version__}, {', '.join(module.get_available_providers())}", wrong
 
 
 def _place(array: Any) -> tuple[Any, ...]:
-    """Where an array is, as the runtime wants to be told."""
+    """The arguments with which the runtime is told where an array lies."""
     return "cpu", 0, array.dtype.type, array.shape, array.ctypes.data
+
+
+def _load(request: LoadRequest) -> dict[str, Network]:
+    def network(name: str) -> Network:
+        return Network(request.model(name), request.threads, request.patches)
+
+    return {name: request.once((name, request.patches, request.threads), lambda: network(name)) for name in request.names}
+
+
+BACKEND = Backend(
+    "onnxruntime",
+    "ONNX Runtime",
+    device="cpu",
+    rank=20,
+    unavailable_reason=lambda device: library.unavailable_reason("ONNX Runtime", "onnxruntime"),
+    load=_load,
+    describe=describe,
+)

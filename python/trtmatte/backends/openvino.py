@@ -1,4 +1,4 @@
-"""Network stages on the CPU, by OpenVINO."""
+"""OpenVINO on the CPU."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from trtmatte import cache
-from trtmatte.backends import Run
+from trtmatte.backends import library
+from trtmatte.backends.interface import Backend, LoadRequest, Run
 from trtmatte.errors import BackendError, EngineError
+from trtmatte.support.cache_folder import private_folder
 
-__all__ = ["Network", "load"]
+__all__ = ["BACKEND", "Network"]
 
 
 class Network:
@@ -28,7 +29,7 @@ class Network:
             raise BackendError(f"OpenVINO cannot load the network: {error}") from error
 
     def bind(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Run:
-        """What reads these arrays and writes those, in place, whenever it is called."""
+        """Bind to arrays, which every call of the result reads and writes in place."""
         tensor = importlib.import_module("openvino").Tensor
         request = self._compiled.create_infer_request()
         names = (each.any_name for each in (*self._compiled.inputs, *self._compiled.outputs))
@@ -36,14 +37,10 @@ class Network:
         for name in names:
             request.set_tensor(name, tensor(arrays[name], shared_memory=True))
 
-        def run(held: object = arrays) -> None:  # OpenVINO knows addresses alone
+        def run(held: object = arrays) -> None:  # keeps the arrays alive: OpenVINO holds their addresses alone
             request.infer(share_outputs=True)
 
         return run
-
-
-def load(model: bytes, *, patches: int, threads: int) -> Network:
-    return Network(model, threads, patches)
 
 
 @functools.lru_cache
@@ -57,16 +54,33 @@ def _core() -> Any:
 def _options(threads: int) -> dict[str, Any]:
     options: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",  # left to itself it may take bfloat16, whose errors states carry on
+        "INFERENCE_PRECISION_HINT": "f32",  # its default may be bfloat16, whose errors add up in the states
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
-        "ENABLE_CPU_PINNING": False,  # pinned threads wait where others work too: the ops, a decoder, another session
+        "ENABLE_CPU_PINNING": False,  # pinned threads wait for cores that the ops, a decoder or another session use
     }
-    with contextlib.suppress(EngineError):  # nowhere to keep what was compiled: it is compiled anew each time
-        options["CACHE_DIR"] = str(cache.private_folder("openvino"))
+    with contextlib.suppress(EngineError):  # without a cache folder it compiles each time
+        options["CACHE_DIR"] = str(private_folder("openvino"))
     return options
 
 
 def _fixed(shape: Any, patches: int) -> list[int]:
     """A network's only open dimension is the number of patches."""
     return [patches if each.is_dynamic else each.get_length() for each in shape]
+
+
+def _load(request: LoadRequest) -> dict[str, Network]:
+    def network(name: str) -> Network:
+        return Network(request.model(name), request.threads, request.patches)
+
+    return {name: request.once((name, request.patches, request.threads), lambda: network(name)) for name in request.names}
+
+
+BACKEND = Backend(
+    "openvino",
+    "OpenVINO",
+    device="cpu",
+    rank=10,
+    unavailable_reason=lambda device: library.unavailable_reason("OpenVINO", "openvino"),
+    load=_load,
+)

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from trtmatte import profiling
 from trtmatte.cli import sessions
 from trtmatte.cli.arguments import size
+from trtmatte.reports import profile as profiling
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from trtmatte import compiler, single
 from trtmatte.cli import progress
 from trtmatte.cli.arguments import setting
-from trtmatte.engine import SUFFIX, Engine
+from trtmatte.compiler import build as compiler
+from trtmatte.compiler import export as single
+from trtmatte.compiler.options import AXES, COLORS, DTYPES, LAYOUTS, PRECISIONS, TARGETS, Options, read_recipe
 from trtmatte.errors import ModelError, SettingError, TrtmatteError
-from trtmatte.options import AXES, COLORS, DTYPES, LAYOUTS, PRECISIONS, TARGETS, Options, read_recipe
+from trtmatte.format.file import SUFFIX, Engine
 
 _NAME: Final = "trtmatte-build"
 _INPUT_IS_WRONG: Final = (ModelError, SettingError)

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from trtmatte import progress
 from trtmatte.cli import sessions
 from trtmatte.errors import InputError, OutputError, SettingError
 from trtmatte.media.targets import KINDS
+from trtmatte.support import progress
 
 if TYPE_CHECKING:
-    from trtmatte.stills import Task
+    from trtmatte.apps.pictures import Task
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -63,7 +63,7 @@ _SHOT: Final = "bgmv2: the scene without its subject, one picture for all, or a 
 
 def run(args: argparse.Namespace) -> int:
     """0: all are done, 1: some are not, or they cannot be written, 2: the input or a flag is wrong."""
-    from trtmatte import stills
+    from trtmatte.apps import pictures as stills
 
     logging.basicConfig(format="trtmatte image: %(message)s", force=True)
     tasks = _tasks(args)
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _tasks(args: argparse.Namespace) -> list[Task]:
     """What is to be done, once it is known that it can be: nothing of this depends on what is in the pictures."""
-    from trtmatte.stills import Task
+    from trtmatte.apps.pictures import Task
 
     outputs = list(dict.fromkeys(args.output)) or ["composite" if args.background or _is_jpeg(args) else "rgba"]
     if "composite" not in outputs and args.background is not None:

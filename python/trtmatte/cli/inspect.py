@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtmatte import inspection
 from trtmatte.cli.arguments import setting, size
 from trtmatte.errors import ModelError, TrtmatteError
+from trtmatte.reports import inspect as inspection
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]

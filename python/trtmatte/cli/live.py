@@ -47,7 +47,7 @@ _BACKGROUND: Final = "what composites are made over: a colour, a picture, a vide
 
 def run(args: argparse.Namespace) -> int:
     """0: it was ended, 1: the camera failed, 2: a flag is wrong."""
-    from trtmatte.live import Live
+    from trtmatte.apps.live import Live
     from trtmatte.media.camera import Camera
     from trtmatte.media.virtual_camera import VirtualCamera
     from trtmatte.media.window import Window

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from trtmatte.cli import progress
 from trtmatte.cli.arguments import setting
-from trtmatte.engine import Engine, load
+from trtmatte.compiler.options import PRECISIONS
 from trtmatte.errors import SettingError
-from trtmatte.options import PRECISIONS
+from trtmatte.format.file import Engine, load
 
 __all__ = ["add_arguments", "engine", "session_arguments"]
 
@@ -78,7 +78,7 @@ def engine(args: argparse.Namespace, size: tuple[int, int], *, quiet: bool = Fal
                 "give --model in place of --engine, or build another with trtmatte-build"
             )
         return load(args.engine)
-    from trtmatte import compiler
+    from trtmatte.compiler import build as compiler
 
     with progress.steps(quiet) as advance:
         return compiler.build(args.model, size=size, progress=advance, **settings)

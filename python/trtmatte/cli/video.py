@@ -8,9 +8,9 @@ import re
 import sys
 from typing import TYPE_CHECKING, Final
 
-from trtmatte import convert
+from trtmatte.apps import video as convert
+from trtmatte.apps.video import Interrupted
 from trtmatte.cli import sessions
-from trtmatte.convert import Interrupted
 from trtmatte.media.formats import CODECS
 from trtmatte.media.targets import KINDS
 

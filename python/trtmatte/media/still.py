@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from trtmatte.errors import EngineError, InputError, OutputError, SettingError
-from trtmatte.files import replacing
+from trtmatte.support.files import replacing
 
 Array = np.ndarray[Any, Any]
 

@@ -13,13 +13,13 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from trtmatte.errors import EngineError, OutputError
-from trtmatte.files import replacing
 from trtmatte.media import colour
 from trtmatte.media.colour import Colour
 from trtmatte.media.copying import Copies
 from trtmatte.media.ffmpeg import ffmpeg, reason
 from trtmatte.media.formats import Encoding
 from trtmatte.media.source import Array, Facts, Sound
+from trtmatte.support.files import replacing
 
 __all__ = ["PictureSink", "Sink", "VideoSink"]
 

@@ -37,7 +37,7 @@ def title(target: str) -> str:
     return _binding(target).title
 
 
-def why_not_installed(target: str) -> str | None:
+def unavailable_reason(target: str) -> str | None:
     """What keeps a target's bindings from being used, with the remedy; None if nothing does."""
     binding = _binding(target)
     install = f"pip install --upgrade {binding.package}"
@@ -56,7 +56,7 @@ def why_not_installed(target: str) -> str | None:
 
 def load(target: str) -> Any:
     """The module of a target's bindings, or a BackendError with the remedy."""
-    reason = why_not_installed(target)
+    reason = unavailable_reason(target)
     if reason is not None:
         raise BackendError(reason)
     return importlib.import_module(_binding(target).module)

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from trtmatte.backends.tensorrt import bindings, device, targets
+from trtmatte.backends import driver
+from trtmatte.backends.tensorrt import bindings, targets
 from trtmatte.backends.tensorrt.key import FLAGS_OFF, FLAGS_ON, Bounds, checked_capabilities, environment, plan_key
-from trtmatte.backends.tensorrt.run import Engine, type_name
+from trtmatte.backends.tensorrt.run import LoadedPlan, type_name
 from trtmatte.errors import BackendError, ModelError, SettingError
-from trtmatte.files import replacing
+from trtmatte.support.files import replacing
 
 Progress = Callable[[str, float], bool | None]
 """Is told what is going on and how much is done (0 to 1), from another thread. Returning False cancels the build."""
@@ -30,7 +31,7 @@ class BuildCancelledError(BackendError):
 
 
 @dataclass(frozen=True)
-class Plan:
+class BuiltPlan:
     """A compiled network stage. It is executable code: load only what you built or trust."""
 
     data: bytes
@@ -52,14 +53,14 @@ def build_plan(
     timing_cache: Path | None = None,
     plugins: Path | None = None,
     gpu: int = 0,
-) -> Plan:
+) -> BuiltPlan:
     """The plan of an ONNX model, which computes in the types that the model states.
 
     `bounds` gives the shapes of inputs without a fixed one. `compute_capabilities` ("8.6") is for TensorRT-RTX; left
     out, a plan is portable. `timing_cache`, a file that is read and brought up to date, and `plugins`, a library of
     our ops, are for TensorRT. With `verbose` the plan's `info` reports its layers. Ctrl-C cancels.
     """
-    reason = targets.why_not(target, gpu)
+    reason = targets.build_unavailable_reason(target, gpu)
     if reason is not None:
         raise BackendError(reason)
     if plugins is not None and target != "tensorrt":
@@ -70,7 +71,7 @@ def build_plan(
     build = _Build(target, name, _Progress(progress), bounds or {}, compute_capabilities, timing_cache, plugins)
     with _BUILDING:
         data, info = _in_thread(lambda: build.run(model, gpu, verbose), build.progress)
-    return Plan(data, target, key, surroundings, info)
+    return BuiltPlan(data, target, key, surroundings, info)
 
 
 def _in_thread(work: Callable[[], Any], progress: _Progress) -> Any:
@@ -106,7 +107,7 @@ class _Build:
 
     def run(self, model: bytes, gpu: int, verbose: bool) -> tuple[bytes, dict[str, Any]]:
         started = time.monotonic()
-        with device.current(gpu) if self._target == "tensorrt" else nullcontext(), self._log.recorded() as errors:
+        with driver.current(gpu) if self._target == "tensorrt" else nullcontext(), self._log.recorded() as errors:
             if self._plugins is not None:
                 _load_plugins(self._trt, self._plugins)
             builder = self._trt.Builder(self._log.native)
@@ -302,10 +303,10 @@ def _describe(network: Any) -> dict[str, Any]:
 
 def _engine_layers(plan: Any, target: str, name: str, gpu: int) -> dict[str, Any]:
     """The layers of the engine as it will run, which only a GPU can tell."""
-    reason = targets.why_not_run(target, gpu)
+    reason = targets.run_unavailable_reason(target, gpu)
     if reason is not None:
         return {"layers": [], "layers_note": f"the plan's layers can be read only where it can run: {reason}"}
-    return {"layers": Engine(plan, target=target, name=name).layers()}
+    return {"layers": LoadedPlan(plan, target=target, name=name).layers()}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from trtmatte.backends.tensorrt import bindings, device, targets
+from trtmatte.backends import driver
+from trtmatte.backends.tensorrt import bindings, targets
 from trtmatte.errors import SettingError
 
 Bounds = Mapping[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]
@@ -37,7 +38,7 @@ def environment(
     if plugins is not None:
         place["plugins"] = hashlib.sha256(plugins.read_bytes()).hexdigest()
     if target == "tensorrt":
-        return {**place, "gpu": device.gpu(gpu).to_json()}
+        return {**place, "gpu": driver.gpu(gpu).to_json()}
     return {**place, "compute_capabilities": list(checked_capabilities(compute_capabilities) or PORTABLE)}
 
 
@@ -63,10 +64,10 @@ def plan_key(
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def why_not_fit(built: Mapping[str, Any], gpu: int = 0) -> str | None:
+def plan_unavailable_reason(built: Mapping[str, Any], gpu: int = 0) -> str | None:
     """Why a plan that was built in the environment `built` does not run here; None if it does."""
     target = built["target"]
-    reason = targets.why_not_run(target, gpu)
+    reason = targets.run_unavailable_reason(target, gpu)
     if reason is not None:
         return reason
     here = environment(target, gpu=gpu)
@@ -74,7 +75,7 @@ def why_not_fit(built: Mapping[str, Any], gpu: int = 0) -> str | None:
     for name, found in here.items():
         if found != built.get(name):
             return f"the plan was built for {name} {_text(built.get(name))}, and here is {_text(found)}: build it again"
-    capability, allowed = device.gpu(gpu).capability, built.get("compute_capabilities", [])
+    capability, allowed = driver.gpu(gpu).capability, built.get("compute_capabilities", [])
     if portable_to and capability not in allowed:
         return (
             f"the plan was built for compute capability {', '.join(allowed)}, and here is {capability}: build it again"

@@ -1,6 +1,6 @@
-"""Running plans: an engine out of a plan, and contexts that put its work on a CUDA stream.
+"""Running plans: a loaded plan makes contexts, which put its work on a CUDA stream.
 
-Nothing here allocates device memory or synchronises: addresses, scratch memory and streams are the caller's, so that a
+Nothing here allocates device memory or synchronises: addresses, scratch memory and CUDA streams are the caller's, so that a
 whole frame can be captured into one CUDA graph.
 """
 
@@ -33,11 +33,11 @@ class Tensor(NamedTuple):
     is_input: bool
 
 
-class Engine:
-    """A plan made ready on the current device. Any thread may read it; each makes contexts of its own."""
+class LoadedPlan:
+    """A plan loaded on the current device. Any thread may read it; each thread makes its own contexts."""
 
     def __init__(self, plan: Any, *, target: str, name: str = "network", runtime_cache: bytes = b"") -> None:
-        """`plan` is any buffer, a mapped file too. `runtime_cache` is what `runtime_cache()` gave an earlier time."""
+        """`plan` is any buffer, such as a mapped file. `runtime_cache` is an earlier result of `runtime_cache()`."""
         self._trt, self._log = bindings.load(target), bindings.log(target)
         self.target, self.name = target, name
         with self._log.recorded() as errors:
@@ -54,7 +54,7 @@ class Engine:
         return int(self._engine.device_memory_size_v2)
 
     def context(self) -> Context:
-        """A context, for one thread and one stream at a time."""
+        """A context, for one thread and one CUDA stream at a time."""
         with self._log.recorded() as errors:
             context = self._engine.create_execution_context(self._strategy())
         if context is None:
@@ -112,20 +112,20 @@ class Engine:
 
 
 class Context:
-    """Puts an engine's work on a stream. Made by `Engine.context`."""
+    """Puts a plan's work on a CUDA stream. Made by `LoadedPlan.context`."""
 
-    def __init__(self, engine: Engine, native: Any) -> None:
-        self._engine, self._native, self._log = engine, native, engine._log
+    def __init__(self, plan: LoadedPlan, native: Any) -> None:
+        self._plan, self._native, self._log = plan, native, plan._log
 
     def bind(self, addresses: Mapping[str, int], shapes: Mapping[str, Sequence[int]] | None = None) -> None:
         """Where all inputs and outputs lie on the device, and the shapes of inputs that have no fixed one.
 
         The first `enqueue` after it does deferred work and cannot be captured.
         """
-        expected = self._engine.tensors.keys()
+        expected = self._plan.tensors.keys()
         if addresses.keys() != expected:
             raise BackendError(
-                f"{self._engine.name} has the tensors {', '.join(sorted(expected))}; addresses are given of "
+                f"{self._plan.name} has the tensors {', '.join(sorted(expected))}; addresses are given of "
                 f"{', '.join(sorted(addresses))}"
             )
         with self._log.recorded() as errors:
@@ -134,14 +134,14 @@ class Context:
             missing = self._native.infer_shapes() if all(bound) else []
         if missing or not all(bound):
             errors += [f"the shape of {name} is not given" for name in missing]
-            raise self._engine.failure("bind the tensors of", errors, "give every input a shape within its bounds")
+            raise self._plan.failure("bind the tensors of", errors, "give every input a shape within its bounds")
 
     def use_scratch(self, address: int, size: int) -> None:
         """Device memory to work in. Contexts that never run at the same time may share it."""
-        if address % _ALIGNMENT or size < self._engine.scratch_size:
+        if address % _ALIGNMENT or size < self._plan.scratch_size:
             raise BackendError(
-                f"{self._engine.name} is given {size} bytes of scratch memory at {address:#x}; expected at least "
-                f"{self._engine.scratch_size}, at a multiple of {_ALIGNMENT}"
+                f"{self._plan.name} is given {size} bytes of scratch memory at {address:#x}; expected at least "
+                f"{self._plan.scratch_size}, at a multiple of {_ALIGNMENT}"
             )
         self._native.set_device_memory(address, size)
 
@@ -149,16 +149,16 @@ class Context:
         """The shape of a tensor with the input shapes that are bound."""
         return tuple(self._native.get_tensor_shape(name))
 
-    def can_capture(self, stream: int) -> bool:
-        """Whether `enqueue` can be captured into a CUDA graph now. TensorRT does not tell; it fails if it cannot."""
-        return not hasattr(self._native, "is_stream_capturable") or bool(self._native.is_stream_capturable(stream))
+    def can_capture(self, cuda_stream: int) -> bool:
+        """Report if `enqueue` can be captured into a CUDA graph now. TensorRT does not report it; it fails instead."""
+        return not hasattr(self._native, "is_stream_capturable") or bool(self._native.is_stream_capturable(cuda_stream))
 
-    def enqueue(self, stream: int) -> None:
-        """Puts the work on a stream and returns; buffers are in use until the stream has come to its end."""
+    def enqueue(self, cuda_stream: int) -> None:
+        """Put the work on a CUDA stream and return. The buffers are in use until that work is done."""
         with self._log.recorded() as errors:
-            done = self._native.execute_async_v3(stream)
+            done = self._native.execute_async_v3(cuda_stream)
         if not done:
-            raise self._engine.failure("run", errors, "see what nvidia-smi says of the GPU")
+            raise self._plan.failure("run", errors, "see what nvidia-smi says of the GPU")
 
 
 def type_name(kind: Any) -> str:

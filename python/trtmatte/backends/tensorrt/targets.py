@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from trtmatte.backends.tensorrt import bindings, device
+from trtmatte.backends import driver
+from trtmatte.backends.tensorrt import bindings
 from trtmatte.backends.tensorrt.bindings import TARGETS
 
 
 def targets_available() -> list[str]:
     """The targets that plans can be built for here."""
-    return [target for target in TARGETS if why_not(target) is None]
+    return [target for target in TARGETS if build_unavailable_reason(target) is None]
 
 
-def why_not(target: str, gpu: int = 0) -> str | None:
+def build_unavailable_reason(target: str, gpu: int = 0) -> str | None:
     """What keeps this machine from building for a target, with the remedy; None if nothing does."""
-    reason = bindings.why_not_installed(target)
+    reason = bindings.unavailable_reason(target)
     if reason is None and target == "tensorrt":
-        missing = device.why_no_gpu(gpu)
+        missing = driver.unavailable_reason(gpu)
         if missing is not None:
             return f"TensorRT builds on the GPU that it builds for: {missing}, or build for tensorrt-rtx"
     return reason
 
 
-def why_not_run(target: str, gpu: int = 0) -> str | None:
+def run_unavailable_reason(target: str, gpu: int = 0) -> str | None:
     """What keeps this machine from running a target's plans, with the remedy; None if nothing does."""
-    reason = bindings.why_not_installed(target) or device.why_no_gpu(gpu)
+    reason = bindings.unavailable_reason(target) or driver.unavailable_reason(gpu)
     if reason is None and target == "tensorrt-rtx":
         known = capabilities()
-        found = device.gpu(gpu)
+        found = driver.gpu(gpu)
         if found.capability not in known:
             return (
                 f"{found.name} has the compute capability {found.capability}; TensorRT-RTX runs on "

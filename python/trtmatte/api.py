@@ -1,0 +1,139 @@
+"""The door between the wings: `build` and `load` make an `Engine`, and an engine opens sessions.
+
+The runtime never imports the compiler. When a session needs a plan that its engine lacks, it asks the engine
+(`with_plan_for`), and the engine defined here asks the compiler.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from trtmatte.backends import tensorrt
+from trtmatte.backends.tensorrt import Progress
+from trtmatte.compiler import build as compiler
+from trtmatte.compiler import export as exporter
+from trtmatte.compiler import plans
+from trtmatte.compiler.export import Exported
+from trtmatte.format import file as engine_file
+from trtmatte.format.file import EngineFile
+from trtmatte.reports import validate as validation
+from trtmatte.runtime.session import Session as RuntimeSession
+
+__all__ = ["Engine", "Session", "build", "export", "load"]
+
+_LOG: Final = logging.getLogger("trtmatte")
+
+
+class Engine(EngineFile):
+    """A matting model, ready to run: `engine.session()` opens sessions. `build` and `load` make engines."""
+
+    def __init__(self, manifest: Mapping[str, Any], members: Mapping[str, memoryview], path: Path | None = None):
+        super().__init__(manifest, members, path)
+        self._with_plans: dict[tuple[str, int], EngineFile] = {}
+        self._building = threading.Lock()
+
+    def session(self, **options: Any) -> Session:
+        """A session that runs this engine. `options` are those of `Session`."""
+        return Session(self, **options)
+
+    def with_plan_for(self, target: str, gpu: int) -> EngineFile:
+        """The engine with a plan of `target` for this GPU, built now or taken from the cache."""
+        with self._building:
+            if (target, gpu) not in self._with_plans:
+                self._with_plans[target, gpu] = plans.completed(
+                    self, target, gpu=gpu, progress=_Announcement(self, target)
+                )
+            return self._with_plans[target, gpu]
+
+
+class Session(RuntimeSession):
+    __doc__ = RuntimeSession.__doc__
+
+    def __init__(self, engine: EngineFile | str | Path, **options: Any) -> None:
+        """`engine` is an engine or the path of one. `options` are those of `trtmatte.runtime.session.Session`."""
+        super().__init__(engine if isinstance(engine, EngineFile) else load(engine), **options)
+
+
+def load(path: str | Path) -> Engine:
+    """The engine in a file. Networks and plans are mapped; each is checked against its hash before its first use.
+
+    Plans are code for the device: load only engines that you built, or whose maker you trust.
+    """
+    return _engine(engine_file.read(path))
+
+
+def build(
+    model: str | Path,
+    *,
+    out: str | Path | None = None,
+    validate: bool = False,
+    frames: str | Path | None = None,
+    force: bool = False,
+    verbose: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Engine:
+    """Build the engine of a model: an ONNX file, a checkpoint, a recipe (`.toml`), or the name of a known model.
+
+    `options` are `family`, `size`, `precision`, `batch`, `target` (one or several), and the family's settings, such as
+    `downsample_ratio` or `backbone_scale`. They override a recipe's. An engine that was built before comes from the
+    cache, unless `force` is set.
+
+    `out` is the file to write; without it the engine stays in the cache. `validate` measures the errors of every
+    backend that runs here, on `frames` (a video or a folder of pictures) or on generated frames, and stores them in the
+    engine.
+    """
+    request = compiler.Request.of(model, out, verbose=verbose, progress=progress, **options)
+    engine = request.built(force=force)
+    if validate or frames is not None:
+        engine = _validated(engine, frames, force, progress)
+    return _engine(request.written(engine, force=force))
+
+
+def export(model: str | Path, **options: Any) -> Exported:
+    """Export a model for use outside Python: `kind` is "plan", "onnx" or "triton" (`docs/deploy.md`)."""
+    return exporter.export(model, **options)
+
+
+def _engine(file: EngineFile) -> Engine:
+    return Engine(file.manifest, file._members, file.path)
+
+
+def _validated(
+    engine: EngineFile, frames: str | Path | None, force: bool, progress: Progress | None
+) -> EngineFile:
+    """The engine with its errors, measured once."""
+    pictures = None if frames is None else Path(frames)
+    return compiler.with_errors(
+        engine,
+        lambda: validation.measure(engine, pictures, progress),
+        validation.fingerprint(pictures),
+        force=force,
+    )
+
+
+class _Announcement:
+    """Logs a build that nobody asked for: once as a warning, then its progress in tenths as information."""
+
+    def __init__(self, engine: Engine, target: str) -> None:
+        self._engine, self._target = engine, target
+        self._told: set[_Step] = set()
+
+    def __call__(self, what: str, done: float) -> None:
+        if not self._told:
+            title = tensorrt.title(self._target)
+            text = "%s has no %s plan for this GPU: building one, once, which takes a while"
+            _LOG.warning(text, self._engine, title)
+        step = _Step(what, int(done * 10))
+        if step not in self._told:
+            self._told.add(step)
+            _LOG.info("%s: %d %%", step.what, step.tenths * 10)
+
+
+class _Step(NamedTuple):
+    what: str
+    tenths: int

@@ -1,0 +1,1 @@
+"""What people do with a session: mat videos, pictures and cameras."""

@@ -1,0 +1,188 @@
+"""Live: a camera's newest frame, matted, into a window and a virtual camera."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from trtmatte.errors import SettingError
+from trtmatte.format.file import Engine
+from trtmatte.format.program import PLATE
+from trtmatte.media.backdrops import Backdrop
+from trtmatte.media.camera import Camera, Shot
+from trtmatte.runtime.session import Session
+
+Array = np.ndarray[Any, Any]
+
+VIEWS: Final = {"composite": "composite", "foreground": "fgr", "alpha": "pha", "camera": ""}
+"""What can be shown, and the session's output that it is; the camera is shown as it is."""
+
+_GUIDE: Final = "Step out of the picture, then press B: it is taken as the background"
+_KEPT: Final = 10_000  # latencies
+_SMOOTHING: Final = 0.1
+
+
+class Screen(Protocol):
+    def show(self, picture: Array, text: str = "") -> str:
+        """The key that was pressed meanwhile, or nothing."""
+
+
+class Sink(Protocol):
+    def send(self, picture: Array) -> None: ...
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Latencies are in milliseconds, from when the camera gave the frame until the matte was shown and sent."""
+
+    frames: int
+    dropped: int
+    fps: float
+    p50: float
+    p95: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.frames} frames, {self.fps:.1f} fps; latency {self.p50:.0f} ms (p50), {self.p95:.0f} ms (p95); "
+            f"{self.dropped} frames of the camera came too soon and were dropped"
+        )
+
+
+class Live:
+    """Keys: `b` takes the background, or lets go of it; `r` begins anew; `o` shows the next output; `q` ends.
+
+    Everything is BGR, as cameras and windows have it. Nothing is sent to the virtual camera before there is a matte.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        camera: Camera,
+        *,
+        window: Screen | None = None,
+        virtual_camera: Sink | None = None,
+        view: str = "composite",
+        background: Array | None = None,
+        backdrop: Any = "greenscreen",  # as it is typed: a colour, blur, the path of a picture or a video
+        mirror: bool = False,
+        overlay: bool = True,
+        **session: Any,
+    ) -> None:
+        self._engine, self._camera, self._window, self._virtual_camera = engine, camera, window, virtual_camera
+        self._view, self._background, self._behind = view, background, Backdrop(backdrop)
+        self._mirror, self._overlay, self._arguments = mirror, overlay, session
+        self._needs_background = PLATE in engine.program.pictures
+        if self._needs_background and background is None and window is None:
+            raise SettingError(
+                f"{engine.program.family} needs the picture of the scene without its subject; it is taken in the "
+                "window with the key b: leave --no-window out, or give the picture with --background-shot"
+            )
+        self._sessions: dict[str, Session] = {}
+        self._session = self._session_of(view)
+        self._latencies: deque[float] = deque(maxlen=_KEPT)
+        self._frames, self._fps, self._began, self._last = 0, 0.0, 0.0, 0.0
+
+    def run(self, frames: int | None = None) -> None:
+        """Until the film or this many mattes end, or `q` is pressed."""
+        ended = False
+        while not ended and (frames is None or self._frames < frames) and (shot := self._camera.newest()):
+            picture = shot.picture[:, ::-1] if self._mirror else shot.picture
+            ended = self._matted(picture, shot) if self._is_ready else self._guided(picture)
+
+    @property
+    def summary(self) -> Summary:
+        p50, p95 = (float(each) * 1000 for each in np.percentile(self._latencies or [0.0], (50, 95)))
+        seconds = self._last - self._began
+        return Summary(self._frames, self._camera.dropped, self._frames / seconds if seconds else 0.0, p50, p95)
+
+    def close(self) -> None:
+        for session in self._sessions.values():
+            session.close()
+
+    @property
+    def _is_ready(self) -> bool:
+        return not self._needs_background or self._background is not None
+
+    def _guided(self, picture: Array) -> bool:
+        return self._window is not None and self._obeyed(self._window.show(picture, _GUIDE), picture)
+
+    def _matted(self, picture: Array, shot: Shot) -> bool:
+        """Shows and sends one frame; true where it was the last."""
+        began = time.perf_counter()
+        self._began = self._began or began
+        result = self._result(picture)
+        if self._virtual_camera is not None:
+            self._virtual_camera.send(result)
+        key = self._window.show(result, self._text()) if self._window is not None else ""
+        self._count(shot)
+        return self._obeyed(key, picture)
+
+    def _result(self, picture: Array) -> Array:
+        if self._view == "camera":
+            return picture
+        matte = self._session(picture, self._background, backdrop=self._next_backdrop())
+        result: Array = matte[0]
+        return result
+
+    def _next_backdrop(self) -> Any:
+        if not self._behind.is_film or self._session.outputs != ("composite",):
+            return None
+        return _bgr(self._behind.behind(self._camera.size))
+
+    def _count(self, shot: Shot) -> None:
+        now = time.perf_counter()
+        self._latencies.append(now - shot.time)
+        if self._frames:
+            rate = 1 / max(now - self._last, 1e-6)
+            self._fps = rate if self._frames == 1 else self._fps + _SMOOTHING * (rate - self._fps)
+        self._frames += 1
+        self._last = now
+
+    def _text(self) -> str:
+        if not self._overlay or not self._latencies:
+            return ""
+        return f"{self._fps:.0f} fps, {self._latencies[-1] * 1000:.0f} ms, {self._view}"
+
+    def _obeyed(self, key: str, picture: Array) -> bool:
+        if key == "b" and self._needs_background:
+            self._background = picture.copy() if self._background is None else None
+            self._session.reset()
+        elif key == "r":
+            self._session.reset()
+        elif key == "o":
+            self._show_next()
+        return key == "q"
+
+    def _show_next(self) -> None:
+        """Another session over the same networks goes on from this one's states: each writes what is seen alone."""
+        views = list(VIEWS)
+        self._view = views[(views.index(self._view) + 1) % len(views)]
+        before, self._session = self._session, self._session_of(self._view)
+        if before is not self._session:
+            self._session.state = before.state
+
+    def _session_of(self, view: str) -> Session:
+        output = VIEWS[view] or "composite"
+        if output not in self._sessions:
+            backdrop = _bgr(self._behind.once(self._camera.size)) if output == "composite" else None
+            session = self._engine.session(outputs=(output,), color="bgr", backdrop=backdrop, **self._arguments)
+            self._sessions[output] = session
+            self._warm_up(session)
+        return self._sessions[output]
+
+    def _warm_up(self, session: Session) -> None:
+        """The first frame takes long; none of the camera's has to wait for it."""
+        width, height = self._camera.size
+        blank = np.zeros((height, width, 3), np.uint8)
+        behind = blank if self._behind.is_film and session.outputs == ("composite",) else None
+        session(blank, blank if self._needs_background else None, backdrop=behind)
+        session.reset()
+
+
+def _bgr(backdrop: Any) -> Any:
+    """Pictures as cameras have them; colours are red, green, blue wherever they go."""
+    return backdrop[..., ::-1] if isinstance(backdrop, np.ndarray) else backdrop

@@ -1,0 +1,69 @@
+"""A backend: a library that runs network stages (`docs/extending/backend.md`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+__all__ = ["Backend", "DeviceNetwork", "LoadRequest", "Network", "Run"]
+
+T = TypeVar("T")
+
+Run = Callable[[], object]
+"""Runs a network once, over the arrays that it is bound to."""
+
+
+class Network(Protocol):
+    """A loaded network stage. Its weights are in memory once, however many runs are bound to it."""
+
+    def bind(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Run:
+        """Binds the network to arrays: each call of the result reads the inputs and writes the outputs, in place."""
+
+
+class DeviceNetwork(Network, Protocol):
+    """A network stage on a CUDA device. Its runs put their work on the CUDA stream that it was loaded for."""
+
+    dtypes: Mapping[str, str]
+    """The types of inputs and outputs."""
+
+    def can_capture(self) -> bool:
+        """Report if the runs, each of which has run once, can be captured into a CUDA graph now."""
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """The networks that one session needs. `model` and `plan` give a network by its name."""
+
+    names: tuple[str, ...]
+    model: Callable[[str], bytes]
+    """A network in ONNX, float32."""
+    plan: Callable[[str], memoryview]
+    """A network compiled for this backend; only for backends with plans."""
+    patches: int
+    """The number of patches that one run works on; 0 for programs without patches."""
+    threads: int
+    memory: Any
+    """The session's device memory, with its CUDA stream; None on the CPU."""
+    once: Callable[[Hashable, Callable[[], Any]], Any]
+    """`once(key, make)` makes a value at the first call, and gives the same one to all sessions of the engine."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A library that runs networks on one kind of device. A module in `trtmatte.backends` offers it as `BACKEND`."""
+
+    name: str
+    title: str
+    """The library's name as its makers write it."""
+    device: str
+    """`"cpu"` or `"cuda"`."""
+    rank: int
+    """`backend="auto"` takes the available backend with the lowest rank, on a GPU before the CPU."""
+    unavailable_reason: Callable[[int], str | None]
+    """The reason why it cannot run on a device (its number; 0 for the CPU), with the remedy; None if it can."""
+    load: Callable[[LoadRequest], Mapping[str, Network]]
+    has_plans: bool = False
+    """It runs plans that were compiled for the device, and not ONNX."""
+    describe: Callable[[], tuple[str, Iterable[str]]] | None = None
+    """For `trtmatte doctor`: the installed version with its abilities, and the problems."""

@@ -1,0 +1,1 @@
+"""The wing that compiles: a model becomes an engine."""

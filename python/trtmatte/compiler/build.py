@@ -1,0 +1,155 @@
+"""Building: a model becomes an engine, or the engine that was built from the same before comes from the cache.
+
+The parts that need onnx and PyTorch are imported only if the cache does not have the engine.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from trtmatte import plugins
+from trtmatte.backends import tensorrt
+from trtmatte.backends.tensorrt import BuildCancelledError, Progress
+from trtmatte.compiler import engine_cache, plans
+from trtmatte.compiler.options import CPU_TARGET, Options
+from trtmatte.compiler.program import read_program
+from trtmatte.compiler.source import Source, locate
+from trtmatte.errors import BackendError, SettingError
+from trtmatte.format import file as engine_file
+from trtmatte.format.file import EngineFile, Plan
+from trtmatte.format.program import Program
+from trtmatte.models.download import sha256
+from trtmatte.support.files import require_writable
+from trtmatte.support.packages import code_hash, version_of
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+__all__ = ["Request", "with_errors"]
+
+_PACKAGES: Final = ("onnx", "torch")  # their versions can show in an engine
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that decides what is built. With `lenient`, a target that cannot build the model is left out."""
+
+    source: Source
+    options: Options
+    lenient: bool
+    verbose: bool
+    progress: Progress | None
+    out: Path | None
+
+    @classmethod
+    def of(
+        cls,
+        model: str | Path,
+        out: str | Path | None,
+        *,
+        verbose: bool = False,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Request:
+        """The request of a user: `options` override those of a recipe. Wrong values raise errors here."""
+        place = None if out is None else require_writable(Path(out), "engine.trtm")
+        source, recipe = locate(model)
+        chosen = Options.of({**recipe, **{name: value for name, value in options.items() if value is not None}})
+        targets = _targets(chosen.target)
+        if chosen.export is not None:
+            raise SettingError(
+                f"export is {chosen.export!r}, which makes no engine: use trtmatte-build --export or trtmatte.export, "
+                "or leave export out"
+            )
+        return cls(source, replace(chosen, target=targets), not chosen.target, verbose, progress, place)
+
+    @functools.cached_property
+    def key(self) -> str:
+        """The key of the engine in the cache."""
+        library = plugins.library_path()
+        return engine_cache.key(
+            {
+                "format": engine_file.FORMAT,
+                "code": code_hash(),
+                "packages": {name: version_of(name) for name in _PACKAGES},
+                "plugins": None if library is None else sha256(library),
+                "environments": {each: tensorrt.environment(each) for each in _plan_targets(self.options)},
+                "source": self.source.about,
+                "options": self.options.to_json(),
+                "lenient": self.lenient,
+                "verbose": self.verbose,
+            }
+        )
+
+    def built(self, *, force: bool = False) -> EngineFile:
+        """The engine, built now or taken from the cache."""
+        return engine_cache.engine(self.key, self.compile, force=force)
+
+    def written(self, engine: EngineFile, *, force: bool = False) -> EngineFile:
+        """The engine in the file that was asked for, which is written unless it holds this engine already."""
+        if self.out is None:
+            return engine
+        there = None if force else engine_cache.found_at(self.out, engine.manifest["key"])
+        return there or engine_file.write(engine, self.out)
+
+    def compile(self) -> EngineFile:
+        """The engine, in memory."""
+        from trtmatte.compiler.graph import cpu
+
+        program, networks = read_program(self.source.path, self.options, self.progress)
+        keep_fp32 = plans.keep_fp32(program, networks) if self.options.precision == "fp16" else None
+        made, not_built = self._plans(program, networks, keep_fp32)
+        return EngineFile.of(
+            program,
+            {name: network.SerializeToString() for name, network in networks.items()},
+            plans=[*cpu.plan(networks), *made],
+            settings=self.options.to_json(),
+            source=self.source.about,
+            not_built=not_built,
+            keep_fp32=keep_fp32,
+            key=self.key,
+        )
+
+    def _plans(
+        self, program: Program, networks: Mapping[str, ModelProto], keep_fp32: plans.KeptNodes | None
+    ) -> tuple[list[Plan], dict[str, str]]:
+        made, not_built = [], {}
+        for target in _plan_targets(self.options):
+            try:
+                made.append(plans.make(program, networks, target, keep_fp32, self.verbose, self.progress))
+            except BackendError as error:
+                if not self.lenient or isinstance(error, BuildCancelledError):
+                    raise
+                not_built[target] = str(error)
+        return made, not_built
+
+
+def with_errors(
+    engine: EngineFile,
+    measure: Callable[[], Mapping[str, Any]],
+    fingerprint: Mapping[str, Any],
+    *,
+    force: bool = False,
+) -> EngineFile:
+    """The engine with measured errors. `fingerprint` is all that the measurement depends on besides the engine."""
+    key = engine_cache.key({"engine": engine.manifest["key"], "measured": fingerprint})
+    return engine_cache.engine(key, lambda: engine.with_errors(measure(), key), force=force)
+
+
+def _targets(wanted: tuple[str, ...]) -> tuple[str, ...]:
+    if not wanted:
+        return (CPU_TARGET, *tensorrt.targets_available())
+    for target in wanted:
+        reason = None if target == CPU_TARGET else tensorrt.build_unavailable_reason(target)
+        if reason is not None:
+            raise BackendError(f"the target {target} cannot be built here: {reason}")
+    return wanted
+
+
+def _plan_targets(options: Options) -> tuple[str, ...]:
+    """The targets that need plans; the networks in ONNX are always there."""
+    return tuple(target for target in options.target if target != CPU_TARGET)

@@ -1,0 +1,43 @@
+"""Engines that were built before: a private folder of engine files, each named by a key of all that it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from trtmatte.errors import EngineError
+from trtmatte.format import file as engine_file
+from trtmatte.format.file import EngineFile
+from trtmatte.support import files
+from trtmatte.support.cache_folder import private_folder
+
+__all__ = ["engine", "found_at", "key"]
+
+
+def key(ingredients: Mapping[str, Any]) -> str:
+    """A name for what is built from these ingredients. Any change of an ingredient changes the name."""
+    text = json.dumps(ingredients, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def engine(key: str, build: Callable[[], EngineFile], *, force: bool = False) -> EngineFile:
+    """The engine with this key, built unless it is cached. Where two processes ask at once, one builds, one waits."""
+    path = private_folder("engines") / f"{key}{engine_file.SUFFIX}"
+    if not force and (found := found_at(path, key)):
+        return found
+    with files.alone(path.with_suffix(".lock")):
+        if not force and (found := found_at(path, key)):
+            return found
+        return engine_file.write(build(), path)
+
+
+def found_at(path: Path, key: str) -> EngineFile | None:
+    """The engine at this path, if it has this key. Its members are checked when they are used."""
+    try:
+        found = engine_file.read(path)
+    except EngineError:
+        return None
+    return found if found.manifest.get("key") == key else None

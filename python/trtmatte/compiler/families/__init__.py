@@ -1,0 +1,1 @@
+"""The families of matting models, one folder each."""

@@ -1,0 +1,26 @@
+"""The catalogue of known models, which the families list."""
+
+from __future__ import annotations
+
+import difflib
+
+from trtmatte.compiler.families import registry
+from trtmatte.errors import SettingError
+from trtmatte.models.model import Model
+
+__all__ = ["find", "models"]
+
+
+def models() -> tuple[Model, ...]:
+    """The known models of all families."""
+    return tuple(model for family in registry.families() for model in family.models)
+
+
+def find(name: str) -> Model:
+    """The model with this name, or whose file has this name."""
+    for model in models():
+        if name in (model.name, model.file):
+            return model
+    close = difflib.get_close_matches(name, [model.name for model in models()], n=3, cutoff=0.4)
+    meant = f"did you mean {' or '.join(close)}? " if close else ""
+    raise SettingError(f"no known model is called {name!r}; {meant}`trtmatte models` lists them all")

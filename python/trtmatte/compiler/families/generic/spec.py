@@ -1,0 +1,42 @@
+"""The settings of an unknown network: how its picture is prepared, and which output is the alpha."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from trtmatte.compiler.families.shared.sizes import METHODS, Size, checked_size, input_size
+from trtmatte.errors import SettingError
+
+NAME: Final = "generic"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the network sees: `input_size` (a file of fixed size has its own), sampled by `method`, as
+    `(picture - mean) / std` of a picture in 0…1. `output` names the alpha; left out, it is the first output of one
+    channel."""
+
+    input_size: Size | None = input_size()
+    mean: Sequence[float] = (0.0, 0.0, 0.0)
+    std: Sequence[float] = (1.0, 1.0, 1.0)
+    method: str = "antialias"
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        checked_size(self.input_size)
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if not _are_three_numbers(values):
+                raise SettingError(f"{name} is {values!r}; expected three numbers, for red, green and blue")
+        if 0 in self.std:
+            raise SettingError(f"std is {self.std!r}; expected three numbers that are not 0: it is what is divided by")
+        if self.method not in METHODS:
+            raise SettingError(f"method is {self.method!r}; expected one of {', '.join(METHODS)}")
+
+
+def _are_three_numbers(values: object) -> bool:
+    if not isinstance(values, (tuple, list)) or len(values) != 3:
+        return False
+    return all(isinstance(value, (int, float)) and math.isfinite(value) for value in values)

@@ -1,0 +1,68 @@
+"""Reading any model file: `read` recognises the family from the content and returns the trtmatte graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from onnx import ModelProto
+
+from trtmatte.compiler.families import registry
+from trtmatte.compiler.families.registry import Family
+from trtmatte.compiler.graph import reading
+from trtmatte.compiler.graph.matching import pictures
+from trtmatte.compiler.graph.onnx_graph import Graph
+from trtmatte.errors import ModelError, SettingError
+
+__all__ = ["is_onnx", "read", "recognise"]
+
+
+def read(
+    path: str | Path,
+    *,
+    family: str | None = None,
+    size: tuple[int, int] = (1920, 1080),
+    batch: int = 1,
+    **settings: Any,
+) -> ModelProto:
+    """The trtmatte graph of an ONNX file or a checkpoint, for frames of `size` (width and height).
+
+    `settings` are those of the family. A name that it does not have raises a SettingError.
+    """
+    path = Path(path)
+    if min(size) < 1 or batch < 1:
+        raise SettingError(f"size is {size[0]}x{size[1]} and batch is {batch}; expected at least 1x1 and 1")
+    if is_onnx(path):
+        graph = reading.load(path)
+        chosen = registry.family(family) if family is not None else recognise(graph)
+        return chosen.from_onnx(graph, size, batch, chosen.checked(settings))
+    from trtmatte.compiler.families import checkpoint
+
+    network, variant = checkpoint.load_network(path)
+    chosen = registry.variants()[variant]
+    if family not in (None, chosen.name):
+        raise ModelError(f"{path} is a checkpoint of {variant}, not of the family {family}; leave the family out")
+    return chosen.from_network(network, variant, size, batch, chosen.checked(settings))
+
+
+def recognise(graph: Graph) -> Family:
+    """The family that an ONNX graph belongs to."""
+    for family in registry.families():
+        if family.resembles(graph):
+            return family
+    known = [family.name for family in registry.families() if family.is_recognised]
+    raise ModelError(
+        f"this ONNX model is of no family that trtmatte knows ({', '.join(known)}): it has "
+        f"{len(pictures(graph))} pictures among its inputs {', '.join(graph.inputs) or 'none'} and gives "
+        f"{', '.join(graph.outputs)}. If it makes an alpha of one picture, ask for the family generic, with "
+        "input_size, mean and std as it was trained"
+    )
+
+
+def is_onnx(path: Path) -> bool:
+    """Report if this is an ONNX file: it begins with its format's version, which no checkpoint does."""
+    try:
+        with path.open("rb") as file:
+            return path.suffix == ".onnx" or file.read(1) == b"\x08"
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error

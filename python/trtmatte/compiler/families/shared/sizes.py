@@ -1,0 +1,39 @@
+"""The size of the picture that a network sees, as a setting of its family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from trtmatte.compiler.families.flags import flag
+from trtmatte.errors import SettingError
+
+__all__ = ["METHODS", "Size", "checked_size", "input_size", "size_text"]
+
+METHODS: Final = ("linear", "area", "antialias")
+"""The ways to sample a frame. Their numbers in the ops' attributes are their places."""
+
+Size = tuple[int, int]
+
+
+def input_size() -> Any:
+    """The setting `input_size` of a family, with its flag."""
+    return flag(None, "the size that the network sees (left out: the model's own rule)", kind="size", metavar="WxH")
+
+
+def checked_size(size: Sequence[int] | None, divisor: int = 1) -> Size | None:
+    """The setting `input_size`: a width and a height that `divisor` divides, or None."""
+    if size is None:
+        return None
+    if isinstance(size, (tuple, list)) and len(size) == 2 and all(_is_side(side, divisor) for side in size):
+        return size[0], size[1]
+    wanted = f"multiples of {divisor}" if divisor > 1 else "whole numbers from 1"
+    raise SettingError(f"input_size is {size!r}; expected a width and a height, {wanted}")
+
+
+def size_text(size: Sequence[int] | None) -> str:
+    return "not given" if size is None else "x".join(str(side) for side in size)
+
+
+def _is_side(side: object, divisor: int) -> bool:
+    return isinstance(side, int) and side >= 1 and side % divisor == 0

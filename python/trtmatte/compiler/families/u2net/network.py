@@ -1,0 +1,124 @@
+"""U-2-Net: a U of Us, for one picture of any size."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trtmatte.compiler.families.shared.layers import resize_like
+
+# Of each stage: the height of its U (0: the flat one), and its inputs, inner width and outputs in either network.
+_STAGES = {
+    "stage1": (7, (3, 32, 64), (3, 16, 64)),
+    "stage2": (6, (64, 32, 128), (64, 16, 64)),
+    "stage3": (5, (128, 64, 256), (64, 16, 64)),
+    "stage4": (4, (256, 128, 512), (64, 16, 64)),
+    "stage5": (0, (512, 256, 512), (64, 16, 64)),
+    "stage6": (0, (512, 256, 512), (64, 16, 64)),
+    "stage5d": (0, (1024, 256, 512), (128, 16, 64)),
+    "stage4d": (4, (1024, 128, 256), (128, 16, 64)),
+    "stage3d": (5, (512, 64, 128), (128, 16, 64)),
+    "stage2d": (6, (256, 32, 64), (128, 16, 64)),
+    "stage1d": (7, (128, 16, 64), (128, 16, 64)),
+}
+_SIDES = ("stage1d", "stage2d", "stage3d", "stage4d", "stage5d", "stage6")
+
+
+class Unit(nn.Module):
+    def __init__(self, inputs: int, outputs: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.conv_s1 = nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation)
+        self.bn_s1 = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.bn_s1(self.conv_s1(x)))
+
+
+class SmallU(nn.Module):
+    """A U of `height` levels around one unit's output; a flat one (height 0) dilates where others shrink."""
+
+    def __init__(self, height: int, inputs: int, inner: int, outputs: int) -> None:
+        super().__init__()
+        self.flat = height == 0
+        self.height = height or 4
+        down = [2**level for level in range(4)] if self.flat else [1] * (self.height - 1) + [2]
+        up = down if self.flat else [1] * self.height
+        self.rebnconvin = Unit(inputs, outputs)
+        for level in range(1, self.height + 1):
+            self.add_module(f"rebnconv{level}", Unit(outputs if level == 1 else inner, inner, down[level - 1]))
+        for level in range(self.height - 1, 0, -1):
+            unit = Unit(2 * inner, outputs if level == 1 else inner, up[level - 1])
+            self.add_module(f"rebnconv{level}d", unit)
+
+    def forward(self, x: Tensor) -> Tensor:
+        top: Tensor = self.rebnconvin(x)
+        skips = self._down(top)
+        y = skips.pop()
+        for level in range(self.height - 1, 0, -1):
+            skip = skips.pop()
+            if not self.flat and level < self.height - 1:
+                y = resize_like(y, skip)
+            y = self.get_submodule(f"rebnconv{level}d")(torch.cat([y, skip], 1))
+        return top + y
+
+    def _down(self, x: Tensor) -> list[Tensor]:
+        skips: list[Tensor] = []
+        for level in range(1, self.height + 1):
+            if not self.flat and 1 < level < self.height:
+                x = _shrink(x)
+            x = self.get_submodule(f"rebnconv{level}")(x)
+            skips.append(x)
+        return skips
+
+
+def _shrink(x: Tensor) -> Tensor:
+    return functional.max_pool2d(x, 2, stride=2, ceil_mode=True)
+
+
+class U2Net(nn.Module):
+    """`d0, d1, d2, d3, d4, d5, d6 = network(image)`, each `[B,1,H,W]` after the sigmoid; d0 is the result.
+
+    `image` is `[B,3,H,W]`, RGB, normalised by ImageNet's mean and deviation. A compiler takes `alpha`,
+    which is d0 alone.
+    """
+
+    def __init__(self, size: str = "full") -> None:
+        super().__init__()
+        widths = {}
+        for name, (height, full, small) in _STAGES.items():
+            inputs, inner, outputs = full if size == "full" else small
+            self.add_module(name, SmallU(height, inputs, inner, outputs))
+            widths[name] = outputs
+        for number, stage in enumerate(_SIDES, start=1):
+            self.add_module(f"side{number}", nn.Conv2d(widths[stage], 1, 3, padding=1))
+        self.outconv = nn.Conv2d(len(_SIDES), 1, 1)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        sides = self._sides(image)
+        fused = self.outconv(torch.cat(sides, 1))
+        return tuple(torch.sigmoid(x) for x in (fused, *sides))
+
+    def alpha(self, image: Tensor) -> Tensor:
+        """→ d0, the result."""
+        return torch.sigmoid(self.outconv(torch.cat(self._sides(image), 1)))
+
+    def _sides(self, image: Tensor) -> list[Tensor]:
+        """The logits of the six levels, in the picture's size."""
+        levels = self._levels(image)
+        sides = [self.get_submodule(f"side{number}")(x) for number, x in enumerate(levels, start=1)]
+        return [sides[0], *(resize_like(side, sides[0]) for side in sides[1:])]
+
+    def _levels(self, image: Tensor) -> list[Tensor]:
+        """The outputs of stage1d to stage5d and of stage6."""
+        x = image
+        skips: list[Tensor] = []
+        for number in range(1, 7):
+            x = self.get_submodule(f"stage{number}")(x if number == 1 else _shrink(x))
+            skips.append(x)
+        levels = [skips.pop()]
+        for number in range(5, 0, -1):
+            skip = skips.pop()
+            y = resize_like(levels[0], skip)
+            levels.insert(0, self.get_submodule(f"stage{number}d")(torch.cat([y, skip], 1)))
+        return levels

@@ -1,0 +1,29 @@
+"""The settings of U-2-Net."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from trtmatte.compiler.families.shared.sizes import Size, checked_size, input_size
+
+NAME: Final = "u2net"
+SIZE: Final = (320, 320)
+MEAN: Final = (0.485, 0.456, 0.406)
+STD: Final = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`input_size` is the width and height that the network sees; left out, the original's 320x320 or the file's own.
+
+    The original divides a picture by its largest value before it normalises it (`divide_by_maximum`) and stretches the
+    result so that it reaches from 0 to 1 (`stretch`).
+    """
+
+    input_size: Size | None = input_size()
+    divide_by_maximum: bool = True
+    stretch: bool = True
+
+    def __post_init__(self) -> None:
+        checked_size(self.input_size)

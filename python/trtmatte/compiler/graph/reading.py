@@ -1,0 +1,110 @@
+"""Reading an ONNX file: everything that can be wrong with it is said here, before a family looks at it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import ModelProto, TensorProto, external_data_helper, numpy_helper, version_converter
+
+from trtmatte.compiler.graph.functions import DOMAIN, OPSET
+from trtmatte.compiler.graph.onnx_graph import Graph
+from trtmatte.errors import ModelError
+
+OLDEST_OPSET = 11
+
+
+def load(path: str | Path) -> Graph:
+    """The graph of an ONNX file, with float32 in the place of float16, or a ModelError that says what is wrong."""
+    path = Path(path)
+    model = _parse(path)
+    _load_external_data(model, path)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ModelError(f"{path} is not a valid ONNX model: {_first_line(error)}") from error
+    return from_model(model, str(path))
+
+
+def from_model(model: ModelProto, title: str = "the model") -> Graph:
+    """The same for a model in memory; it is taken over."""
+    domains = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
+    if DOMAIN in domains:
+        raise ModelError(f"{title} has been through trtmatte already; give the model that it was made from")
+    if domains:
+        raise ModelError(
+            f"{title} uses operators of {', '.join(sorted(domains))}; expected standard ONNX operators alone: "
+            "export it without optimisations for one runtime"
+        )
+    graph = Graph(_as_float32(_of_opset(model, title)))
+    for name, array in graph.constants.items():
+        if array.dtype.kind == "f" and np.isnan(array).any():
+            raise ModelError(f"{title} has NaN in the constant {name}; the file is damaged, or its training diverged")
+    return graph
+
+
+def _parse(path: Path) -> ModelProto:
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+    except DecodeError as error:
+        raise ModelError(f"{path} is not a complete ONNX file; download or export it again") from error
+    if not model.graph.node or not model.graph.output:
+        raise ModelError(f"{path} holds no ONNX graph; is it the right file?")
+    return model
+
+
+def _load_external_data(model: ModelProto, path: Path) -> None:
+    try:
+        external_data_helper.load_external_data_for_model(model, str(path.parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ModelError(
+            f"{path} keeps its weights in other files, which cannot be read ({_first_line(error)}); "
+            "put them beside it, under the names they were exported with"
+        ) from error
+
+
+def _of_opset(model: ModelProto, title: str) -> ModelProto:
+    """At least the opset of our function bodies, which a model must share."""
+    opset = max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=0)
+    if opset < OLDEST_OPSET:
+        raise ModelError(f"{title} has opset {opset}; expected {OLDEST_OPSET} or later: export it again")
+    if opset >= OPSET:
+        return model
+    try:
+        return version_converter.convert_version(model, OPSET)
+    except Exception as error:  # the converter raises whatever its C++ part throws
+        raise ModelError(
+            f"{title} cannot be raised from opset {opset} to {OPSET} ({_first_line(error)}); export it with {OPSET}"
+        ) from error
+
+
+def _as_float32(model: ModelProto) -> ModelProto:
+    """Networks are kept in float32, since precision is a pass of its own; a float16 file loses nothing by it."""
+    graph = model.graph
+    for tensor in graph.initializer:
+        _widen(tensor)
+    for value in (*graph.input, *graph.output):
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT16:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                _widen(attribute.t)
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
+                attribute.i = TensorProto.FLOAT
+    del graph.value_info[:]
+    return model
+
+
+def _widen(tensor: TensorProto) -> None:
+    if tensor.data_type == TensorProto.FLOAT16:
+        array = numpy_helper.to_array(tensor).astype(np.float32)
+        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

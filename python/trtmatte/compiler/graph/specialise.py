@@ -1,0 +1,201 @@
+"""Passes that make a graph smaller once sizes are known: shapes inferred, constants folded, void nodes removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from onnx import NodeProto, ValueInfoProto, helper, numpy_helper, shape_inference
+from onnx.reference import ReferenceEvaluator
+
+from trtmatte.compiler.graph.onnx_graph import Graph, attributes, shape_of, subgraphs
+from trtmatte.errors import ModelError
+
+_RANDOM: Final = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
+_LARGEST_FOLDED: Final = 1 << 22  # elements; a constant larger than that is better computed than stored
+_SMALL: Final = 64  # elements; what shape inference may want to know the values of
+_WITHOUT_EFFECT: Final = {"Identity", "Dropout", "Cast", "Expand", "Reshape", "Slice", "Pad", "Transpose", "Resize"}
+
+
+def specialise(graph: Graph, shapes: Mapping[str, Sequence[int | str]]) -> None:
+    """Gives the inputs these shapes and removes all that they decide. In place."""
+    for name, shape in shapes.items():
+        set_shape(graph.inputs[name], shape)
+    before = -1
+    while before != len(graph.nodes):
+        before = len(graph.nodes)
+        infer_shapes(graph)
+        _fold_shapes(graph)
+        fold_constants(graph)
+        infer_shapes(graph)
+        remove_void(graph)
+        graph.prune()
+    infer_shapes(graph)
+    for name in graph.outputs:
+        graph.outputs[name] = graph.values.get(name, graph.outputs[name])
+
+
+def set_shape(value: ValueInfoProto, shape: Sequence[int | str]) -> None:
+    value.CopyFrom(helper.make_tensor_value_info(value.name, value.type.tensor_type.elem_type, shape))
+
+
+def fold_constants(graph: Graph) -> None:
+    """Computes every node whose inputs are constants."""
+    _choose_branches(graph)
+    folded = {id(node): node for node in _constant_nodes(graph)}
+    if not folded:
+        return
+    nodes = list(folded.values())
+    results = [name for node in nodes for name in node.output if name]
+    infos = {name: ValueInfoProto(name=name) for name in results}
+    evaluator = ReferenceEvaluator(graph.model(nodes, {}, infos))
+    for name, array in zip(results, evaluator.run(None, {}), strict=True):
+        graph.constants[name] = np.asarray(array)
+    graph.nodes = [node for node in graph.nodes if id(node) not in folded]
+    graph.changed()
+
+
+def infer_shapes(graph: Graph) -> None:
+    """Fills `graph.values` with the types and shapes of all values that ONNX's inference finds."""
+    described = {name: graph.values[name] for name in graph.values if _is_custom(graph, name)}
+    inputs, constants = dict(graph.inputs), graph.constants
+    for name, array in constants.items():
+        if array.size > _SMALL:
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            inputs[name] = helper.make_tensor_value_info(name, kind, array.shape)
+    graph.constants = {name: array for name, array in constants.items() if name not in inputs}
+    outputs = {name: ValueInfoProto(name=name) for name in graph.outputs}
+    graph.values = described
+    model = graph.model(inputs=inputs, outputs=outputs)
+    graph.constants = constants
+    try:
+        inferred = shape_inference.infer_shapes(model, data_prop=True).graph
+    except shape_inference.InferenceError as error:
+        raise ModelError(f"the model's shapes contradict each other at this size: {error}") from error
+    inferred_values = {value.name: value for value in (*inferred.value_info, *inferred.output)}
+    graph.values = {**inferred_values, **described}
+
+
+def remove_void(graph: Graph) -> None:
+    """Bypasses nodes that give back what they are given."""
+    for node in graph.all(*_WITHOUT_EFFECT):
+        if _is_void(graph, node):
+            _bypass(graph, node)
+
+
+def static_shape(graph: Graph, name: str) -> tuple[int, ...] | None:
+    """The shape of a value where every dimension is a number."""
+    if name in graph.constants:
+        return graph.constants[name].shape
+    value = graph.inputs.get(name) or graph.values.get(name)
+    shape = None if value is None else shape_of(value)
+    if shape is None:
+        return None
+    numbers = tuple(size for size in shape if isinstance(size, int))
+    return numbers if len(numbers) == len(shape) else None
+
+
+def _is_custom(graph: Graph, name: str) -> bool:
+    node = graph.producer(name)
+    return node is not None and node.domain != ""
+
+
+def _constant_nodes(graph: Graph) -> list[NodeProto]:
+    """In an order in which they can be computed."""
+    known = {*graph.constants, ""}
+    found = []
+    for node in graph.nodes:
+        if node.domain or node.op_type in _RANDOM or subgraphs(node) or not known.issuperset(node.input):
+            continue
+        if any(np.prod(static_shape(graph, name) or ()) > _LARGEST_FOLDED for name in node.output):
+            continue
+        found.append(node)
+        known.update(node.output)
+    return found
+
+
+def _fold_shapes(graph: Graph) -> None:
+    for node in graph.all("Shape"):
+        shape = static_shape(graph, node.input[0])
+        if shape is not None:
+            settings = attributes(node)
+            part = shape[settings.get("start", 0) : settings.get("end")]
+            graph.constants[node.output[0]] = np.array(part, np.int64)
+            graph.nodes.remove(node)
+    graph.changed()
+
+
+def _choose_branches(graph: Graph) -> None:
+    """Puts in the place of an If whose condition is a constant the branch that it takes."""
+    for node in graph.all("If"):
+        condition = graph.constant(node.input[0])
+        if condition is None:
+            continue
+        branch = attributes(node)["then_branch" if condition.all() else "else_branch"]
+        stem = graph.fresh("branch")
+        names = dict(zip((each.name for each in branch.output), node.output, strict=True))
+        for inner in (*branch.node, *branch.initializer):
+            for name in getattr(inner, "output", [getattr(inner, "name", "")]):
+                names.setdefault(name, f"{stem}/{name}")
+        for tensor in branch.initializer:
+            graph.constants[names[tensor.name]] = numpy_helper.to_array(tensor)
+        place = graph.nodes.index(node)
+        inlined = [_renamed(inner, names) for inner in branch.node]
+        graph.nodes[place : place + 1] = inlined
+        graph.absorb_constants()
+        graph.changed()
+
+
+def _renamed(node: NodeProto, names: Mapping[str, str]) -> NodeProto:
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    copy.input[:] = [names.get(name, name) for name in node.input]
+    copy.output[:] = [names.get(name, name) for name in node.output]
+    return copy
+
+
+def _is_void(graph: Graph, node: NodeProto) -> bool:
+    before, after = static_shape(graph, node.input[0]), static_shape(graph, node.output[0])
+    settings = attributes(node)
+    if node.op_type in ("Identity", "Dropout"):
+        return True
+    if node.op_type == "Cast":
+        return _element(graph, node.input[0]) == int(settings["to"])
+    if before is None or before != after:
+        return False
+    if node.op_type == "Slice":
+        return len(node.input) < 5 or graph.is_constant(node.input[4], 1)
+    if node.op_type == "Pad":
+        return graph.is_constant(node.input[1], 0)
+    if node.op_type == "Transpose":
+        return _moves_only_ones(settings.get("perm", ()), before)
+    if node.op_type == "Resize":  # a factor near 1 can leave the size as it is and still move the pixels
+        return len(node.input) > 3 or graph.is_constant(node.input[2], 1)
+    return True
+
+
+def _moves_only_ones(perm: Sequence[int], shape: Sequence[int]) -> bool:
+    kept = [axis for axis in perm if shape[axis] != 1]
+    return bool(perm) and kept == sorted(kept)
+
+
+def _element(graph: Graph, name: str) -> int:
+    if name in graph.constants:
+        return int(helper.np_dtype_to_tensor_dtype(graph.constants[name].dtype))
+    value = graph.inputs.get(name) or graph.values.get(name)
+    return 0 if value is None else value.type.tensor_type.elem_type
+
+
+def _bypass(graph: Graph, node: NodeProto) -> None:
+    """Lets the readers of a node read what it reads. An output keeps its name where its maker can take it."""
+    source, output = node.input[0], node.output[0]
+    if output not in graph.outputs:
+        graph.replace(output, source)
+    elif not {source} & (graph.inputs.keys() | graph.constants.keys() | graph.outputs.keys()):
+        graph.nodes.remove(node)
+        graph.values.pop(source, None)
+        for each in graph.nodes:
+            each.input[:] = [output if name == source else name for name in each.input]
+            each.output[:] = [output if name == source else name for name in each.output]
+        graph.changed()

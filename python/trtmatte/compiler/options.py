@@ -1,0 +1,176 @@
+"""Build options: one place for names, defaults and checks.
+
+The names are those of the flags of `trtmatte-build`, of the keys of recipes and of the arguments of `trtmatte.build`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from trtmatte.compiler.families import registry
+from trtmatte.errors import SettingError
+from trtmatte.support.renamed import notice
+
+CPU_TARGET: Final = "onnxruntime"
+TARGETS: Final = (CPU_TARGET, "tensorrt", "tensorrt-rtx")
+PRECISIONS: Final = ("fp16", "fp32")
+EXPORTS: Final = ("plan", "onnx", "triton")
+
+DTYPES: Final = ("uint8", "float16", "float32")
+LAYOUTS: Final = ("HWC", "CHW")
+COLORS: Final = ("rgb", "bgr")
+
+
+
+@dataclass(frozen=True)
+class Form:
+    """The form of an export's pictures and mattes. An engine leaves it to its sessions."""
+
+    outputs: tuple[str, ...] = ()  # empty: fgr and pha, or the family's own outputs if it has no matte
+    dtype: str = "uint8"
+    layout: str = "HWC"
+    color: str = "rgb"
+    background: str | tuple[float, ...] | None = None  # a colour or a picture behind the subject of a composite
+
+    def __post_init__(self) -> None:
+        _one_of("dtype", self.dtype, DTYPES)
+        _one_of("layout", self.layout, LAYOUTS)
+        _one_of("color", self.color, COLORS)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of a build. `settings` are those of the family, which checks them."""
+
+    family: str | None = None  # left out: recognised from the content
+    size: tuple[int, int] = (1920, 1080)  # width and height of the frames that the engine is meant for
+    precision: str = "fp16"  # of the plans; the CPU runs float32
+    batch: int = 1
+    target: tuple[str, ...] = ()  # empty: all that this machine can build
+    export: str | None = None  # left out: an engine
+    form: Form = field(default_factory=Form)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _one_of("precision", self.precision, PRECISIONS)
+        if self.export is not None:
+            _one_of("export", self.export, EXPORTS)
+        for target in self.target:
+            _one_of("target", target, TARGETS)
+        if not isinstance(self.batch, int) or isinstance(self.batch, bool) or self.batch < 1:
+            raise SettingError(f"batch is {self.batch!r}; expected a whole number of streams, 1 or more")
+        foreign = [name for name, value in vars(self.form).items() if value != getattr(Form, name)]
+        if foreign and self.export is None:
+            raise SettingError(
+                f"{', '.join(foreign)} is given, but an engine is built, whose sessions choose it when they are opened; "
+                f"leave it out, or choose an export: {', '.join(EXPORTS)}"
+            )
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Options:
+        """The options that are given, the defaults for the rest. None counts as left out."""
+        chosen = {name: _value(name, value) for name, value in _in_new_words(given).items() if value is not None}
+        form = {each.name: chosen.pop(each.name) for each in fields(Form) if each.name in chosen}
+        own = {name: chosen.pop(name) for name in _own(cls) if name in chosen}
+        return cls(**own, form=Form(**form), settings=chosen)
+
+    def to_json(self) -> dict[str, Any]:
+        """All options by name, with the family's settings."""
+        return {**{name: getattr(self, name) for name in _own(type(self))}, **self.settings}
+
+
+def _in_new_words(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options by today's names. The old ones were layout single or staged, axes and backdrop."""
+    chosen = dict(given)
+    if chosen.get("layout") in ("single", "staged"):
+        old = chosen.pop("layout")
+        notice(f"layout {old}", "export plan" if old == "single" else "the default")
+        if old == "single":
+            chosen.setdefault("export", "plan")
+    for old, new in (("axes", "layout"), ("backdrop", "background")):
+        if chosen.get(old) is not None:
+            notice(old, new)
+            chosen.setdefault(new, chosen[old])
+        chosen.pop(old, None)
+    return chosen
+
+
+def _own(options: type[Options]) -> list[str]:
+    return [each.name for each in fields(options) if each.name not in ("form", "settings")]
+
+
+def read_recipe(path: Path) -> tuple[str | Path, dict[str, Any]]:
+    """The model that a recipe names, a known one or a file beside the recipe, and the recipe's options."""
+    toml = _toml(path)
+    try:
+        content = toml.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingError(f"the recipe {path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # TOML's own error and that of UTF-8 are ones
+        raise SettingError(f"the recipe {path} is not TOML: {error}") from error
+    options = {name.replace("-", "_"): value for name, value in content.items()}
+    model = options.pop("model", None)
+    if not isinstance(model, str) or not model:
+        raise SettingError(f"the recipe {path} has the model {model!r}; expected a line like model = 'rvm-mobilenetv3'")
+    tables = [name for name, value in options.items() if isinstance(value, dict)]
+    if tables:
+        raise SettingError(f"the recipe {path} has the table {tables[0]!r}; expected options alone, one a line")
+    beside = path.parent / model
+    return (beside if beside.exists() or Path(model).suffix else model), options
+
+
+def _toml(path: Path) -> Any:
+    for name in ("tomllib", "tomli"):
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    raise SettingError(f"reading the recipe {path} needs Python 3.11 or later, or: pip install tomli")
+
+
+def _value(name: str, value: Any) -> Any:
+    """A value in the option's own type, from the forms that flags and recipes use."""
+    kind = "size" if name == "size" else registry.flags()[name][1].kind if name in registry.flags() else None
+    if kind == "size":
+        return _size(name, value)
+    if name == "target":
+        return tuple(sorted({value} if isinstance(value, str) else set(value)))
+    if name == "outputs":
+        return tuple(value.split(",") if isinstance(value, str) else value)
+    if kind == "number or word" and isinstance(value, str):
+        return _number_or_word(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(_value(name, each) for each in value)
+    if not isinstance(value, (str, bool, int, float)):
+        raise SettingError(f"{name} is {value!r}; expected a text, a number, yes or no, or several of them")
+    return value
+
+
+def _size(name: str, value: Any) -> tuple[int, int]:
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+)\s*[x×*]\s*(\d+)\s*", value)
+        value = tuple(int(side) for side in found.groups()) if found else value
+    is_pair = isinstance(value, (tuple, list)) and len(value) == 2
+    if not is_pair or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in value):
+        raise SettingError(f"{name} is {value!r}; expected width and height of at least 1, like 1920x1080")
+    return value[0], value[1]
+
+
+def _number_or_word(value: str) -> float | str:
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        meant = difflib.get_close_matches(str(value), choices, n=1)
+        hint = f"; did you mean {meant[0]}?" if meant else ""
+        raise SettingError(f"{name} is {value!r}; expected {', '.join(choices)}{hint}")

@@ -1,0 +1,32 @@
+"""Reading a model: from its file to the program and the networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trtmatte.backends.tensorrt import BuildCancelledError, Progress
+from trtmatte.compiler.options import Options
+from trtmatte.format.program import Program
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+__all__ = ["read_program"]
+
+
+def read_program(path: Path, options: Options, progress: Progress | None) -> tuple[Program, dict[str, ModelProto]]:
+    """The program of a model file, and its networks by name."""
+    from trtmatte.compiler.families import reading
+    from trtmatte.compiler.graph.cut import cut
+
+    _tell(progress, 0.0)
+    graph = reading.read(path, family=options.family, size=options.size, batch=options.batch, **options.settings)
+    program, models = cut(graph)
+    _tell(progress, 1.0)
+    return program, {stage.name: model for stage, model in zip(program.networks, models, strict=True)}
+
+
+def _tell(progress: Progress | None, done: float) -> None:
+    if progress is not None and progress("reading", done) is False:
+        raise BuildCancelledError("the build was cancelled")

@@ -1,0 +1,86 @@
+"""The model's file: found by its path, by a recipe or by the name of a known model."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from trtmatte.compiler.families import catalog
+from trtmatte.compiler.options import read_recipe
+from trtmatte.errors import ModelError, SettingError
+from trtmatte.models import store
+from trtmatte.models.download import sha256
+
+__all__ = ["Source", "locate"]
+
+_LOCATION: Final = b"\n\x08location\x12"  # how an ONNX file begins to name another file that holds its weights
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model's file, and the facts about it that the engine records."""
+
+    path: Path
+    about: Mapping[str, Any]
+
+
+def locate(model: str | Path) -> tuple[Source, dict[str, Any]]:
+    """The model's file, and the options of the recipe that names it."""
+    options: dict[str, Any] = {}
+    if Path(model).suffix == ".toml":
+        model, options = read_recipe(Path(model))
+    path = Path(model)
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder; expected a model file, a recipe or the name of a known model")
+    if path.is_file():
+        return Source(path, _about(path)), options
+    try:
+        known = catalog.find(str(model))
+    except SettingError as error:
+        raise ModelError(f"there is no file {model}, and {error}") from error
+    path = store.pull(known)  # checks the file against its hash, if one is known
+    return Source(path, {**_about(path, known.sha256), "known_as": known.name, "licence": known.licence}), options
+
+
+def _about(path: Path, known: str | None = None) -> dict[str, Any]:
+    try:
+        known = known or sha256(path)
+        others = {name: sha256(path.parent / name) for name in sorted(set(_other_files(path)))}
+    except OSError as error:
+        raise ModelError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
+    return {"file": path.name, "sha256": known, **({"other_files": others} if others else {})}
+
+
+def _other_files(path: Path) -> Iterator[str]:
+    """The files beside an ONNX model that hold its weights, found without parsing the model.
+
+    Weights could spell such a name by chance. That does no harm: the file must exist as well.
+    """
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    with data:
+        found = data.find(_LOCATION)
+        while found >= 0:
+            start = found + len(_LOCATION)
+            length, start = _varint(data, start)
+            name = data[start : start + length].decode(errors="replace")
+            if length < 4096 and "\0" not in name and (path.parent / name).is_file():
+                yield name
+            found = data.find(_LOCATION, start)
+
+
+def _varint(data: mmap.mmap, start: int) -> tuple[int, int]:
+    """A whole number as protobuf writes it, and the place where it ends."""
+    value, shift = 0, 0
+    while start < len(data) and shift < 64:
+        byte = data[start]
+        value, shift, start = value | (byte & 0x7F) << shift, shift + 7, start + 1
+        if byte < 0x80:
+            break
+    return value, start

@@ -1,1 +1,0 @@
-"""BackgroundMattingV2 and its descendant matte: a base network and a refiner of patches."""

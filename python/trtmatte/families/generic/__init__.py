@@ -1,1 +1,0 @@
-"""Any network that makes one alpha of one picture."""

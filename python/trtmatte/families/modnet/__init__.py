@@ -1,1 +1,0 @@
-"""MODNet: one picture in, one alpha out."""

@@ -1,1 +1,0 @@
-"""Robust Video Matting: recurrent, lifted to the frame by a guided filter."""

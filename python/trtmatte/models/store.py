@@ -1,0 +1,75 @@
+"""The store of model files: downloaded once into the cache, checked against their hashes before every use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from trtmatte.errors import DownloadError
+from trtmatte.models.download import sha256
+from trtmatte.models.model import Model, Source
+from trtmatte.support import files
+
+__all__ = ["pull"]
+
+
+def pull(model: Model) -> Path:
+    """The file of a known model, downloaded from the first of its sources that has it unless it is in the cache."""
+    if _is_good(model):
+        return model.path
+    _refuse(model)
+    model.path.parent.mkdir(parents=True, exist_ok=True)
+    with files.alone(model.path.with_name(f"{model.file}.lock")):
+        if not _is_good(model):
+            _fetch(model)
+    return model.path
+
+
+def _is_good(model: Model) -> bool:
+    """Report if the file is there and right. Without a known hash, a file put there by hand is accepted."""
+    return model.is_here and model.sha256 in (None, sha256(model.path))
+
+
+def _refuse(model: Model) -> None:
+    """Raise an error with the remedy if the model cannot be downloaded."""
+    wrong = f"the file at {model.path} is not it (its hash differs). " if model.is_here else ""
+    if not model.sources:
+        raise DownloadError(
+            f"{model.name} is not fetched automatically. {wrong}"
+            f"Download {model.file} from {model.page}, then pass its path, or put it at {model.path}"
+        )
+    if os.environ.get("TRTMATTE_OFFLINE", "0") not in ("", "0"):
+        raise DownloadError(
+            f"{model.name} is not in the cache and TRTMATTE_OFFLINE is set. {wrong}"
+            f"Unset it, or put {model.file} from {model.page} at {model.path}"
+        )
+
+
+def _fetch(model: Model) -> None:
+    reasons = []
+    for source in model.sources:
+        try:
+            _fetch_from(source, model)
+            return
+        except DownloadError as error:
+            reasons.append(str(error))
+    raise DownloadError(
+        f"{model.name} could not be fetched: {'; '.join(reasons)}. "
+        f"Check the network, or download {model.file} from {model.page} and put it at {model.path}"
+    )
+
+
+def _fetch_from(source: Source, model: Model) -> None:
+    """Download under a temporary name, check, rename. A resumed download that is wrong is repeated once from the start."""
+    part = model.path.with_name(f"{model.file}.part")
+    resumed = part.exists()
+    source.fetch(model, part)
+    found = sha256(part)
+    if found == model.sha256:
+        os.replace(part, model.path)
+        return
+    part.unlink()
+    if resumed:
+        _fetch_from(source, model)
+        return
+    raise DownloadError(f"{source} has another content than expected (sha256 {found}, expected {model.sha256})")

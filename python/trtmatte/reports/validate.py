@@ -1,0 +1,233 @@
+"""Validation: how far what runs an engine is from its networks in float32, as ONNX Runtime computes them on the CPU."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from trtmatte import ops
+from trtmatte.backends import ON_CPU, tensorrt
+from trtmatte.backends.tensorrt import BuildCancelledError, Progress
+from trtmatte.compiler import engine_cache as cache
+from trtmatte.compiler import plans
+from trtmatte.errors import BackendError, SettingError
+from trtmatte.format.file import Engine
+from trtmatte.format.program import PLATE, Program
+from trtmatte.models import download as fetch
+
+if TYPE_CHECKING:
+    from trtmatte.runtime.session import Session
+
+__all__ = ["FRAMES", "fingerprint", "generated", "measure"]
+
+FRAMES: Final = 100
+REFERENCE: Final = "onnxruntime"
+EMULATED: Final = "fp16-emulated"
+"""The plans' networks on the CPU with every value rounded to float16: what to expect of plans that cannot run here."""
+
+_BINS: Final = 1 << 16  # of the histogram that percentiles are read from
+_PERCENTILE: Final = 0.999
+_LONG_SIDE: Final = 240  # of the picture that generated frames are drawn in
+
+Array = np.ndarray[Any, Any]
+Shot = tuple[Array, Array]
+"""A frame, and the scene without its subject."""
+
+
+def measure(engine: Engine, frames: Path | None = None, progress: Progress | None = None) -> dict[str, Any]:
+    """The errors of all that can run here, output by output, over up to `FRAMES` frames in turn.
+
+    `frames` is a video or a folder of pictures, whose first shows the scene without its subject where the model needs
+    that; without it, frames are generated. Errors are absolute differences of values in 0…1.
+    """
+    program = engine.program
+    networks = {stage.name: bytes(engine.network(stage.name)) for stage in program.networks}
+    reference = _session(Engine.of(program, networks), REFERENCE)
+    sessions, reasons = _contenders(engine)
+    found = {name: {output: _Errors() for output in reference.outputs} for name in sessions}
+    count = 0
+    for frame, background in itertools.islice(_shots(program, frames), FRAMES):
+        expected = _run(reference, program, frame, background)
+        for name, session in sessions.items():
+            for output, values in _run(session, program, frame, background).items():
+                found[name][output].add(values, expected[output])
+        count += 1
+        if progress is not None and progress("validating", count / FRAMES) is False:
+            raise BuildCancelledError("the validation was cancelled")
+    if not count:
+        raise SettingError(f"{frames} has no pictures; expected a video, or a folder of pictures")
+    return {
+        "reference": f"fp32 in {REFERENCE}",
+        "pictures": "generated" if frames is None else frames.name,
+        "frames": count,
+        "measured": {name: {out: each.to_json() for out, each in outputs.items()} for name, outputs in found.items()},
+        "not_measured": reasons,
+    }
+
+
+def fingerprint(frames: Path | None) -> dict[str, Any]:
+    """What a measurement depends on besides the engine."""
+    files = [] if frames is None else [frames] if frames.is_file() else _files(frames)
+    return {
+        "pictures": {path.name: fetch.sha256(path) for path in files},
+        "runs": {target: tensorrt.why_not_run(target) for target in tensorrt.TARGETS},
+        "packages": {name: cache.version_of(name) for name in ON_CPU},
+    }
+
+
+class _Errors:
+    """Of one output, added up frame by frame."""
+
+    def __init__(self) -> None:
+        self._means: list[float] = []
+        self._largest = 0.0
+        self._histogram = np.zeros(_BINS + 1, np.int64)
+
+    def add(self, values: Array, expected: Array) -> None:
+        errors = np.abs(values.astype(np.float32) - expected)
+        np.nan_to_num(errors, copy=False, nan=1.0, posinf=1.0)
+        self._means.append(float(errors.mean(dtype=np.float64)))
+        self._largest = max(self._largest, float(errors.max()))
+        bins = np.minimum(errors * _BINS, _BINS).astype(np.int32)
+        self._histogram += np.bincount(bins.ravel(), minlength=_BINS + 1)
+
+    def to_json(self) -> dict[str, float]:
+        tenth = math.ceil(len(self._means) / 10)
+        first, last = self._means[:tenth], self._means[-tenth:]
+        return {
+            "mean": sum(self._means) / len(self._means),
+            "p99.9": self._percentile(),
+            "max": self._largest,
+            "drift": (sum(last) - sum(first)) / tenth,
+        }
+
+    def _percentile(self) -> float:
+        """The upper edge of the bin in which it lies."""
+        below = np.cumsum(self._histogram)
+        found = int(np.searchsorted(below, _PERCENTILE * below[-1]))
+        return min((found + 1) / _BINS, self._largest)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is compared
+
+
+def _contenders(engine: Engine) -> tuple[dict[str, Session], dict[str, str]]:
+    """The sessions that can be opened here, and why others cannot."""
+    names = [*engine.plans, *(name for name in ON_CPU if name != REFERENCE)]  # what has no plan is the reference itself
+    candidates = dict.fromkeys(names, engine)
+    if any(info.get("precision") == "fp16" for keys in engine.plans.values() for info in keys.values()):
+        candidates[EMULATED] = _emulated(engine)
+    sessions, reasons = {}, {}
+    for name, candidate in candidates.items():
+        try:
+            _require(name)
+            sessions[name] = _session(candidate, REFERENCE if name == EMULATED else name)
+        except BackendError as error:
+            reasons[name] = str(error)
+    return sessions, reasons
+
+
+def _require(name: str) -> None:
+    reason = tensorrt.why_not_run(name) if name in tensorrt.TARGETS else None
+    if reason is not None:
+        raise BackendError(reason)
+
+
+def _session(engine: Engine, backend: str) -> Session:
+    return engine.session(backend=backend, dtype="float32", layout="CHW")
+
+
+def _emulated(engine: Engine) -> Engine:
+    from trtmatte.compiler.graph.precision import emulated
+
+    program = engine.program
+    models = {stage.name: plans.parsed(engine.network(stage.name)) for stage in program.networks}
+    narrow = {name: plans.in_precision(model, program.family, "fp16") for name, model in models.items()}
+    return Engine.of(program, {name: emulated(model).SerializeToString() for name, model in narrow.items()})
+
+
+def _run(session: Session, program: Program, frame: Array, background: Array) -> Mapping[str, Array]:
+    """The outputs of one frame, the same for every stream."""
+    pictures = (frame, background) if PLATE in program.pictures else (frame,)
+    stacked = [np.broadcast_to(each, (program.batch, *each.shape)) for each in pictures]
+    matte = session(*stacked)
+    return {name: np.asarray(matte[name]) for name in session.outputs}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Frames
+
+
+def _shots(program: Program, path: Path | None) -> Iterator[Shot]:
+    if path is None:
+        yield from generated(*program.size)
+        return
+    frames = _read(path)
+    background = None
+    for frame in frames:
+        if program.capacity:  # refinement works on patches of 4x4
+            frame = frame[: frame.shape[0] // 4 * 4, : frame.shape[1] // 4 * 4]
+        background = frame if background is None else background
+        yield frame, background
+
+
+def generated(width: int, height: int) -> Iterator[Shot]:
+    """A figure that walks to and fro in front of a wall, for ever."""
+    scale = _LONG_SIDE / max(width, height)
+    small = (max(round(height * scale), 8), max(round(width * scale), 8))
+    random = np.random.default_rng(0)
+    wall, clothes = (_enlarged(random.random((1, 3, 9, 16), np.float32), *small) for _ in range(2))
+    background = _picture(wall, width, height)
+    for number in itertools.count():
+        figure = _figure(*small, 0.5 + 0.3 * math.sin(number / 8))
+        yield _picture(clothes * figure + wall * (1 - figure), width, height), background
+
+
+def _figure(height: int, width: int, place: float) -> Array:
+    """The alpha of a head and a body; `place` is how far to the right they stand."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32) + 0.5
+    x = (x - place * width) / height
+    y = y / height
+    head = 1 - np.hypot(x / 0.11, (y - 0.3) / 0.15)
+    body = 1 - np.hypot(x / 0.25, (y - 1.0) / 0.56)
+    alpha: Array = np.clip(np.maximum(head, body) * 12 + 0.5, 0, 1)
+    return alpha
+
+
+def _picture(small: Array, width: int, height: int) -> Array:
+    large = _enlarged(small, height, width)[0]
+    picture: Array = np.ascontiguousarray((large * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0))
+    return picture
+
+
+def _enlarged(picture: Array, height: int, width: int) -> Array:
+    enlarged: Array = ops.frame_sample(picture, height, width, frame_layout="CHW")
+    return enlarged
+
+
+def _read(path: Path) -> Iterator[Array]:
+    """The pictures of a video, or of a folder in the order of their names."""
+    if not path.exists():
+        raise SettingError(f"frames is {path}, which does not exist; expected a video, or a folder of pictures")
+    try:
+        av: Any = importlib.import_module("av")
+    except ImportError as error:
+        raise SettingError(f"reading the frames of {path} needs PyAV: pip install av") from error
+    for file in _files(path) if path.is_dir() else [path]:
+        try:
+            with av.open(str(file)) as film:
+                for frame in film.decode(video=0):
+                    yield frame.to_ndarray(format="rgb24")
+        except (av.error.FFmpegError, IndexError) as error:
+            raise SettingError(f"the frames of {file} cannot be read: {error}") from error
+
+
+def _files(folder: Path) -> Sequence[Path]:
+    return sorted(path for path in folder.glob("*") if path.is_file() and not path.name.startswith("."))

@@ -1,0 +1,1 @@
+"""The wing that runs: a frame becomes a matte."""

@@ -1,0 +1,60 @@
+"""The networks of an engine, loaded by a backend and shared among sessions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from trtmatte import _core
+from trtmatte.backends.interface import LoadRequest, Network
+from trtmatte.errors import BackendError
+from trtmatte.format.file import CPU_PLAN, EngineFile
+from trtmatte.runtime.choice import Choice
+
+__all__ = ["load_networks"]
+
+_shared: Final[WeakKeyDictionary[EngineFile, dict[Hashable, Any]]] = WeakKeyDictionary()
+_sharing: Final = threading.RLock()
+
+
+def load_networks(engine: EngineFile, choice: Choice, patches: int, memory: Any = None) -> Mapping[str, Network]:
+    """The networks of an engine by name. `patches` is the number of patches that one run works on.
+
+    `memory` is the session's device memory, whose device is the current one; None on the CPU.
+    """
+    with _sharing:
+        return choice.backend.load(
+            LoadRequest(
+                names=tuple(stage.name for stage in engine.program.networks),
+                model=lambda name: _model(engine, name, on_cpu=choice.device is None),
+                plan=lambda name: _plan(engine, choice, name),
+                patches=patches,
+                threads=_core.get_num_threads(),
+                memory=memory,
+                once=lambda key, make: _once(engine, choice, key, make),
+            )
+        )
+
+
+def _model(engine: EngineFile, name: str, *, on_cpu: bool) -> bytes:
+    """A network in ONNX, on the CPU in the form that CPUs run fastest."""
+    plan = engine.plan(*CPU_PLAN, name) if on_cpu else None
+    return bytes(engine.network(name) if plan is None else plan)
+
+
+def _plan(engine: EngineFile, choice: Choice, name: str) -> memoryview:
+    plan = (choice.source or engine).plan(choice.backend.name, choice.key, name)
+    if plan is None:
+        raise BackendError(f"{engine} has no plan of {name}: build it again on this machine")
+    return plan
+
+
+def _once(engine: EngineFile, choice: Choice, key: Hashable, make: Callable[[], Any]) -> Any:
+    """The value of this key, made once for an engine, a backend, a device and a plan."""
+    values = _shared.setdefault(engine, {})
+    whole_key = (choice.backend.name, choice.device, choice.key, key)
+    if whole_key not in values:
+        values[whole_key] = make()
+    return values[whole_key]

@@ -1,0 +1,7 @@
+"""Sessions: frames in, mattes out, nothing else moves."""
+
+from trtmatte.runtime.session.matte import Matte
+from trtmatte.runtime.session.session import Session
+from trtmatte.runtime.session.stats import Stats
+
+__all__ = ["Matte", "Session", "Stats"]

@@ -1,0 +1,73 @@
+"""A program on the CPU: networks bound to buffers that stay where they are, ops between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from trtmatte.backends.interface import Network
+from trtmatte.format.program import Program
+from trtmatte.runtime.session.background import Background
+from trtmatte.runtime.session.cuts import SceneCuts
+from trtmatte.runtime.session.lanes import BoundSteps, stream_groups
+from trtmatte.runtime.session.memory import Array, HostMemory
+from trtmatte.runtime.session.pending import DONE, Pending
+from trtmatte.runtime.session.states import States
+from trtmatte.runtime.session.steps import LaneFrame, OutputSpec, Watch
+
+__all__ = ["Executor", "FrameSchedule"]
+
+
+class Executor:
+    """Runs a program for `batch` streams, in groups as wide as the program was built for (`executors.Executor`)."""
+
+    in_flight = 0
+
+    def __init__(
+        self, program: Program, networks: Mapping[str, Network], batch: int, spec: OutputSpec, scene_cut: float | None
+    ) -> None:
+        self.memory = HostMemory()
+        self.states = States(program, batch, self.memory)
+        self.groups = stream_groups(program, networks, self.states, spec, self.memory)
+        self._cuts = None if scene_cut is None else SceneCuts([each.small_frame for each in self.groups], scene_cut)
+
+    def schedule(self, program: Program) -> FrameSchedule:
+        return FrameSchedule([group.bind(program) for group in self.groups], self.states, self._cuts)
+
+    def background_of(self, background: Background, frame: Array, time: int, streams: slice) -> Array:
+        return background.at(frame, time, streams)
+
+    def watch(self, watch: Watch) -> None:
+        for group in self.groups:
+            group.watch = watch
+
+    def counts(self) -> dict[str, Any]:
+        return {}
+
+    def close(self) -> None:
+        """Every frame is complete when its call returns."""
+
+
+class FrameSchedule:
+    """The steps of every group for frames of one size, for both sides of the states."""
+
+    def __init__(self, groups: Sequence[Sequence[BoundSteps]], states: States, cuts: SceneCuts | None) -> None:
+        self._sides = list(zip(*groups, strict=True))
+        self._states, self._cuts = states, cuts
+
+    def run(self, frames: Sequence[LaneFrame]) -> Pending:
+        groups = self._sides[self._states.side]
+        for steps, frame in zip(groups, frames, strict=True):
+            for step in steps.sample:
+                step(frame)
+        if self._cuts is not None and (slots := self._cuts.detect()):
+            self._states.save()
+            self._states.zero(slots)
+        for steps, frame in zip(groups, frames, strict=True):
+            for step in steps.finish:
+                step(frame)
+            for name, array in frame.small.items():
+                np.copyto(array, steps.tensors[name])
+        return DONE

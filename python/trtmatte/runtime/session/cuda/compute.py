@@ -1,0 +1,99 @@
+"""The way through: the steps of a frame, launched one by one or as a captured CUDA graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trtmatte.format.program import BACKGROUND, FRAME, PLATE
+from trtmatte.runtime.session.background import Blur
+from trtmatte.runtime.session.cuda.arrays import DeviceArray
+from trtmatte.runtime.session.cuda.buffers import Buffers, Side
+from trtmatte.runtime.session.cuda.memory import DeviceMemory
+from trtmatte.runtime.session.cuts import SceneCuts
+from trtmatte.runtime.session.lanes import StreamGroup
+from trtmatte.runtime.session.states import States
+from trtmatte.runtime.session.steps import LaneFrame
+
+__all__ = ["Blurred", "Compute"]
+
+
+class Blurred(NamedTuple):
+    """A background that is made from the frame, once that is on the device."""
+
+    blur: Blur
+    streams: slice
+
+
+class Compute:
+    def __init__(
+        self,
+        memory: DeviceMemory,
+        states: States,
+        groups: Sequence[StreamGroup],
+        scene_cut: float | None,
+        *,
+        never_captures: bool,
+    ) -> None:
+        """`never_captures` is for programs in which the host waits for values of the device."""
+        self._memory, self._states, self._groups = memory, states, groups
+        self._seen: list[np.ndarray[Any, Any]] = []  # the small frames on the host, for scene cuts
+        self._cuts = None
+        if scene_cut is not None:
+            self._seen = [memory.pinned(each.small_frame.shape, each.small_frame.dtype) for each in groups]
+            self._cuts = SceneCuts(self._seen, scene_cut)
+        self.never_captures = never_captures or self._cuts is not None
+        self.launches = self.captures = 0
+
+    def run(self, buffers: Buffers, side: Side, frames: Sequence[LaneFrame]) -> None:
+        """Put the work on frames that are on the device on the CUDA stream for computing."""
+        graphs = buffers.graphs
+        launches, captures = graphs.launches, graphs.captures
+        if self.never_captures:
+            self._enqueue(side, frames)
+        else:
+            graphs.run((self._states.side, *map(_key, frames)), lambda: self._enqueue(side, frames))
+        self.launches += graphs.launches - launches
+        self.captures += graphs.captures - captures
+
+    def _enqueue(self, side: Side, frames: Sequence[LaneFrame]) -> object:
+        """Launch all steps. Returns the buffers of blurs, which a captured graph must keep alive."""
+        for steps, frame in zip(side.steps, frames, strict=True):
+            for step in steps.sample:
+                step(frame)
+        if self._cuts is not None:
+            self._begin_scenes(self._cuts)
+        for steps, frame in zip(side.steps, frames, strict=True):
+            complete = self._with_background(frame)
+            for step in steps.finish:
+                step(complete)
+        backgrounds = [frame.pictures.get(BACKGROUND) for frame in frames]
+        return [each.blur.buffers for each in backgrounds if isinstance(each, Blurred)]
+
+    def _begin_scenes(self, cuts: SceneCuts) -> None:
+        for seen, group in zip(self._seen, self._groups, strict=True):
+            self._memory.copy(seen, group.small_frame)
+        self._memory.compute.sync()
+        if slots := cuts.detect():
+            self._states.save()
+            self._states.zero(slots)
+
+    def _with_background(self, frame: LaneFrame) -> LaneFrame:
+        blurred = frame.pictures.get(BACKGROUND)
+        if not isinstance(blurred, Blurred):
+            return frame
+        picture = blurred.blur.at(frame.pictures[FRAME], 0, blurred.streams, self._memory.cuda_stream)
+        return replace(frame, pictures={**frame.pictures, BACKGROUND: picture})
+
+
+def _key(frame: LaneFrame) -> tuple[Any, ...]:
+    """All that the work on a frame depends on. A blur stands for its own buffers."""
+    pictures = tuple(
+        (name, array.identity if isinstance(array, DeviceArray) else array.blur)
+        for name, array in frame.pictures.items()
+    )
+    skips_plate = frame.same_plate and PLATE in frame.pictures
+    return pictures, tuple((name, array.identity) for name, array in frame.matte.items()), skips_plate

@@ -1,0 +1,72 @@
+"""The way out: results that callers want on the host are copied there, on a CUDA stream of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from trtmatte.runtime.session.cuda.arrays import DeviceArray
+from trtmatte.runtime.session.cuda.buffers import Buffers, Side
+from trtmatte.runtime.session.cuda.memory import DeviceMemory
+from trtmatte.runtime.session.lanes import StreamGroup
+from trtmatte.runtime.session.memory import Array
+from trtmatte.runtime.session.pending import DONE, Pending
+from trtmatte.runtime.session.steps import LaneFrame, require_sane
+
+__all__ = ["Download", "PendingFrame"]
+
+
+class PendingFrame:
+    """A frame whose results are on their way to the host."""
+
+    def __init__(self, buffers: Buffers, side: Side) -> None:
+        self._buffers, self._side = buffers, side
+
+    def wait(self) -> None:
+        self._buffers.settle(self._side)
+
+
+class Download:
+    def __init__(self, memory: DeviceMemory, groups: Sequence[StreamGroup]) -> None:
+        self._memory, self._groups = memory, groups
+        self.bytes = 0
+
+    def copy_small(self, side: Side, frames: Sequence[LaneFrame]) -> None:
+        """Copy the small outputs that stay on the device."""
+        for steps, frame in zip(side.steps, frames, strict=True):
+            for name, to in frame.small.items():
+                if isinstance(to, DeviceArray):
+                    self._memory.copy(to, steps.tensors[name])
+
+    def fetch(
+        self, buffers: Buffers, side: Side, frames: Sequence[LaneFrame], placed: Sequence[LaneFrame]
+    ) -> Pending:
+        """Begin to copy the results to the host. The result is done at once if none of them goes there."""
+        before = self.bytes
+        self._memory.download.wait(side.computed)
+        for group, (steps, frame, there) in enumerate(zip(side.steps, frames, placed, strict=True)):
+            for name, to in (*frame.matte.items(), *frame.small.items()):
+                if not isinstance(to, DeviceArray):
+                    source = there.matte[name] if name in there.matte else steps.tensors[name]
+                    self._fetch_one(buffers, side, (group, name, "detour"), to, source)
+        self._memory.download.record(side.downloaded)
+        return PendingFrame(buffers, side) if self.bytes > before else DONE
+
+    def require_sane(self, side: Side, frames: Sequence[LaneFrame]) -> None:
+        """Check the small pictures of the host's float frames. Frames on the device are not checked: it would wait."""
+        for group, steps, frame in zip(self._groups, side.steps, frames, strict=True):
+            for picture, sample in group.sampled(steps.tensors).items():
+                array = frame.pictures[picture]
+                if isinstance(array, np.ndarray) and array.dtype != np.uint8:
+                    require_sane(picture, self._memory.fetch(sample).astype(np.float32))
+
+    def _fetch_one(self, buffers: Buffers, side: Side, key: tuple[Any, ...], to: Array, source: DeviceArray) -> None:
+        self.bytes += to.nbytes
+        if to.flags.c_contiguous:
+            self._memory.copy(to, source, self._memory.download)
+            return
+        pinned, _ = buffers.arrival(side, key, to)
+        self._memory.copy(pinned, source, self._memory.download)
+        side.detours.append((to, pinned))

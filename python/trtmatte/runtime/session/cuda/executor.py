@@ -1,0 +1,135 @@
+"""A program on a CUDA device: a frame is copied in, run by one launch of a graph, and copied out.
+
+Two sides take turns, in states and in all buffers that frames and mattes pass through, so that one frame is copied in and
+another copied out while a third is computed. Events keep the order between the three CUDA streams. The host waits only
+for results, and before it writes to pinned memory that the device still reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trtmatte.backends.interface import DeviceNetwork
+from trtmatte.format.program import Program
+from trtmatte.runtime.session.background import Background, Blur
+from trtmatte.runtime.session.cuda.arrays import DeviceArray
+from trtmatte.runtime.session.cuda.buffers import Buffers
+from trtmatte.runtime.session.cuda.compute import Blurred, Compute
+from trtmatte.runtime.session.cuda.download import Download
+from trtmatte.runtime.session.cuda.graphs import Graphs
+from trtmatte.runtime.session.cuda.memory import DeviceMemory
+from trtmatte.runtime.session.cuda.upload import Upload
+from trtmatte.runtime.session.lanes import stream_groups
+from trtmatte.runtime.session.memory import Array
+from trtmatte.runtime.session.pending import Pending
+from trtmatte.runtime.session.states import States
+from trtmatte.runtime.session.steps import LaneFrame, OutputSpec, Watch
+
+__all__ = ["Executor", "FrameSchedule"]
+
+
+class TwoSided(States):
+    """States whose program has two sides even without states, since its buffers have two."""
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        return (0, 1)
+
+    def flip(self) -> None:
+        self.side = 1 - self.side
+
+
+class Executor:
+    """Runs a program on the device of `memory` (`executors.Executor`)."""
+
+    in_flight = 1  # a frame is copied in while the one before is computed
+
+    def __init__(
+        self,
+        program: Program,
+        networks: Mapping[str, DeviceNetwork],
+        batch: int,
+        spec: OutputSpec,
+        scene_cut: float | None,
+        memory: DeviceMemory,
+    ) -> None:
+        dtypes = {name: kind for network in networks.values() for name, kind in network.dtypes.items()}
+        self.memory = memory
+        self.states: States = TwoSided(program, batch, memory, dtypes)
+        self.groups = stream_groups(program, networks, self.states, spec, memory, dtypes)
+        self.upload = Upload(memory)
+        self.compute = Compute(
+            memory, self.states, self.groups, scene_cut, never_captures=not program.has_fixed_patches
+        )
+        self.download = Download(memory, self.groups)
+        self.graphs: Graphs | None = None  # of the last frame's size
+        # No method of this object: a cycle of objects with device memory could be freed during a capture.
+        self._can_capture = lambda: all(network.can_capture() for network in networks.values())
+
+    def schedule(self, program: Program) -> FrameSchedule:
+        """Buffers of another size may be freed from here on, on one CUDA stream: wait for the work of the others."""
+        self.memory.wait()
+        groups = [group.bind(program) for group in self.groups]
+        return FrameSchedule(self, Buffers(groups, self.memory, self._can_capture))
+
+    def background_of(self, background: Background, frame: Array, time: int, streams: slice) -> Any:
+        return Blurred(background, streams) if isinstance(background, Blur) else background.at(frame, time, streams)
+
+    def watch(self, watch: Watch) -> None:
+        """Wait for each step. Nothing is captured any more, since a graph has no steps."""
+
+        def waited(title: str, step: Any) -> Any:
+            def run(*arguments: Any) -> None:
+                step(*arguments)
+                self.memory.compute.sync()
+
+            return watch(title, run)
+
+        self.compute.never_captures = True
+        for group in self.groups:
+            group.watch = waited
+
+    def counts(self) -> dict[str, Any]:
+        return {
+            "bytes_in": self.upload.bytes,
+            "bytes_out": self.download.bytes,
+            "launches": self.compute.launches,
+            "captures": self.compute.captures,
+            "note": "" if self.graphs is None else self.graphs.note,
+        }
+
+    def close(self) -> None:
+        self.memory.wait()
+
+
+class FrameSchedule:
+    """The steps for frames of one size: in, through, out."""
+
+    def __init__(self, executor: Executor, buffers: Buffers) -> None:
+        self._executor, self._buffers = executor, buffers
+
+    def run(self, frames: Sequence[LaneFrame]) -> Pending:
+        executor, buffers, memory = self._executor, self._buffers, self._executor.memory
+        side = buffers.sides[executor.states.side]
+        if side.detours:
+            side.settle()
+        placed = executor.upload.place(buffers, side, frames)
+        callers = [memory.caller(number) for number in sorted(_caller_streams(frames))]
+        for before in (side.uploaded, side.downloaded, *callers):
+            memory.compute.wait(before)
+        executor.compute.run(buffers, side, placed)
+        executor.download.copy_small(side, frames)
+        memory.compute.record(side.computed)
+        for caller in callers:
+            caller.wait(side.computed)
+        pending = executor.download.fetch(buffers, side, frames, placed)
+        executor.download.require_sane(side, frames)
+        side.held, executor.graphs = frames, buffers.graphs
+        return pending
+
+
+def _caller_streams(frames: Sequence[LaneFrame]) -> set[int]:
+    """The CUDA streams on which the caller works with the given arrays."""
+    arrays = [array for frame in frames for each in (frame.pictures, frame.matte, frame.small) for array in each.values()]
+    return {array.caller_stream for array in arrays if isinstance(array, DeviceArray) and array.caller_stream}

@@ -1,0 +1,49 @@
+"""The way in: pictures of the host are copied to the device, on a CUDA stream of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from trtmatte.runtime.session.cuda.arrays import DeviceArray
+from trtmatte.runtime.session.cuda.buffers import Buffers, Side
+from trtmatte.runtime.session.cuda.compute import Blurred
+from trtmatte.runtime.session.cuda.memory import DeviceMemory
+from trtmatte.runtime.session.steps import LaneFrame
+
+__all__ = ["Upload"]
+
+
+class Upload:
+    def __init__(self, memory: DeviceMemory) -> None:
+        self._memory = memory
+        self.bytes = 0
+
+    def place(self, buffers: Buffers, side: Side, frames: Sequence[LaneFrame]) -> list[LaneFrame]:
+        """The same frames with all arrays on the device: pictures are copied there, mattes get buffers there."""
+        side.uploaded.sync()  # the device has read the pinned memory
+        self._memory.upload.wait(side.computed)
+        placed = []
+        for group, frame in enumerate(frames):
+            pictures = {
+                name: self._brought(buffers, side, (group, name), picture) for name, picture in frame.pictures.items()
+            }
+            matte = {
+                name: array if isinstance(array, DeviceArray) else buffers.departure(side, (group, name), array)
+                for name, array in frame.matte.items()
+            }
+            placed.append(replace(frame, pictures=pictures, matte=matte))
+        self._memory.upload.record(side.uploaded)
+        return placed
+
+    def _brought(self, buffers: Buffers, side: Side, key: tuple[Any, ...], picture: Any) -> Any:
+        if isinstance(picture, (DeviceArray, Blurred)):
+            return picture
+        pinned, array = buffers.arrival(side, key, picture)
+        np.copyto(pinned, picture)
+        self._memory.copy(array, pinned, self._memory.upload)
+        self.bytes += pinned.nbytes
+        return array

@@ -1,0 +1,166 @@
+"""A lane: the streams that go through the program side by side, their buffers, and the steps bound to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from trtmatte.backends.interface import Network, Run
+from trtmatte.format.outputs import MATTE_OUTPUTS
+from trtmatte.format.program import FRAME, NetworkStage, OpStage, Program, Stage
+from trtmatte.runtime.session.memory import Array, Memory
+from trtmatte.runtime.session.patches import Refinement, Selection, piece_size, shape_of, works_on_patches
+from trtmatte.runtime.session.states import States
+from trtmatte.runtime.session.steps import (
+    LaneFrame,
+    OutputSpec,
+    RunNetwork,
+    SampleFrame,
+    Step,
+    Tensors,
+    Watch,
+    WriteMatte,
+    unwatched,
+)
+
+LaneStep = Callable[[LaneFrame], object]
+"""A step, or what watches it."""
+
+__all__ = ["BoundSteps", "StreamGroup", "stream_groups"]
+
+
+@dataclass(frozen=True)
+class BoundSteps:
+    """All steps of a frame, for one side of the states. `sample` makes the small pictures, `finish` does the rest."""
+
+    sample: tuple[LaneStep, ...]
+    finish: tuple[LaneStep, ...]
+    tensors: Tensors  # the program's outputs are found here afterwards
+
+
+class StreamGroup:
+    """As many streams as the program was built for, and the buffers that they pass through."""
+
+    def __init__(
+        self,
+        program: Program,
+        networks: Mapping[str, Network],
+        states: States,
+        streams: slice,
+        spec: OutputSpec,
+        memory: Memory,
+        dtypes: Mapping[str, str] | None = None,
+    ) -> None:
+        """`dtypes` gives the types of tensors that the networks have in other types than the program."""
+        self.streams = streams
+        self.watch: Watch = unwatched
+        self._spec, self._memory = spec, memory
+        self._piece = piece_size(program)
+        self._samples = dict(_samples(program))
+        needed = tuple(_needed(program, spec))
+        small = _small_tensors(program, needed, dtypes or {})
+        # On a device, outputs of one side are fetched while the other side is computed.
+        apart = set(spec.outputs) if memory.cuda_stream is not None else set()
+        self._small = {name: memory.zeros(*each) for name, each in small.items() if name not in apart}
+        self._sides: list[Tensors] = [
+            {
+                **self._small,
+                **{name: memory.zeros(*each) for name, each in small.items() if name in apart},
+                **states.tensors(side, streams),
+            }
+            for side in states.sides
+        ]
+        self._runs = [
+            {
+                stage.name: networks[stage.name].bind(
+                    {name: tensors[name] for name in stage.inputs}, {name: tensors[name] for name in stage.outputs}
+                )
+                for stage in needed
+                if isinstance(stage, NetworkStage)
+            }
+            for tensors in self._sides
+        ]
+
+    @property
+    def small_frame(self) -> Array:
+        """The frame as the network sees it."""
+        return self._small[self._samples[FRAME]]
+
+    def sampled(self, tensors: Tensors) -> dict[str, Array]:
+        """The pictures as the network sees them."""
+        return {picture: tensors[name] for picture, name in self._samples.items() if name in tensors}
+
+    def bind(self, program: Program) -> list[BoundSteps]:
+        """The steps for frames of the size that `program` is for: one set for each side of the states."""
+        return [self._bound(program, tensors, runs) for tensors, runs in zip(self._sides, self._runs, strict=True)]
+
+    def _bound(self, program: Program, tensors: Tensors, runs: Mapping[str, Run]) -> BoundSteps:
+        sample: list[LaneStep] = []
+        finish: list[LaneStep] = []
+        on_patches: list[Callable[..., object]] = []
+        selection = None
+        cuda_stream = self._memory.cuda_stream
+        for stage in _needed(program, self._spec):
+            if isinstance(stage, NetworkStage):
+                run = self._watched(RunNetwork(stage, runs[stage.name]))
+                (on_patches if works_on_patches(stage, program) else finish).append(run)
+            elif stage.op == "FrameSample":
+                sample.append(self._watched(SampleFrame(stage, tensors, self._spec.color, cuda_stream)))
+            elif stage.op == "PatchSelect":
+                selection = Selection(stage, program, self._piece, tensors, self._memory)
+                finish.append(self._watched(selection))
+            elif stage.op == "PatchScatter":
+                assert selection is not None
+                refinement = Refinement(program, selection, tensors, on_patches, self._spec, self._memory, self.watch)
+                finish += [refinement.refine, self._watched(refinement.scatter)]
+            elif stage.op != "PatchCrop":  # the refinement runs it
+                finish.append(self._watched(WriteMatte(stage, tensors, self._spec, cuda_stream)))
+        return BoundSteps(tuple(sample), tuple(finish), {**tensors, **(selection.tensors if selection else {})})
+
+    def _watched(self, step: Step) -> Callable[..., object]:
+        return self.watch(step.title, step)
+
+
+def stream_groups(
+    program: Program,
+    networks: Mapping[str, Network],
+    states: States,
+    spec: OutputSpec,
+    memory: Memory,
+    dtypes: Mapping[str, str] | None = None,
+) -> list[StreamGroup]:
+    """The groups that all streams of a session are divided into."""
+    width = program.batch
+    return [
+        StreamGroup(program, networks, states, slice(first, first + width), spec, memory, dtypes)
+        for first in range(0, states.batch, width)
+    ]
+
+
+def _needed(program: Program, spec: OutputSpec) -> list[Stage]:
+    """The stages that the outputs and the states depend on."""
+    names = {*spec.outputs, *(state.output for state in program.states)}
+    stages: list[Stage] = []
+    for stage in reversed(program.stages):
+        if names.intersection(stage.outputs):
+            stages.append(stage)
+            names.update(stage.inputs)
+    return stages[::-1]
+
+
+def _small_tensors(
+    program: Program, stages: Sequence[Stage], dtypes: Mapping[str, str]
+) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and type of what the stages make, except states and the buffers of a `Refinement`."""
+    elsewhere = {name for state in program.states for name in (state.input, state.output)} | set(MATTE_OUTPUTS)
+    makers = (stage for stage in stages if not (isinstance(stage, OpStage) and stage.op == "PatchSelect"))
+    names = {name for stage in makers for name in stage.outputs if name} - elsewhere
+    kinds = {name: dtypes.get(name, program.tensors[name].dtype) for name in sorted(names)}
+    return {name: (shape_of(program, name), kind) for name, kind in kinds.items()}
+
+
+def _samples(program: Program) -> Iterator[tuple[str, str]]:
+    """The pictures, and the tensors that they are sampled to."""
+    for stage in program.stages:
+        if isinstance(stage, OpStage) and stage.op == "FrameSample":
+            yield stage.inputs[0], stage.outputs[0]

@@ -1,0 +1,93 @@
+"""The memory of a session's arrays, and how values move. This file has the host's; `cuda.memory` has a GPU's."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+import numpy as np
+
+from trtmatte.runtime.session.arrays import Host, on_host
+
+Array = Any  # numpy's, or one on a device that has as much of numpy's interface as a session needs
+
+
+class Memory(Protocol):
+    cuda_stream: int | None  # the number of the CUDA stream for work on these arrays; None on the host
+    buffers: int  # allocated so far
+
+    def entered(self) -> AbstractContextManager[None]:
+        """The context in which all work on this memory is done."""
+
+    def read(self, value: Any, name: str) -> Host:
+        """A caller's array, in place."""
+
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> Array:
+        """A new buffer of zeros for the session itself."""
+
+    def result(self, shape: tuple[int, ...], dtype: str, on_device: bool) -> Array:
+        """A new buffer for a result."""
+
+    def wrap_for_caller(self, array: Array, is_torch: bool) -> Any:
+        """A result buffer in the form that callers get: torch, numpy or a `DeviceResult`."""
+
+    def copy(self, to: Array, source: Array) -> None:
+        """Copy values to an array of the same shape."""
+
+    def clear(self, array: Array) -> None:
+        """Set all values to zero."""
+
+    def fetch(self, array: Array) -> np.ndarray[Any, Any]:
+        """A copy in the host's memory."""
+
+    def number(self, array: Array) -> int:
+        """The single value of an array; waits for it on a device."""
+
+    def snapshot(self, array: Array) -> Array:
+        """A copy that later changes of the caller's array do not touch."""
+
+
+class HostMemory:
+    """The host's memory: numpy arrays."""
+
+    cuda_stream: int | None = None
+
+    def __init__(self) -> None:
+        self.buffers = 0
+
+    def entered(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def read(self, value: Any, name: str) -> Host:
+        return on_host(value, name)
+
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> Array:
+        self.buffers += 1
+        return np.zeros(shape, dtype)
+
+    def result(self, shape: tuple[int, ...], dtype: str, on_device: bool) -> Array:
+        self.buffers += 1
+        return np.empty(shape, dtype)
+
+    def wrap_for_caller(self, array: Array, is_torch: bool) -> Any:
+        if not is_torch:
+            return array
+        import torch
+
+        return torch.from_numpy(array)
+
+    def copy(self, to: Array, source: Array) -> None:
+        np.copyto(to, source)
+
+    def clear(self, array: Array) -> None:
+        array[...] = 0
+
+    def fetch(self, array: Array) -> np.ndarray[Any, Any]:
+        copy: np.ndarray[Any, Any] = array.copy()
+        return copy
+
+    def number(self, array: Array) -> int:
+        return int(array[0])
+
+    def snapshot(self, array: Array) -> Array:
+        return array.copy()

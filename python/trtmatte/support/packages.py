@@ -1,0 +1,34 @@
+"""This package's own folder and code, and the versions of installed packages."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+from pathlib import Path
+from typing import Final
+
+from trtmatte.version import __version__
+
+__all__ = ["ROOT", "code_hash", "version_of"]
+
+ROOT: Final = Path(__file__).parents[1]
+"""The folder of the package `trtmatte`."""
+
+
+@functools.lru_cache
+def code_hash() -> str:
+    """A hash of this package's code, since a checkout changes without its version."""
+    digest = hashlib.sha256(__version__.encode())
+    for path in sorted(ROOT.rglob("*.py")):
+        digest.update(f"\n{path.relative_to(ROOT).as_posix()}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def version_of(package: str) -> str | None:
+    """The version of an installed package, without importing it; None if it is missing or damaged."""
+    try:
+        return importlib.metadata.version(package)
+    except Exception:  # a damaged installation counts as none
+        return None

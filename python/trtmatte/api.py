@@ -6,12 +6,14 @@ The runtime never imports the compiler. When a session needs a plan that its eng
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from trtmatte import ops
 from trtmatte.backends import tensorrt
 from trtmatte.backends.tensorrt import Progress
 from trtmatte.compiler import build as compiler
@@ -22,6 +24,7 @@ from trtmatte.format import file as engine_file
 from trtmatte.format.file import EngineFile
 from trtmatte.reports import validate as validation
 from trtmatte.runtime.session import Session as RuntimeSession
+from trtmatte.runtime.session.background import Picture, read_background
 
 __all__ = ["Engine", "Session", "build", "export", "load"]
 
@@ -53,6 +56,7 @@ class Engine(EngineFile):
 class Session(RuntimeSession):
     __doc__ = RuntimeSession.__doc__
 
+    @functools.wraps(RuntimeSession.__init__)
     def __init__(self, engine: EngineFile | str | Path, **options: Any) -> None:
         """`engine` is an engine or the path of one. `options` are those of `trtmatte.runtime.session.Session`."""
         super().__init__(engine if isinstance(engine, EngineFile) else load(engine), **options)
@@ -94,9 +98,17 @@ def build(
     return _engine(request.written(engine, force=force))
 
 
-def export(model: str | Path, **options: Any) -> Exported:
+def export(model: str | Path, kind: str | None = None, **options: Any) -> Exported:
     """Export a model for use outside Python: `kind` is "plan", "onnx" or "triton" (`docs/deploy.md`)."""
-    return exporter.export(model, **options)
+    return exporter.export(model, kind, read_background=_picture, **options)
+
+
+def _picture(background: Any) -> Any:
+    """A colour or a picture as an export holds it; None for a blur."""
+    found = read_background(background, "rgb")
+    if not isinstance(found, Picture):
+        return None
+    return ops.frame_sample(found.frames.array, found.frames.height, found.frames.width)
 
 
 def _engine(file: EngineFile) -> Engine:

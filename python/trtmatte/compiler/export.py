@@ -7,8 +7,7 @@ graph carries the ops' function bodies, so that other runtimes can run it as wel
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -34,6 +33,10 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 __all__ = ["ONNX", "PLAN", "SUFFIXES", "Exported", "export", "graph"]
+
+Array = np.ndarray[Any, Any]
+BackgroundReader = Callable[[Any], "Array | None"]
+"""Reads a colour or a picture as `[1,3,h,w]` in 0…1; None for a background that depends on the frame."""
 
 PLAN: Final = ".plan"
 ONNX: Final = ".onnx"
@@ -68,6 +71,7 @@ def export(
     force: bool = False,
     verbose: bool = False,
     progress: Progress | None = None,
+    read_background: BackgroundReader | None = None,
     **options: Any,
 ) -> Exported:
     """Write a model as one TensorRT plan ("plan"), as the plan's ONNX graph ("onnx"), or for Triton ("triton").
@@ -93,7 +97,7 @@ def export(
 
     program, networks = read_program(source.path, chosen, progress)
     kept = plans.keep_fp32(program, networks) if chosen.precision == "fp16" else None
-    made = graph(program, networks, chosen.form, kept)
+    made = graph(program, networks, chosen.form, kept, read_background)
     content = made.SerializeToString()
     if library is not None:
         content = _plan(content, library, verbose, progress)
@@ -109,7 +113,11 @@ def export(
 
 
 def graph(
-    program: Program, networks: Mapping[str, ModelProto], form: Form, kept: KeptNodes | None = None
+    program: Program,
+    networks: Mapping[str, ModelProto],
+    form: Form,
+    kept: KeptNodes | None = None,
+    read_background: BackgroundReader | None = None,
 ) -> ModelProto:
     """A program with its networks as one graph for TensorRT: in float16 except for `kept`, or without it in float32."""
     from trtmatte.compiler.graph.join import join
@@ -117,7 +125,7 @@ def graph(
 
     _require_fixed(program)
     matte, others = _outputs(program, form)
-    background = _background(form, matte)
+    background = _background(form, matte, read_background)
     typed = {
         name: plans.in_precision(network, None if kept is None else kept[name]) for name, network in networks.items()
     }
@@ -239,25 +247,22 @@ def _notes(program: Program) -> tuple[str, ...]:
 # The background
 
 
-def _background(form: Form, matte: tuple[str, ...]) -> Any:
+def _background(form: Form, matte: tuple[str, ...], read: BackgroundReader | None) -> Array:
     """The picture behind the subject of a composite, as `[1,3,h,w]` in 0…1."""
-    from trtmatte import ops
-    from trtmatte.runtime.session.background import Picture, read_background
-
     if ("composite" in matte) != (form.background is not None):
         raise SettingError(
-            f"outputs is {', '.join(matte)} and background is {form.background!r}; expected a composite and the colour or "
-            "the picture behind the subject, or neither"
+            f"outputs is {', '.join(matte)} and background is {form.background!r}; expected a composite and the colour "
+            "or the picture behind the subject, or neither"
         )
-    if form.background is None:
+    if form.background is None or read is None:
         return np.zeros((1, 3, 1, 1), np.float32)
-    found = read_background(form.background, "rgb")
-    if not isinstance(found, Picture):
+    picture = read(form.background)
+    if picture is None:
         raise SettingError(
             f"background is {form.background!r}; an export holds one colour or one picture: choose those, or pha "
             "and fgr as outputs, of which any composite can be made"
         )
-    return ops.frame_sample(found.frames.array, found.frames.height, found.frames.width)
+    return picture
 
 
 def _settle(model: ModelProto, name: str, value: Any) -> None:

@@ -10,9 +10,8 @@ from typing import Final
 
 from onnx import ModelProto, NodeProto
 
-from trtmatte.backends import CPU_PLAN
 from trtmatte.compiler.graph.onnx_graph import Graph, attributes, shape_of
-from trtmatte.format.file import Plan
+from trtmatte.format.file import CPU_PLAN, Plan
 
 _SIXTH: Final = 1 / 6
 _VECTOR: Final = 16  # floats

@@ -36,18 +36,11 @@ find_package(CUDAToolkit REQUIRED)
 add_library(trtmatte_cuda_runtime INTERFACE)
 target_link_libraries(trtmatte_cuda_runtime INTERFACE CUDA::cudart_static)
 
-add_library(trtmatte_cuda OBJECT
-  csrc/ops/frame_sample/frame_sample_cuda.cu
-  csrc/ops/guided_upsample/guided_upsample_cuda.cu
-  csrc/ops/matte_upsample/matte_upsample_cuda.cu
-  csrc/ops/patch_crop/patch_crop_cuda.cu
-  csrc/ops/patch_scatter/patch_scatter_cuda.cu
-  csrc/ops/patch_select/patch_select_cuda.cu
-  csrc/runtime/cuda.cpp)
+add_library(trtmatte_cuda OBJECT ${trtmatte_cuda_sources} csrc/runtime/cuda.cpp)
 target_link_libraries(trtmatte_cuda PRIVATE trtmatte_flags trtmatte_cuda_runtime)
 target_compile_options(trtmatte_cuda PRIVATE
   $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings -Xcompiler=-Wall,-Wextra,-Werror>)
 # Note [Exact selection]: no contracted multiply-adds, as in the CPU form.
-set_source_files_properties(csrc/ops/patch_select/patch_select_cuda.cu PROPERTIES COMPILE_OPTIONS -fmad=false)
+set_source_files_properties(${trtmatte_exact_cuda_sources} PROPERTIES COMPILE_OPTIONS -fmad=false)
 set(TRTMATTE_WITH_CUDA ON)
 message(STATUS "trtmatte: CUDA forms for ${TRTMATTE_CUDA_ARCHITECTURES} with ${CMAKE_CUDA_COMPILER}")

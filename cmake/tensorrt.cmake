@@ -73,8 +73,8 @@ add_library(trtmatte_tensorrt INTERFACE)
 target_include_directories(trtmatte_tensorrt SYSTEM INTERFACE ${tensorrt_include})
 target_link_libraries(trtmatte_tensorrt INTERFACE trtmatte_cuda_runtime)
 
-file(GLOB plugin_sources csrc/plugins/*.cpp csrc/plugins/shared/*.cpp)
-add_library(trtmatte_plugins MODULE ${plugin_sources} $<TARGET_OBJECTS:trtmatte_cuda>)
+add_library(trtmatte_plugins MODULE csrc/plugins/library.cpp csrc/plugins/log.cpp csrc/plugins/pictures.cpp
+            csrc/plugins/tensors.cpp ${trtmatte_plugin_sources} $<TARGET_OBJECTS:trtmatte_cuda>)
 set_target_properties(trtmatte_plugins PROPERTIES PREFIX lib)
 target_link_libraries(trtmatte_plugins PRIVATE trtmatte_flags trtmatte_tensorrt ${CMAKE_DL_LIBS})
 if(CMAKE_SYSTEM_NAME STREQUAL "Linux")

@@ -130,7 +130,11 @@ def test_it_says_for_which_tensorrt_it_was_built(built: Path) -> None:
 
 def test_plugins_and_example_compile_without_warnings() -> None:
     newest_headers()
-    sources = [*(ROOT / "csrc/plugins").rglob("*.cpp"), ROOT / "examples/cpp/matte.cpp"]
+    sources = [
+        *(ROOT / "csrc/plugins").glob("*.cpp"),
+        *(ROOT / "csrc/ops").glob("*/*_plugin.cpp"),
+        ROOT / "examples/cpp/matte.cpp",
+    ]
     flags = ["-std=c++17", "-fsyntax-only", "-Wall", "-Wextra", "-Wshadow", "-Werror", "-Icsrc"]
     stand_in = f"-I{ROOT}/tests/native/cuda_on_cpu"
     with ThreadPoolExecutor(2) as pool:

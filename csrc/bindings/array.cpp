@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "base/errors.h"
 #include "bindings/dlpack.h"
-#include "runtime/error.h"
 #ifdef TRTMATTE_WITH_CUDA
 #include "runtime/cuda.h"
 #endif

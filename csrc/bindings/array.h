@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "ops/shared/view.h"
+#include "base/view.h"
 
 namespace trtmatte {
 

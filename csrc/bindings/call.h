@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "base/errors.h"
+#include "base/launch.h"
+#include "base/view.h"
 #include "bindings/array.h"
-#include "ops/shared/launch.h"
-#include "ops/shared/view.h"
-#include "runtime/error.h"
 #include "runtime/thread_pool.h"
 #ifdef TRTMATTE_WITH_CUDA
 #include "runtime/cuda.h"

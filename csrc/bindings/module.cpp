@@ -1,8 +1,8 @@
 #include <pybind11/pybind11.h>
 
+#include "base/errors.h"
 #include "bindings/register.h"
-#include "ops/shared/simd_level.h"
-#include "runtime/error.h"
+#include "ops/cpu/simd_level.h"
 #include "runtime/thread_pool.h"
 #ifdef TRTMATTE_WITH_CUDA
 #include "runtime/cuda.h"
@@ -78,10 +78,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("instruction_set", [] { return level_name(simd_level()); });
   m.def("best_instruction_set", [] { return level_name(best_simd_level()); });
 
-  register_frame_sample(m);
-  register_guided_upsample(m);
-  register_matte_upsample(m);
-  register_patch_select(m);
-  register_patch_crop(m);
-  register_patch_scatter(m);
+#define TRTMATTE_REGISTER(name, Op, compilation) register_##name(m);
+  TRTMATTE_OPS(TRTMATTE_REGISTER)
+#undef TRTMATTE_REGISTER
 }

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "bindings/call.h"
-#include "ops/shared/taps.h"
+#include "ops/math/taps.h"
 
 namespace trtmatte {
 

@@ -3,7 +3,7 @@
 #include <cstdio>
 
 #include "plugins/creators.h"
-#include "plugins/shared/log.h"
+#include "plugins/log.h"
 
 #ifdef _WIN32
 #define TRTMATTE_EXPORT extern "C" __declspec(dllexport)
@@ -36,9 +36,9 @@ bool fits() {
 // None of another major version's TensorRT, which then says that it does not know our ops.
 TRTMATTE_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count) {
   using namespace trtmatte::plugins;
-  static nvinfer1::IPluginCreatorInterface* const creators[] = {frame_sample_creator(),   guided_upsample_creator(),
-                                                                matte_upsample_creator(), patch_select_creator(),
-                                                                patch_crop_creator(),     patch_scatter_creator()};
+#define TRTMATTE_CREATOR(name, Op, compilation) name##_creator(),
+  static nvinfer1::IPluginCreatorInterface* const creators[] = {TRTMATTE_OPS(TRTMATTE_CREATOR)};
+#undef TRTMATTE_CREATOR
   count = static_cast<int32_t>(sizeof creators / sizeof *creators);
   if (!fits()) {
     count = 0;

@@ -1,6 +1,6 @@
 #include "runtime/cuda.h"
 
-#include "runtime/cuda_check.h"
+#include "base/cuda_check.h"
 
 namespace trtmatte {
 

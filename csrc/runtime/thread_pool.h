@@ -5,7 +5,7 @@
 #include <memory>
 #include <mutex>
 
-#include "ops/shared/parallel.h"
+#include "base/parallel.h"
 
 namespace trtmatte {
 

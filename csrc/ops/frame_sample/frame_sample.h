@@ -1,9 +1,9 @@
 // FrameSample: frame -> the small, normalised tensor that a network sees.
 #pragma once
 
-#include "ops/shared/launch.h"
-#include "ops/shared/taps.h"
-#include "ops/shared/view.h"
+#include "base/launch.h"
+#include "base/view.h"
+#include "ops/math/taps.h"
 
 namespace trtmatte {
 

@@ -1,6 +1,6 @@
+#include "ops/cpu/lines.h"
 #include "ops/frame_sample/frame_sample.h"
 #include "ops/frame_sample/frame_sample_math.h"
-#include "ops/shared/lines.h"
 
 namespace trtmatte::TRTMATTE_SIMD {
 

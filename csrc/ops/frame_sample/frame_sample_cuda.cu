@@ -1,6 +1,6 @@
+#include "ops/cuda/pixels.cuh"
 #include "ops/frame_sample/frame_sample.h"
 #include "ops/frame_sample/frame_sample_math.h"
-#include "ops/shared/pixels.cuh"
 
 namespace trtmatte {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ops/shared/axis.h"
+#include "ops/math/axis.h"
 
 namespace trtmatte {
 

@@ -1,8 +1,8 @@
 // GuidedUpsample: frame, A, b -> matte. RVM's refiner: y = A * cat(x, mean x) + b with A and b stretched to the frame.
 #pragma once
 
-#include "ops/shared/launch.h"
-#include "ops/shared/view.h"
+#include "base/launch.h"
+#include "base/view.h"
 
 namespace trtmatte {
 

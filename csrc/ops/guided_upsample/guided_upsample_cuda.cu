@@ -1,6 +1,6 @@
+#include "ops/cuda/matte.cuh"
 #include "ops/guided_upsample/guided_upsample.h"
 #include "ops/guided_upsample/guided_upsample_math.h"
-#include "ops/shared/matte.cuh"
 
 namespace trtmatte {
 

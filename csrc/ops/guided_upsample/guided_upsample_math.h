@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ops/shared/pixel_math.h"
+#include "ops/math/pixel_math.h"
 
 namespace trtmatte {
 

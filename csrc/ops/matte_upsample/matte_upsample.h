@@ -1,9 +1,9 @@
 // MatteUpsample: frame, small alpha -> matte. For networks that predict alpha only.
 #pragma once
 
-#include "ops/shared/launch.h"
-#include "ops/shared/taps.h"
-#include "ops/shared/view.h"
+#include "base/launch.h"
+#include "base/view.h"
+#include "ops/math/taps.h"
 
 namespace trtmatte {
 

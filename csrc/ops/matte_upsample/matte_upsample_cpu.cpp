@@ -1,6 +1,6 @@
+#include "ops/cpu/matte.h"
 #include "ops/matte_upsample/matte_upsample.h"
 #include "ops/matte_upsample/matte_upsample_math.h"
-#include "ops/shared/matte.h"
 
 namespace trtmatte::TRTMATTE_SIMD {
 

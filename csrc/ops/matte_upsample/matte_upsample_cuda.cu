@@ -1,8 +1,8 @@
 #include <type_traits>
 
+#include "ops/cuda/matte.cuh"
 #include "ops/matte_upsample/matte_upsample.h"
 #include "ops/matte_upsample/matte_upsample_math.h"
-#include "ops/shared/matte.cuh"
 
 namespace trtmatte {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ops/shared/taps.h"
+#include "ops/math/taps.h"
 
 namespace trtmatte {
 

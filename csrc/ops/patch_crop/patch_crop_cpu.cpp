@@ -1,9 +1,9 @@
 #include <new>
 
+#include "ops/cpu/lines.h"
+#include "ops/math/patches.h"
 #include "ops/patch_crop/patch_crop.h"
 #include "ops/patch_crop/patch_crop_math.h"
-#include "ops/patch_scatter/patch_scatter_math.h"
-#include "ops/shared/lines.h"
 
 namespace trtmatte::TRTMATTE_SIMD {
 

@@ -1,7 +1,7 @@
+#include "ops/cuda/pixels.cuh"
+#include "ops/math/patches.h"
 #include "ops/patch_crop/patch_crop.h"
 #include "ops/patch_crop/patch_crop_math.h"
-#include "ops/patch_scatter/patch_scatter_math.h"
-#include "ops/shared/pixels.cuh"
 
 namespace trtmatte {
 

@@ -3,12 +3,11 @@
 
 #include <cstddef>
 
-#include "ops/shared/launch.h"
-#include "ops/shared/view.h"
+#include "base/launch.h"
+#include "base/view.h"
+#include "ops/math/patches.h"
 
 namespace trtmatte {
-
-constexpr int kPatch = 4;  // pixels a side
 
 struct PatchScatter {
   View coarse;   // [N,4,h,w] float: alpha, residual red, green, blue

@@ -1,6 +1,6 @@
+#include "ops/cpu/matte.h"
 #include "ops/patch_scatter/patch_scatter.h"
 #include "ops/patch_scatter/patch_scatter_math.h"
-#include "ops/shared/matte.h"
 
 namespace trtmatte::TRTMATTE_SIMD {
 

@@ -1,6 +1,6 @@
+#include "ops/cuda/matte.cuh"
 #include "ops/patch_scatter/patch_scatter.h"
 #include "ops/patch_scatter/patch_scatter_math.h"
-#include "ops/shared/matte.cuh"
 
 namespace trtmatte {
 

@@ -3,9 +3,9 @@
 
 #include <cstddef>
 
+#include "base/launch.h"
+#include "base/view.h"
 #include "ops/patch_select/patch_select_math.h"
-#include "ops/shared/launch.h"
-#include "ops/shared/view.h"
 
 namespace trtmatte {
 

@@ -1,6 +1,6 @@
+#include "ops/cuda/pixels.cuh"
 #include "ops/patch_select/patch_select.h"
 #include "ops/patch_select/patch_select_math.h"
-#include "ops/shared/pixels.cuh"
 
 // Note [Exact selection] in patch_select_math.h says how; here each step is a kernel on the stream, and nothing is read
 // back.

@@ -6,8 +6,8 @@
 // they agree to the last bit.
 #pragma once
 
-#include "ops/shared/axis.h"
-#include "ops/shared/pixel_math.h"
+#include "ops/math/axis.h"
+#include "ops/math/pixel_math.h"
 
 namespace trtmatte {
 

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "expressions.h"
-#include "ops/shared/pixel_math.h"
+#include "ops/math/pixel_math.h"
 #include "settings.h"
 
 using nvinfer1::DataType;

@@ -24,14 +24,4 @@ struct View {
   TRTMATTE_MEMBER explicit operator bool() const { return data != nullptr; }
 };
 
-// What an op that ends in a matte writes; a view without data is not wanted.
-struct Sinks {
-  View fgr;
-  View pha;
-  View rgba;  // its colours; apart from its alpha because BGRA is no single stride
-  View rgba_alpha;
-  View composite;
-  View background;  // of any size, batch 1 or the frame's; read only where a composite is wanted
-};
-
 }  // namespace trtmatte

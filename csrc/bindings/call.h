@@ -11,6 +11,7 @@
 #include "base/launch.h"
 #include "base/view.h"
 #include "bindings/array.h"
+#include "ops/math/outputs.h"
 #include "runtime/thread_pool.h"
 #ifdef TRTMATTE_WITH_CUDA
 #include "runtime/cuda.h"
@@ -37,9 +38,8 @@ class Call {
   View plain(pybind11::handle object, const char* name, bool written, DType dtype, std::vector<int64_t> shape);
   // Float maps that are written: [N,C,h,w] (or [C,h,w] if N is 1).
   View written_maps(pybind11::handle object, const char* name, const std::vector<int64_t>& shape);
-  // The views of a matte for a frame of this size; None where an output is not wanted.
-  Sinks sinks(pybind11::handle fgr, pybind11::handle pha, pybind11::handle rgba, pybind11::handle composite,
-              pybind11::handle background, const std::string& layout, const Size& frame);
+  // The arrays of a matte for a frame of this size. `out` has an array, or None, by the name of each wanted output.
+  Sinks sinks(const pybind11::dict& out, pybind11::handle background, const std::string& layout, const Size& frame);
 
   // Memory that a CUDA form works in; at least `bytes`. On the host there is none.
   void* workspace(pybind11::handle object, size_t bytes);
@@ -79,7 +79,7 @@ class Call {
 
   const Array& add(pybind11::handle object, const char* name, bool written);
   View picture(const Array& array, int channels, const std::string& layout) const;
-  View output(pybind11::handle object, const char* name, int channels, const std::string& layout, const Size& size);
+  OutputView output(pybind11::handle object, const Output& output, const std::string& layout, const Size& size);
 
   void* stream_ = nullptr;
   bool bgr_ = false;

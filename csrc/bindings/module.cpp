@@ -3,6 +3,7 @@
 #include "base/errors.h"
 #include "bindings/register.h"
 #include "ops/cpu/simd_level.h"
+#include "ops/math/outputs.h"
 #include "runtime/thread_pool.h"
 #ifdef TRTMATTE_WITH_CUDA
 #include "runtime/cuda.h"
@@ -70,6 +71,9 @@ PYBIND11_MODULE(_core, m) {
   m.attr("CUDA_ARCHITECTURES") = "";
   m.def("cuda_device_count", [] { return 0; });
 #endif
+  py::dict outputs;
+  for (const Output& output : kOutputs) outputs[output.name] = output.channels;
+  m.attr("OUTPUTS") = outputs;
   m.def("set_num_threads", &choose_threads, py::arg("threads"));
   m.def("get_num_threads", [] { return ThreadPool::instance().workers(); });
   m.def("available_processors", &available_processors);

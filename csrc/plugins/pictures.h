@@ -1,6 +1,7 @@
 // The settings of frames and mattes, shared by the plugins as by the functions of ONNX.
 #pragma once
 
+#include "ops/math/outputs.h"
 #include "plugins/fields.h"
 #include "plugins/tensors.h"
 
@@ -29,16 +30,18 @@ struct FrameLayout {
   int width_at() const { return perm[3]; }
 };
 
-// What an op with sinks gives: fgr, pha, rgba, composite.
+// How the outputs of an op with sinks lie in memory, and which of them the caller wants.
 struct MatteLayout {
-  static constexpr int kOutputs = 4;
-
   int32_t perm[4] = {0, 2, 3, 1};
   int32_t channels[3] = {0, 1, 2};
   int32_t range = 255;
   int32_t type = 2;  // ONNX's default, uint8, which check() refuses: plugins give floats
   // Ours alone, as TensorRT has every output of a node made: one that nobody wants is a single number, never written.
-  int32_t wanted[kOutputs] = {1, 1, 1, 1};
+  int32_t wanted[kOutputCount];
+
+  MatteLayout() {
+    for (int32_t& each : wanted) each = 1;
+  }
 
   template <typename Field>
   void visit(Field& field) {
@@ -60,7 +63,7 @@ struct MatteLayout {
 template <int kFrame>
 class MatteFace {
  public:
-  static constexpr int kOutputs = MatteLayout::kOutputs;
+  static constexpr int kOutputs = kOutputCount;
 
   template <typename Field>
   void visit(Field& field) {

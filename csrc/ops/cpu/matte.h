@@ -2,16 +2,15 @@
 // registers from the frame's bytes to the matte's.
 #pragma once
 
+#include <utility>
+
 #include "base/parallel.h"
 #include "ops/cpu/lines.h"
+#include "ops/math/outputs.h"
 
 namespace trtmatte::TRTMATTE_SIMD {
 
-// What an op makes of kFloats pixels, clamped.
-struct MattePixels {
-  Floats fgr[3];
-  Floats pha;
-};
+using MattePixels = MattePixel<Floats>;  // kFloats of them
 
 // How many pixels of a tile are read or written as packed bytes, kFloats at a time. The others go by way of lines.
 static inline int whole_steps(bool packed, int count) { return packed ? count / kFloats * kFloats : 0; }
@@ -40,55 +39,6 @@ class Source {
   const uint8_t* bytes_ = nullptr;
   int whole_ = 0;
   Line lines_[3]{};
-};
-
-// Where alpha, colours, or colours with alpha go.
-template <int channels>
-class Target {
- public:
-  explicit Target(const View& view, const View& alpha = View{})
-      : view_(view),
-        alpha_(alpha),
-        order_(order_of(view)),
-        lowest_(channels == 1 ? 0 : lowest_channel(view)),
-        packed_(is_packed()) {}
-
-  explicit operator bool() const { return static_cast<bool>(view_); }
-
-  void tile(int n, int y, int x, int count) {
-    whole_ = whole_steps(packed_, count);
-    bytes_ = pointer<uint8_t>(view_, n, lowest_, y, x);
-  }
-
-  void put(int i, const Floats (&values)[channels]) {
-    if (i < whole_) return pack(values, order_, bytes_ + channels * i);
-    for (int c = 0; c < channels; ++c) values[c].store(lines_[c].v + i);
-  }
-
-  void finish(int n, int y, int x, int count) const {
-    if (whole_ == count) return;
-    for (int c = 0; c < channels; ++c) {
-      const View& view = c < 3 ? view_ : alpha_;
-      store_channel(lines_[c].v + whole_, count - whole_, view, n, c % 3, y, x + whole_);
-    }
-  }
-
- private:
-  bool is_packed() const {
-    const int64_t next = view_.stride[1];
-    if (view_.dtype != DType::kUint8 || view_.stride[3] != channels) return false;
-    if (channels == 1) return true;
-    if (next != 1 && next != -1) return false;
-    return channels == 3 || alpha_.data == pointer<const uint8_t>(view_, 0, lowest_, 0, 0) + 3;
-  }
-
-  const View view_, alpha_;
-  const Order& order_;
-  const int lowest_;
-  const bool packed_;
-  uint8_t* bytes_ = nullptr;
-  int whole_ = 0;
-  Line lines_[channels]{};
 };
 
 // The background of a composite: one colour, a picture of the frame's size, or any other picture, stretched.
@@ -166,45 +116,76 @@ class Background {
   Columns columns_{};
 };
 
-// All that is asked for.
-class Outputs {
+// Writes one output, if the caller wants it.
+template <int number>
+class Target {
  public:
-  explicit Outputs(const Sinks& sinks)
-      : pha_(sinks.pha), fgr_(sinks.fgr), composite_(sinks.composite), rgba_(sinks.rgba, sinks.rgba_alpha) {}
+  static constexpr int kChannels = kOutputs[number].channels;
+
+  explicit Target(const Sinks& sinks)
+      : view_(sinks.output[number]),
+        order_(order_of(view_)),
+        lowest_(kChannels == 1 ? 0 : lowest_channel(view_)),
+        packed_(is_packed()) {}
 
   void tile(int n, int y, int x, int count) {
-    if (pha_) pha_.tile(n, y, x, count);
-    if (fgr_) fgr_.tile(n, y, x, count);
-    if (rgba_) rgba_.tile(n, y, x, count);
-    if (composite_) composite_.tile(n, y, x, count);
+    if (!view_) return;
+    whole_ = whole_steps(packed_, count);
+    bytes_ = pointer<uint8_t>(view_, n, lowest_, y, x);
   }
 
-  // x is the tile's first pixel.
+  // kFloats pixels from x + i on; x is the tile's first pixel.
   void put(int x, int i, const MattePixels& pixels, const Background::Row& background) {
-    const Floats(&fgr)[3] = pixels.fgr;
-    if (pha_) pha_.put(i, {pixels.pha});
-    if (fgr_) fgr_.put(i, fgr);
-    if (rgba_) rgba_.put(i, {fgr[0], fgr[1], fgr[2], pixels.pha});
-    if (composite_) {
-      Floats blend[3];
-      background.at(x, i, blend);
-      for (int c = 0; c < 3; ++c) blend[c] = clamp01(over(fgr[c], pixels.pha, blend[c]));
-      composite_.put(i, blend);
-    }
+    if (!view_) return;
+    Floats behind[3], values[kChannels];
+    if constexpr (kOutputs[number].reads_background) background.at(x, i, behind);
+    output_values(OutputNumber<number>(), pixels, behind, values);
+    if (i < whole_) return pack(values, order_, bytes_ + kChannels * i);
+    for (int c = 0; c < kChannels; ++c) values[c].store(lines_[c].v + i);
   }
 
   void finish(int n, int y, int x, int count) const {
-    if (pha_) pha_.finish(n, y, x, count);
-    if (fgr_) fgr_.finish(n, y, x, count);
-    if (rgba_) rgba_.finish(n, y, x, count);
-    if (composite_) composite_.finish(n, y, x, count);
+    if (!view_ || whole_ == count) return;
+    for (int c = 0; c < kChannels; ++c) {
+      View channel = view_;
+      channel.data = static_cast<char*>(view_.data) + channel_offset(view_, c) * size_of(view_.dtype);
+      store_channel(lines_[c].v + whole_, count - whole_, channel, n, 0, y, x + whole_);
+    }
   }
 
  private:
-  Target<1> pha_;
-  Target<3> fgr_, composite_;
-  Target<4> rgba_;
+  bool is_packed() const {
+    const int64_t next = view_.stride[1];
+    if (view_.dtype != DType::kUint8 || view_.stride[3] != kChannels) return false;
+    if (kChannels == 1) return true;
+    if (next != 1 && next != -1) return false;
+    return kChannels == 3 || alpha_follows(view_);
+  }
+
+  const OutputView view_;
+  const Order& order_;
+  const int lowest_;
+  const bool packed_;
+  uint8_t* bytes_ = nullptr;
+  int whole_ = 0;
+  Line lines_[kChannels]{};
 };
+
+// Writes all outputs that the caller wants.
+template <typename Numbers>
+class Targets;
+template <int... number>
+class Targets<std::integer_sequence<int, number...>> : Target<number>... {
+ public:
+  explicit Targets(const Sinks& sinks) : Target<number>(sinks)... {}
+
+  void tile(int n, int y, int x, int count) { (Target<number>::tile(n, y, x, count), ...); }
+  void put(int x, int i, const MattePixels& pixels, const Background::Row& background) {
+    (Target<number>::put(x, i, pixels, background), ...);
+  }
+  void finish(int n, int y, int x, int count) const { (Target<number>::finish(n, y, x, count), ...); }
+};
+using Outputs = Targets<std::make_integer_sequence<int, kOutputCount>>;
 
 // Runs `op` over the frame. It has shared_bytes(), worker_bytes(), build(arena) for its tables, and a type Row(op,
 // arena) with begin(n, y), tile(n, y, x, count) and at(x, i, rgb), which gives the matte of kFloats pixels from x + i
@@ -212,7 +193,7 @@ class Outputs {
 template <typename Op>
 static inline void write_matte(const View& frame, const Sinks& sinks, Parallel& parallel, Op& op) {
   const int height = frame.size[2], width = frame.size[3];
-  Background background(sinks.composite ? sinks.background : View{}, width, height);
+  Background background(reads_background(sinks) ? sinks.background : View{}, width, height);
   const size_t per_worker = op.worker_bytes() + background.worker_bytes();
   Arena shared{static_cast<char*>(parallel.scratch(op.shared_bytes() + background.shared_bytes() +
                                                    per_worker * static_cast<size_t>(parallel.workers())))};

@@ -8,10 +8,9 @@ namespace py = pybind11;
 namespace trtmatte {
 namespace {
 
-void bound(const py::object& frame, const py::object& A, const py::object& b, const py::object& fgr,
-           const py::object& pha, const py::object& rgba, const py::object& composite, const py::object& background,
-           const std::string& frame_layout, const std::string& layout, const std::string& color,
-           const py::object& stream) {
+void bound(const py::object& frame, const py::object& A, const py::object& b, const py::dict& out,
+           const py::object& background, const std::string& frame_layout, const std::string& layout,
+           const std::string& color, const py::object& stream) {
   Call call(stream, color);
   GuidedUpsample op;
   op.frame = call.frame(frame, "frame", frame_layout);
@@ -20,17 +19,16 @@ void bound(const py::object& frame, const py::object& A, const py::object& b, co
   const Size size = size_of_frame(op.frame);
   expect_batch(op.A, "A", size.batch);
   expect_same_size(op.A, "A", op.b, "b");
-  op.sinks = call.sinks(fgr, pha, rgba, composite, background, layout, size);
+  op.sinks = call.sinks(out, background, layout, size);
   TRTMATTE_RUN(call, guided_upsample(op, pool), guided_upsample(op, cuda_stream));
 }
 
 }  // namespace
 
 void register_guided_upsample(py::module_& m) {
-  m.def("guided_upsample", &bound, py::arg("frame"), py::arg("A"), py::arg("b"), py::kw_only(),
-        py::arg("fgr") = py::none(), py::arg("pha") = py::none(), py::arg("rgba") = py::none(),
-        py::arg("composite") = py::none(), py::arg("background") = py::none(), py::arg("frame_layout") = "",
-        py::arg("layout") = "HWC", py::arg("color") = "rgb", py::arg("stream") = py::none());
+  m.def("guided_upsample", &bound, py::arg("frame"), py::arg("A"), py::arg("b"), py::kw_only(), py::arg("out"),
+        py::arg("background") = py::none(), py::arg("frame_layout") = "", py::arg("layout") = "HWC",
+        py::arg("color") = "rgb", py::arg("stream") = py::none());
 }
 
 }  // namespace trtmatte

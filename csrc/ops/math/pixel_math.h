@@ -88,4 +88,9 @@ TRTMATTE_HD Value over(const Value& fgr, const Value& pha, const Value& backgrou
   return fgr * pha + background * (1.0f - pha);
 }
 
+template <typename Value>
+TRTMATTE_HD Value blend(const Value& fgr, const Value& pha, const Value& background) {
+  return clamp01(over(fgr, pha, background));
+}
+
 }  // namespace trtmatte

@@ -3,6 +3,7 @@
 
 #include "base/launch.h"
 #include "base/view.h"
+#include "ops/math/outputs.h"
 #include "ops/math/taps.h"
 
 namespace trtmatte {

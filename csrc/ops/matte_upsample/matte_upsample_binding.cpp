@@ -8,10 +8,9 @@ namespace py = pybind11;
 namespace trtmatte {
 namespace {
 
-void bound(const py::object& frame, const py::object& alpha, const std::string& method, const py::object& fgr,
-           const py::object& pha, const py::object& rgba, const py::object& composite, const py::object& background,
-           const std::string& frame_layout, const std::string& layout, const std::string& color,
-           const py::object& stream) {
+void bound(const py::object& frame, const py::object& alpha, const std::string& method, const py::dict& out,
+           const py::object& background, const std::string& frame_layout, const std::string& layout,
+           const std::string& color, const py::object& stream) {
   Call call(stream, color);
   MatteUpsample op;
   op.frame = call.frame(frame, "frame", frame_layout);
@@ -22,7 +21,7 @@ void bound(const py::object& frame, const py::object& alpha, const std::string& 
   }
   const Size size = size_of_frame(op.frame);
   expect_batch(op.alpha, "alpha", size.batch);
-  op.sinks = call.sinks(fgr, pha, rgba, composite, background, layout, size);
+  op.sinks = call.sinks(out, background, layout, size);
   TRTMATTE_RUN(call, matte_upsample(op, pool), matte_upsample(op, cuda_stream));
 }
 
@@ -30,9 +29,8 @@ void bound(const py::object& frame, const py::object& alpha, const std::string& 
 
 void register_matte_upsample(py::module_& m) {
   m.def("matte_upsample", &bound, py::arg("frame"), py::arg("alpha"), py::kw_only(), py::arg("method") = "linear",
-        py::arg("fgr") = py::none(), py::arg("pha") = py::none(), py::arg("rgba") = py::none(),
-        py::arg("composite") = py::none(), py::arg("background") = py::none(), py::arg("frame_layout") = "",
-        py::arg("layout") = "HWC", py::arg("color") = "rgb", py::arg("stream") = py::none());
+        py::arg("out"), py::arg("background") = py::none(), py::arg("frame_layout") = "", py::arg("layout") = "HWC",
+        py::arg("color") = "rgb", py::arg("stream") = py::none());
 }
 
 }  // namespace trtmatte

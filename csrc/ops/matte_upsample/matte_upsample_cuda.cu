@@ -31,11 +31,11 @@ struct Form {
       return area_mean(tap_range(form.rows, y), tap_range(form.columns, x), at);
     }
 
-    __device__ __forceinline__ MattePixel pixel(int x, const float (&rgb)[3]) {
+    __device__ __forceinline__ MattePixel<float> pixel(int x, const float (&rgb)[3]) {
       alpha.move_to(x);
       const bool area = std::is_same_v<Maps, AnyMaps> && form.columns.method == Method::kArea;
       const float value = area ? mean_at(x) : alpha.value(0);
-      return MattePixel{{clamp01(rgb[0]), clamp01(rgb[1]), clamp01(rgb[2])}, clamp01(value)};
+      return MattePixel<float>{{clamp01(rgb[0]), clamp01(rgb[1]), clamp01(rgb[2])}, clamp01(value)};
     }
   };
 };

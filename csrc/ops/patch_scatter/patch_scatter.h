@@ -5,6 +5,7 @@
 
 #include "base/launch.h"
 #include "base/view.h"
+#include "ops/math/outputs.h"
 #include "ops/math/patches.h"
 
 namespace trtmatte {

@@ -9,9 +9,8 @@ namespace trtmatte {
 namespace {
 
 void bound(const py::object& coarse, const py::object& patches, const py::object& indices, const py::object& frame,
-           const py::object& fgr, const py::object& pha, const py::object& rgba, const py::object& composite,
-           const py::object& background, const std::string& frame_layout, const std::string& layout,
-           const std::string& color, const py::object& stream, const py::object& workspace) {
+           const py::dict& out, const py::object& background, const std::string& frame_layout,
+           const std::string& layout, const std::string& color, const py::object& stream, const py::object& workspace) {
   Call call(stream, color);
   PatchScatter op;
   op.frame = call.frame(frame, "frame", frame_layout);
@@ -25,7 +24,7 @@ void bound(const py::object& coarse, const py::object& patches, const py::object
   if (op.patches.size[2] != kPatch || op.patches.size[3] != kPatch) {
     throw FrameError("patches is " + size_text(op.patches) + "; expected patches of 4x4 pixels");
   }
-  op.sinks = call.sinks(fgr, pha, rgba, composite, background, layout, size);
+  op.sinks = call.sinks(out, background, layout, size);
   void* memory = call.workspace(workspace, patch_scatter_workspace(op));
   static_cast<void>(memory);
   TRTMATTE_RUN(call, patch_scatter(op, pool), patch_scatter(op, memory, cuda_stream));
@@ -43,8 +42,7 @@ int64_t workspace_bytes(int batch, int height, int width) {
 
 void register_patch_scatter(py::module_& m) {
   m.def("patch_scatter", &bound, py::arg("coarse"), py::arg("patches"), py::arg("indices"), py::arg("frame"),
-        py::kw_only(), py::arg("fgr") = py::none(), py::arg("pha") = py::none(), py::arg("rgba") = py::none(),
-        py::arg("composite") = py::none(), py::arg("background") = py::none(), py::arg("frame_layout") = "",
+        py::kw_only(), py::arg("out"), py::arg("background") = py::none(), py::arg("frame_layout") = "",
         py::arg("layout") = "HWC", py::arg("color") = "rgb", py::arg("stream") = py::none(),
         py::arg("workspace") = py::none());
   m.def("patch_scatter_workspace", &workspace_bytes, py::arg("batch"), py::arg("height"), py::arg("width"));

@@ -42,15 +42,15 @@ struct Form {
                    (static_cast<int64_t>(n) * (form.rows.out / kPatch) + y / kPatch) * (form.columns.out / kPatch)),
           row_in_patch(y % kPatch) {}
 
-    __device__ __forceinline__ MattePixel pixel(int x, const float (&rgb)[3]) {
+    __device__ __forceinline__ MattePixel<float> pixel(int x, const float (&rgb)[3]) {
       canvas.move_to(x);  // at every pixel: its columns only know the way to the next
       float maps[4];
       const int patch = __ldg(patch_of + x / kPatch);
       const int64_t at = patch < 0 ? 0 : offset(patches, patch, 0, row_in_patch, x % kPatch);
 #pragma unroll
       for (int c = 0; c < 4; ++c) maps[c] = patch < 0 ? canvas.value(c) : load(patches, at + c * patches.stride[1]);
-      return MattePixel{{foreground(maps[1], rgb[0]), foreground(maps[2], rgb[1]), foreground(maps[3], rgb[2])},
-                        clamp01(maps[0])};
+      return MattePixel<float>{{foreground(maps[1], rgb[0]), foreground(maps[2], rgb[1]), foreground(maps[3], rgb[2])},
+                               clamp01(maps[0])};
     }
   };
 };

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from trtmatte import plugins
+from trtmatte import _core, plugins
 from trtmatte.errors import BackendError
 
 ROOT = Path(__file__).parent.parent
@@ -105,7 +105,7 @@ def test_a_plugin_s_fields_are_the_attributes_of_its_node(built: Path) -> None:
             count = 2 if value is Required.INTS else len(value) if isinstance(value, list) else 1
             fields.add(f"{name}:{kind}:{count}")
         if "matte_type" in spec.attributes:
-            fields.add("matte_wanted:int:4")
+            fields.add(f"matte_wanted:int:{len(_core.OUTPUTS)}")
         expected[f"TrtMatte{op}"] = fields
     assert found == expected
 

@@ -12,6 +12,7 @@
 #include "host.h"
 #include "ops/frame_sample/frame_sample.h"
 #include "ops/guided_upsample/guided_upsample.h"
+#include "ops/list.h"
 #include "ops/matte_upsample/matte_upsample.h"
 #include "ops/patch_crop/patch_crop.h"
 #include "ops/patch_scatter/patch_scatter.h"
@@ -134,7 +135,16 @@ Settings frame_settings(const Layout& layout) {
       .ints("frame_range", {layout.range});
 }
 
-Settings matte_settings(const Layout& layout, const std::vector<int32_t>& wanted = {1, 1, 1, 1}) {
+// matte_wanted for these outputs.
+std::vector<int32_t> wanted_outputs(const std::vector<int>& numbers) {
+  std::vector<int32_t> wanted(kOutputCount, 0);
+  for (const int number : numbers) wanted[static_cast<size_t>(number)] = 1;
+  return wanted;
+}
+
+const std::vector<int32_t> kAllWanted(kOutputCount, 1);
+
+Settings matte_settings(const Layout& layout, const std::vector<int32_t>& wanted = kAllWanted) {
   return frame_settings(layout)
       .ints("matte_perm", layout.hwc ? std::vector<int32_t>{0, 2, 3, 1} : std::vector<int32_t>{0, 1, 2, 3})
       .ints("matte_channels", layout.channels())
@@ -145,42 +155,37 @@ Settings matte_settings(const Layout& layout, const std::vector<int32_t>& wanted
 
 // A matte as the CPU form writes it, and the comparison with the plugin's.
 struct Matte {
-  Bytes fgr{{kBatch, 3, kHeight, kWidth}}, pha{{kBatch, 1, kHeight, kWidth}}, rgba{{kBatch, 4, kHeight, kWidth}},
-      composite{{kBatch, 3, kHeight, kWidth}};
+  std::vector<Bytes> outputs;
   Tensor background = maps({1, 3, 5, 7}, DataType::kFLOAT, TensorFormat::kLINEAR, 0.0f, 1.0f);
+
+  Matte() {
+    for (const Output& output : kOutputs) outputs.emplace_back(Shape{kBatch, output.channels, kHeight, kWidth});
+  }
 
   Sinks sinks() {
     Sinks sinks;
-    sinks.fgr = fgr.bytes();
-    sinks.pha = pha.bytes();
-    sinks.rgba = rgba.bytes();
-    sinks.rgba.size[1] = 3;
-    sinks.rgba_alpha = rgba.bytes();
-    sinks.rgba_alpha.size[1] = 1;
-    sinks.rgba_alpha.data = rgba.values.data() + 3 * kHeight * kWidth;
-    sinks.composite = composite.bytes();
+    for (size_t i = 0; i < outputs.size(); ++i) sinks.output[i] = output_view(outputs[i].bytes(), false);
     sinks.background = view(background);
     return sinks;
   }
 
-  void compare(const std::string& plugin, const Layout& layout, const std::vector<Tensor>& outputs,
-               const std::vector<int32_t>& wanted = {1, 1, 1, 1}) const {
-    const Bytes* expected[] = {&fgr, &pha, &rgba, &composite};
-    for (size_t i = 0; i < 4; ++i) {
-      const std::string name = plugin + " (" + layout.text() + "): output " + std::to_string(i);
-      const Tensor& got = outputs[i];
+  void compare(const std::string& plugin, const Layout& layout, const std::vector<Tensor>& tensors,
+               const std::vector<int32_t>& wanted = kAllWanted) const {
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const std::string name = plugin + " (" + layout.text() + "): output " + kOutputs[i].name;
+      const Bytes& expected = outputs[i];
+      const Tensor& got = tensors[i];
       if (!wanted[i]) {
         expect(count_of(got.shape) == 1, name + " is not wanted");
         continue;
       }
-      expect(got.shape == layout.shape(expected[i]->shape) && got.type == layout.type, name + "'s shape");
+      expect(got.shape == layout.shape(expected.shape) && got.type == layout.type, name + "'s shape");
       if (got.values.empty()) continue;
       size_t other = 0;
       float worst = 0.0f;
       for (size_t at = 0; at < got.values.size(); ++at) {
         const float value = layout.range == 255 ? got.values[at] : got.values[at] * 255.0f;
-        const float off =
-            std::fabs(value - static_cast<float>(expected[i]->values[layout.place(at, expected[i]->shape)]));
+        const float off = std::fabs(value - static_cast<float>(expected.values[layout.place(at, expected.shape)]));
         worst = off > worst ? off : worst;
         other += layout.range == 255 ? off != 0.0f : off > 0.6f;
       }
@@ -280,7 +285,8 @@ void test_matte_upsample() {
       Matte matte;
       MatteUpsample op{frame.bytes(), view(alpha), static_cast<Method>(method), matte.sinks()};
       matte_upsample(op, one_thread);
-      for (const std::vector<int32_t>& wanted : {std::vector<int32_t>{1, 1, 0, 0}, {0, 0, 1, 0}, {1, 1, 1, 1}}) {
+      for (const std::vector<int32_t>& wanted :
+           {wanted_outputs({output::fgr, output::pha}), wanted_outputs({output::rgba}), kAllWanted}) {
         const auto outputs =
             live(*creators["TrtMatteMatteUpsample"], matte_settings(layout, wanted).ints("method", {method}),
                  {layout.tensor(frame), alpha, matte.background});
@@ -495,8 +501,8 @@ void test_refusals() {
   bad(sample, Settings().ints("frame_range", {256}), "frame_range is 256");
   bad(guided, Settings().ints("matte_type", {2}), "cast them outside");
   bad(guided, Settings().ints("matte_perm", {-1, 2, 3, 1}), "matte_perm");
-  bad(guided, Settings().ints("matte_wanted", {0, 0, 0, 0}), "at least one");
-  bad(guided, Settings().ints("matte_wanted", {1, 1, 2, 0}), "zeros and ones");
+  bad(guided, Settings().ints("matte_wanted", wanted_outputs({})), "at least one");
+  bad(guided, Settings().ints("matte_wanted", std::vector<int32_t>(kOutputCount, 2)), "zeros and ones");
   bad("TrtMatteMatteUpsample", Settings().ints("method", {2}), "method is 2");
   bad("TrtMattePatchCrop", Settings().ints("kernel", {2}), "kernel is 2");
   bad(select, Settings().ints("k", {101}), "k is 101");
@@ -524,7 +530,8 @@ void test_dynamic_shapes() {
   const Plugin guided = make(*creators["TrtMatteGuidedUpsample"], all["TrtMatteGuidedUpsample"]);
   OutputShapes matte(guided, {{1, 36, 52, 3}, {1, 4, 9, 13}, {1, 4, 9, 13}, {1, 3, 1, 1}});
   const auto larger = matte.of({{3, 720, 1280, 3}, {3, 4, 90, 160}, {3, 4, 90, 160}, {1, 3, 1, 1}});
-  const std::vector<Shape> expected{{3, 720, 1280, 3}, {3, 720, 1280, 1}, {3, 720, 1280, 4}, {3, 720, 1280, 3}};
+  std::vector<Shape> expected;
+  for (const Output& output : kOutputs) expected.push_back({3, 720, 1280, output.channels});
   expect(larger == expected, "a matte's shape follows its frame's");
 
   const Plugin crop = make(*creators["TrtMattePatchCrop"], all["TrtMattePatchCrop"]);
@@ -559,7 +566,8 @@ void test_shapes_that_do_not_fit() {
   refused("TrtMatteFrameSample", {half({1, 36, 52, 4})}, {{1, 3, 9, 13}}, DataType::kFLOAT, "4 channels");
   refused("TrtMatteFrameSample", {half({2, 36, 52, 3})}, {{1, 3, 9, 13}}, DataType::kFLOAT, "batch of 1; expected 2");
   refused("TrtMatteFrameSample", {half({1, 36, 70000, 3})}, {{1, 3, 9, 13}}, DataType::kFLOAT, "65536");
-  const std::vector<Shape> matte{{1, 36, 52, 3}, {1, 36, 52, 1}, {1, 36, 52, 4}, {1, 36, 52, 3}};
+  std::vector<Shape> matte;
+  for (const Output& output : kOutputs) matte.push_back({1, 36, 52, output.channels});
   const Tensor frame = half({1, 36, 52, 3}), background = half({1, 3, 1, 1});
   refused("TrtMatteGuidedUpsample", {frame, half({1, 3, 9, 13}), half({1, 4, 9, 13}), background}, matte,
           DataType::kHALF, "A has 3 channels");
@@ -620,7 +628,10 @@ int main(int argc, char** argv) try {
     }
     return 0;
   }
-  if (!expect(count == 6 && creators.size() == 6, "six creators")) return 1;
+#define ONE_OP(name, Op, compilation) +1
+  constexpr int kOps = TRTMATTE_OPS(ONE_OP);
+#undef ONE_OP
+  if (!expect(count == kOps && creators.size() == kOps, "one creator for each op")) return 1;
   running_version = 10000 * (NV_TENSORRT_MAJOR == 10 ? 11 : 10);
   int32_t others = -1;
   get(others);

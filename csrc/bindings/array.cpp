@@ -154,9 +154,9 @@ std::shared_ptr<void> take_over(PyObject* capsule, const char* label, const char
   });
 }
 
-Array from_dlpack(py::handle object, const char* name, int device_type, void* stream) {
+Array from_dlpack(py::handle object, const char* name, int device_type, void* cuda_stream) {
   py::dict arguments;
-  if (device_type == dlpack::kCuda && stream) arguments["stream"] = reinterpret_cast<uintptr_t>(stream);
+  if (device_type == dlpack::kCuda && cuda_stream) arguments["stream"] = reinterpret_cast<uintptr_t>(cuda_stream);
   py::object capsule;
   try {
     capsule = object.attr("__dlpack__")(**arguments, py::arg("max_version") = py::make_tuple(1, 0));
@@ -200,18 +200,18 @@ void expect_cuda_built(const char* name) {
 #endif
 }
 
-Array read(py::handle object, const char* name, void* stream) {
+Array read(py::handle object, const char* name, void* cuda_stream) {
   if (py::hasattr(object, "__dlpack_device__")) {
     const int device_type = object.attr("__dlpack_device__")().cast<py::tuple>()[0].cast<int>();
     if (device_type == dlpack::kCuda || device_type == dlpack::kCudaManaged) {
       expect_cuda_built(name);
-      return from_dlpack(object, name, dlpack::kCuda, stream);
+      return from_dlpack(object, name, dlpack::kCuda, cuda_stream);
     }
     if (device_type != dlpack::kCpu && device_type != dlpack::kCudaHost) {
       refuse(name, "lives on a device that is neither the CPU nor CUDA: move it to one of them");
     }
     // numpy's own protocol knows about read-only arrays, which older DLPack does not
-    if (!PyObject_CheckBuffer(object.ptr())) return from_dlpack(object, name, device_type, stream);
+    if (!PyObject_CheckBuffer(object.ptr())) return from_dlpack(object, name, device_type, cuda_stream);
   }
   if (py::hasattr(object, "__cuda_array_interface__")) return from_cuda_interface(object, name);
   if (PyObject_CheckBuffer(object.ptr())) return from_buffer(object, name);
@@ -256,10 +256,10 @@ Array::Range Array::range() const {
   return range;
 }
 
-Array read_array(py::handle object, const char* name, void* stream) {
+Array read_array(py::handle object, const char* name, void* cuda_stream) {
   Array array;
   try {
-    array = read(object, name, stream);
+    array = read(object, name, cuda_stream);
   } catch (py::error_already_set& error) {
     refuse(name, std::string("could not be read as an array: ") + error.what());
   } catch (py::cast_error& error) {

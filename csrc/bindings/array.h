@@ -34,7 +34,7 @@ struct Array {
 };
 
 // `stream` is where the array is going to be used (DLPack's producers wait on it); null on the host.
-Array read_array(pybind11::handle object, const char* name, void* stream);
+Array read_array(pybind11::handle object, const char* name, void* cuda_stream);
 
 const char* name_of(DType type);
 

@@ -90,13 +90,13 @@ void expect_outputs(const py::dict& out) {
 
 Size size_of_frame(const View& frame) { return Size{frame.size[0], frame.size[2], frame.size[3]}; }
 
-Call::Call(const py::object& stream, const std::string& color) : bgr_(color == "bgr") {
+Call::Call(const py::object& cuda_stream, const std::string& color) : bgr_(color == "bgr") {
   if (color != "rgb" && color != "bgr") throw SettingError("color is '" + color + "'; expected 'rgb' or 'bgr'");
-  if (!stream.is_none()) stream_ = reinterpret_cast<void*>(stream.cast<uintptr_t>());
+  if (!cuda_stream.is_none()) cuda_stream_ = reinterpret_cast<void*>(cuda_stream.cast<uintptr_t>());
 }
 
 const Array& Call::add(py::handle object, const char* name, bool written) {
-  entries_.push_back(Entry{read_array(object, name, stream_), written});
+  entries_.push_back(Entry{read_array(object, name, cuda_stream_), written});
   const Array& array = entries_.back().array;
   if (written && array.readonly) refuse(array, "it is read-only: pass an array that may be written");
   for (size_t i = 0; written && i < array.shape.size(); ++i) {
@@ -111,7 +111,7 @@ const Array& Call::add(py::handle object, const char* name, bool written) {
   }
   device_ = array.device;
   device_known_ = true;
-  if (!on_host() && !stream_) {
+  if (!on_host() && !cuda_stream_) {
     throw FrameError(array.name + " lives on a CUDA device: say on which stream to work (stream=…)");
   }
   return array;

@@ -28,7 +28,7 @@ struct Size {
 class Call {
  public:
   // `stream` is None or the number of a CUDA stream; `layout` and `color` are those of frames and mattes.
-  Call(const pybind11::object& stream, const std::string& color);
+  Call(const pybind11::object& cuda_stream, const std::string& color);
 
   // A picture that is read: uint8 or float, three channels. An empty layout is inferred.
   View frame(pybind11::handle object, const char* name, const std::string& layout);
@@ -44,12 +44,14 @@ class Call {
   // Memory that a CUDA form works in; at least `bytes`. On the host there is none.
   void* workspace(pybind11::handle object, size_t bytes);
 
+  CudaStream cuda_stream() const { return CudaStream{cuda_stream_}; }
+
   bool on_host() const { return device_ == Array::kHost; }
 
   // After everything was read: refuses outputs that overlap another array.
   void check_overlap() const;
 
-  // cpu(pool) or cuda(stream), without the GIL.
+  // Checks the arrays and calls cpu(pool) or cuda(), without the GIL.
   template <typename Cpu, typename Cuda>
   void run(const Cpu& cpu, const Cuda& cuda) {
     check_overlap();
@@ -63,9 +65,9 @@ class Call {
 #ifdef TRTMATTE_WITH_CUDA
     const DeviceGuard guard(device_);
     for (const Entry& entry : entries_) {
-      if (entry.array.ready_on) wait_for(stream_, entry.array.ready_on);
+      if (entry.array.ready_on) wait_for(cuda_stream_, entry.array.ready_on);
     }
-    cuda(CudaStream{stream_});
+    cuda();
 #else
     static_cast<void>(cuda);
 #endif
@@ -81,7 +83,7 @@ class Call {
   View picture(const Array& array, int channels, const std::string& layout) const;
   OutputView output(pybind11::handle object, const Output& output, const std::string& layout, const Size& size);
 
-  void* stream_ = nullptr;
+  void* cuda_stream_ = nullptr;
   bool bgr_ = false;
   int device_ = Array::kHost;
   bool device_known_ = false;

@@ -122,9 +122,10 @@ class Plugin final : public nvinfer1::IPluginV3,
     });
   }
   int32_t enqueue(const Desc* inputs, const Desc* outputs, const void* const* in_data, void* const* out_data,
-                  void* workspace, cudaStream_t stream) noexcept override {
-    return attempt(
-        [&] { Face::run(face_.call(Tensors{inputs, outputs, in_data, out_data}), workspace, CudaStream{stream}); });
+                  void* workspace, cudaStream_t cuda_stream) noexcept override {
+    return attempt([&] {
+      Face::run(face_.call(Tensors{inputs, outputs, in_data, out_data}), workspace, CudaStream{cuda_stream});
+    });
   }
   nvinfer1::IPluginV3* attachToContext(nvinfer1::IPluginResourceContext*) noexcept override { return clone(); }
   const nvinfer1::PluginFieldCollection* getFieldsToSerialize() noexcept override { return &collection_; }

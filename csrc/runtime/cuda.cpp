@@ -20,12 +20,12 @@ int device_of(const void* memory) {
   return -1;
 }
 
-void wait_for(void* stream, void* other) {
-  if (stream == other) return;
+void wait_for(void* cuda_stream, void* other) {
+  if (cuda_stream == other) return;
   cudaEvent_t reached;
   cuda_check(cudaEventCreateWithFlags(&reached, cudaEventDisableTiming), "creating an event");
   cudaError_t status = cudaEventRecord(reached, static_cast<cudaStream_t>(other));
-  if (status == cudaSuccess) status = cudaStreamWaitEvent(static_cast<cudaStream_t>(stream), reached, 0);
+  if (status == cudaSuccess) status = cudaStreamWaitEvent(static_cast<cudaStream_t>(cuda_stream), reached, 0);
   cudaEventDestroy(reached);  // released when the event has happened
   cuda_check(status, "waiting for another stream");
 }

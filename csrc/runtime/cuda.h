@@ -10,7 +10,7 @@ int device_count();
 int device_of(const void* memory);
 
 // What comes on `stream` from here on waits for what `other` has been given so far. The host does not wait.
-void wait_for(void* stream, void* other);
+void wait_for(void* cuda_stream, void* other);
 
 // Makes a device the current one, for a while.
 class DeviceGuard {

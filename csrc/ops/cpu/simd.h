@@ -78,7 +78,3 @@ static inline void store_line(const float* from, int count, T* to, int64_t strid
 }
 
 }  // namespace trtmatte::TRTMATTE_SIMD
-
-#if TRTMATTE_AVX2
-#include "ops/cpu/simd_half.h"
-#endif

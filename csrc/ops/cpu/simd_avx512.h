@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "ops/cpu/byte_order.h"
+#include "ops/cpu/simd_half.h"
 
 namespace trtmatte::TRTMATTE_SIMD {
 

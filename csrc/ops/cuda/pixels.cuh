@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include "base/cuda_check.h"
+#include "base/launch.h"
 #include "base/view.h"
 #include "ops/math/axis.h"
 #include "ops/math/pixel_math.h"
@@ -16,7 +17,7 @@ inline unsigned blocks_for(int64_t items, int threads = kThreads) {
   return static_cast<unsigned>((items + threads - 1) / threads);
 }
 
-inline cudaStream_t native(CudaStream stream) { return static_cast<cudaStream_t>(stream.handle); }
+inline cudaStream_t native(CudaStream cuda_stream) { return static_cast<cudaStream_t>(cuda_stream.handle); }
 
 // A grid of blocks over `items` may be too long for one dimension's limit on nothing but x; x allows 2^31 - 1.
 __device__ __forceinline__ int64_t thread_number() {

@@ -17,6 +17,6 @@ struct FrameSample {
 };
 
 void frame_sample(const FrameSample& op, Parallel& parallel);
-void frame_sample(const FrameSample& op, CudaStream stream);
+void frame_sample(const FrameSample& op, CudaStream cuda_stream);
 
 }  // namespace trtmatte

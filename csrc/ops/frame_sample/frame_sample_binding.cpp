@@ -34,8 +34,8 @@ Filter filter_of(Method method, int in, int out, const std::optional<std::pair<i
 void bound(const py::object& frame, const py::object& sample, const std::optional<std::pair<int64_t, int64_t>>& step_y,
            const std::optional<std::pair<int64_t, int64_t>>& step_x, const std::string& method, float sigma,
            const std::array<float, 3>& mean, const std::array<float, 3>& std, const std::string& frame_layout,
-           const std::string& color, const py::object& stream) {
-  Call call(stream, color);
+           const std::string& color, const py::object& cuda_stream) {
+  Call call(cuda_stream, color);
   FrameSample op;
   op.frame = call.frame(frame, "frame", frame_layout);
   op.sample = call.written_maps(sample, "sample", {op.frame.size[0], 3, -1, -1});
@@ -50,7 +50,7 @@ void bound(const py::object& frame, const py::object& sample, const std::optiona
     op.mean[c] = mean[c];
     op.scale[c] = 1.0f / std[c];
   }
-  TRTMATTE_RUN(call, frame_sample(op, pool), frame_sample(op, cuda_stream));
+  TRTMATTE_RUN(call, frame_sample(op, pool), frame_sample(op, call.cuda_stream()));
 }
 
 }  // namespace

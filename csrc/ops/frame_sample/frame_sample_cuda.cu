@@ -52,9 +52,9 @@ __global__ void __launch_bounds__(kThreads) sample_frame(FrameSample op) {
 
 }  // namespace
 
-void frame_sample(const FrameSample& op, CudaStream stream) {
+void frame_sample(const FrameSample& op, CudaStream cuda_stream) {
   const int64_t pixels = static_cast<int64_t>(op.sample.size[0]) * op.sample.size[2] * op.sample.size[3];
-  sample_frame<<<blocks_for(pixels), kThreads, 0, native(stream)>>>(op);
+  sample_frame<<<blocks_for(pixels), kThreads, 0, native(cuda_stream)>>>(op);
   check_launch("FrameSample");
 }
 

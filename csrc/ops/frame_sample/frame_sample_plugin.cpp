@@ -76,7 +76,7 @@ class FrameSampleFace {
   }
 
   size_t workspace(const nvinfer1::Dims*) const { return 0; }
-  static void run(const Call& op, void*, CudaStream stream) { frame_sample(op, stream); }
+  static void run(const Call& op, void*, CudaStream cuda_stream) { frame_sample(op, cuda_stream); }
 
  private:
   Method method() const { return static_cast<Method>(method_); }

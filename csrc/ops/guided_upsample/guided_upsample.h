@@ -15,6 +15,6 @@ struct GuidedUpsample {
 };
 
 void guided_upsample(const GuidedUpsample& op, Parallel& parallel);
-void guided_upsample(const GuidedUpsample& op, CudaStream stream);
+void guided_upsample(const GuidedUpsample& op, CudaStream cuda_stream);
 
 }  // namespace trtmatte

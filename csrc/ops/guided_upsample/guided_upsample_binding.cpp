@@ -10,8 +10,8 @@ namespace {
 
 void bound(const py::object& frame, const py::object& A, const py::object& b, const py::dict& out,
            const py::object& background, const std::string& frame_layout, const std::string& layout,
-           const std::string& color, const py::object& stream) {
-  Call call(stream, color);
+           const std::string& color, const py::object& cuda_stream) {
+  Call call(cuda_stream, color);
   GuidedUpsample op;
   op.frame = call.frame(frame, "frame", frame_layout);
   op.A = call.maps(A, "A", 4);
@@ -20,7 +20,7 @@ void bound(const py::object& frame, const py::object& A, const py::object& b, co
   expect_batch(op.A, "A", size.batch);
   expect_same_size(op.A, "A", op.b, "b");
   op.sinks = call.sinks(out, background, layout, size);
-  TRTMATTE_RUN(call, guided_upsample(op, pool), guided_upsample(op, cuda_stream));
+  TRTMATTE_RUN(call, guided_upsample(op, pool), guided_upsample(op, call.cuda_stream()));
 }
 
 }  // namespace

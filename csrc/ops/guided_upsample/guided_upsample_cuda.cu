@@ -36,10 +36,10 @@ struct Form {
 
 }  // namespace
 
-void guided_upsample(const GuidedUpsample& op, CudaStream stream) {
+void guided_upsample(const GuidedUpsample& op, CudaStream cuda_stream) {
   const Form form{op.A, op.b, op.frame, make_axis(op.A.size[2], op.frame.size[2]),
                   make_axis(op.A.size[3], op.frame.size[3])};
-  write_matte(form, op.frame, op.sinks, stream, "GuidedUpsample");
+  write_matte(form, op.frame, op.sinks, cuda_stream, "GuidedUpsample");
 }
 
 }  // namespace trtmatte

@@ -25,7 +25,7 @@ class GuidedUpsampleFace : public MatteFace<0> {
     return op;
   }
 
-  static void run(const Call& op, void*, CudaStream stream) { guided_upsample(op, stream); }
+  static void run(const Call& op, void*, CudaStream cuda_stream) { guided_upsample(op, cuda_stream); }
 };
 
 }  // namespace

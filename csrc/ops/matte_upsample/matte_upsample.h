@@ -16,6 +16,6 @@ struct MatteUpsample {
 };
 
 void matte_upsample(const MatteUpsample& op, Parallel& parallel);
-void matte_upsample(const MatteUpsample& op, CudaStream stream);
+void matte_upsample(const MatteUpsample& op, CudaStream cuda_stream);
 
 }  // namespace trtmatte

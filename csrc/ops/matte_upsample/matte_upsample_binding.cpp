@@ -10,8 +10,8 @@ namespace {
 
 void bound(const py::object& frame, const py::object& alpha, const std::string& method, const py::dict& out,
            const py::object& background, const std::string& frame_layout, const std::string& layout,
-           const std::string& color, const py::object& stream) {
-  Call call(stream, color);
+           const std::string& color, const py::object& cuda_stream) {
+  Call call(cuda_stream, color);
   MatteUpsample op;
   op.frame = call.frame(frame, "frame", frame_layout);
   op.alpha = call.maps(alpha, "alpha", 1);
@@ -22,7 +22,7 @@ void bound(const py::object& frame, const py::object& alpha, const std::string& 
   const Size size = size_of_frame(op.frame);
   expect_batch(op.alpha, "alpha", size.batch);
   op.sinks = call.sinks(out, background, layout, size);
-  TRTMATTE_RUN(call, matte_upsample(op, pool), matte_upsample(op, cuda_stream));
+  TRTMATTE_RUN(call, matte_upsample(op, pool), matte_upsample(op, call.cuda_stream()));
 }
 
 }  // namespace

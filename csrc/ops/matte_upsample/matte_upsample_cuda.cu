@@ -42,10 +42,10 @@ struct Form {
 
 }  // namespace
 
-void matte_upsample(const MatteUpsample& op, CudaStream stream) {
+void matte_upsample(const MatteUpsample& op, CudaStream cuda_stream) {
   const Form form{op.alpha, op.frame, Filter{op.method, make_axis(op.alpha.size[2], op.frame.size[2]), 1.0f},
                   Filter{op.method, make_axis(op.alpha.size[3], op.frame.size[3]), 1.0f}};
-  write_matte(form, op.frame, op.sinks, stream, "MatteUpsample");
+  write_matte(form, op.frame, op.sinks, cuda_stream, "MatteUpsample");
 }
 
 }  // namespace trtmatte

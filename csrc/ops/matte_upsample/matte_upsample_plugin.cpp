@@ -36,7 +36,7 @@ class MatteUpsampleFace : public MatteFace<0> {
     return op;
   }
 
-  static void run(const Call& op, void*, CudaStream stream) { matte_upsample(op, stream); }
+  static void run(const Call& op, void*, CudaStream cuda_stream) { matte_upsample(op, cuda_stream); }
 
  private:
   int32_t method_ = 0;

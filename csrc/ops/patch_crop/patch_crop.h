@@ -16,6 +16,6 @@ struct PatchCrop {
 };
 
 void patch_crop(const PatchCrop& op, Parallel& parallel);
-void patch_crop(const PatchCrop& op, CudaStream stream);
+void patch_crop(const PatchCrop& op, CudaStream cuda_stream);
 
 }  // namespace trtmatte

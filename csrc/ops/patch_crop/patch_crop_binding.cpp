@@ -10,8 +10,8 @@ namespace {
 
 void bound(const py::object& maps, const py::object& src, const py::object& bgr, const py::object& indices,
            const py::object& half, const py::object& full, int kernel, const std::string& frame_layout,
-           const std::string& color, const py::object& stream) {
-  Call call(stream, color);
+           const std::string& color, const py::object& cuda_stream) {
+  Call call(cuda_stream, color);
   PatchCrop op;
   op.src = call.frame(src, "src", frame_layout);
   op.bgr = call.frame(bgr, "bgr", frame_layout);
@@ -24,7 +24,7 @@ void bound(const py::object& maps, const py::object& src, const py::object& bgr,
   const int64_t patches = op.indices.size[2], half_side = kernel == 3 ? 8 : 2, full_side = kernel == 3 ? 8 : 4;
   op.half = call.written_maps(half, "half", {patches, op.maps.size[1] + 6, half_side, half_side});
   op.full = call.written_maps(full, "full", {patches, 6, full_side, full_side});
-  TRTMATTE_RUN(call, patch_crop(op, pool), patch_crop(op, cuda_stream));
+  TRTMATTE_RUN(call, patch_crop(op, pool), patch_crop(op, call.cuda_stream()));
 }
 
 }  // namespace

@@ -59,9 +59,9 @@ __global__ void __launch_bounds__(kThreads) crop_patches(Form form) {
 
 }  // namespace
 
-void patch_crop(const PatchCrop& op, CudaStream stream) {
+void patch_crop(const PatchCrop& op, CudaStream cuda_stream) {
   const Form form{op, make_axis(op.maps.size[2], op.src.size[2] / 2), make_axis(op.maps.size[3], op.src.size[3] / 2)};
-  crop_patches<<<static_cast<unsigned>(op.indices.size[2]), kThreads, 0, native(stream)>>>(form);
+  crop_patches<<<static_cast<unsigned>(op.indices.size[2]), kThreads, 0, native(cuda_stream)>>>(form);
   check_launch("PatchCrop");
 }
 

@@ -61,7 +61,7 @@ class PatchCropFace {
   }
 
   size_t workspace(const nvinfer1::Dims*) const { return 0; }
-  static void run(const Call& op, void*, CudaStream stream) { patch_crop(op, stream); }
+  static void run(const Call& op, void*, CudaStream cuda_stream) { patch_crop(op, cuda_stream); }
 
  private:
   int half_side() const { return kernel_ == 3 ? 8 : 2; }

@@ -25,6 +25,6 @@ inline size_t patch_scatter_workspace(const PatchScatter& op) {
   return sizeof(int32_t) * static_cast<size_t>(op.frame.size[0]) * static_cast<size_t>(op.frame.size[2] / kPatch) *
          static_cast<size_t>(op.frame.size[3] / kPatch);
 }
-void patch_scatter(const PatchScatter& op, void* workspace, CudaStream stream);
+void patch_scatter(const PatchScatter& op, void* workspace, CudaStream cuda_stream);
 
 }  // namespace trtmatte

@@ -10,8 +10,9 @@ namespace {
 
 void bound(const py::object& coarse, const py::object& patches, const py::object& indices, const py::object& frame,
            const py::dict& out, const py::object& background, const std::string& frame_layout,
-           const std::string& layout, const std::string& color, const py::object& stream, const py::object& workspace) {
-  Call call(stream, color);
+           const std::string& layout, const std::string& color, const py::object& cuda_stream,
+           const py::object& workspace) {
+  Call call(cuda_stream, color);
   PatchScatter op;
   op.frame = call.frame(frame, "frame", frame_layout);
   op.coarse = call.maps(coarse, "coarse", 4);
@@ -27,7 +28,7 @@ void bound(const py::object& coarse, const py::object& patches, const py::object
   op.sinks = call.sinks(out, background, layout, size);
   void* memory = call.workspace(workspace, patch_scatter_workspace(op));
   static_cast<void>(memory);
-  TRTMATTE_RUN(call, patch_scatter(op, pool), patch_scatter(op, memory, cuda_stream));
+  TRTMATTE_RUN(call, patch_scatter(op, pool), patch_scatter(op, memory, call.cuda_stream()));
 }
 
 int64_t workspace_bytes(int batch, int height, int width) {

@@ -57,13 +57,13 @@ struct Form {
 
 }  // namespace
 
-void patch_scatter(const PatchScatter& op, void* workspace, CudaStream stream) {
+void patch_scatter(const PatchScatter& op, void* workspace, CudaStream cuda_stream) {
   const int images = op.frame.size[0], rows = op.frame.size[2] / kPatch, columns = op.frame.size[3] / kPatch;
   auto* patch_of = static_cast<int32_t*>(workspace);
   const size_t bytes = patch_scatter_workspace(op);
-  cuda_check(cudaMemsetAsync(patch_of, 0xff, bytes, native(stream)), "PatchScatter: clearing its workspace");
-  invert_index<<<blocks_for(op.indices.size[2]), kThreads, 0, native(stream)>>>(op.indices, patch_of, images, rows,
-                                                                                columns);
+  cuda_check(cudaMemsetAsync(patch_of, 0xff, bytes, native(cuda_stream)), "PatchScatter: clearing its workspace");
+  invert_index<<<blocks_for(op.indices.size[2]), kThreads, 0, native(cuda_stream)>>>(op.indices, patch_of, images, rows,
+                                                                                     columns);
   check_launch("PatchScatter's index");
   const Form form{op.coarse,
                   op.patches,
@@ -71,7 +71,7 @@ void patch_scatter(const PatchScatter& op, void* workspace, CudaStream stream) {
                   patch_of,
                   make_axis(op.coarse.size[2], op.frame.size[2]),
                   make_axis(op.coarse.size[3], op.frame.size[3])};
-  write_matte(form, op.frame, op.sinks, stream, "PatchScatter");
+  write_matte(form, op.frame, op.sinks, cuda_stream, "PatchScatter");
 }
 
 }  // namespace trtmatte

@@ -33,7 +33,9 @@ class PatchScatterFace : public MatteFace<3> {
     for (const int i : {0, 2, 3}) op.frame.size[i] = static_cast<int>(largest[3].d[dims[i]]);
     return patch_scatter_workspace(op);
   }
-  static void run(const Call& op, void* workspace, CudaStream stream) { patch_scatter(op, workspace, stream); }
+  static void run(const Call& op, void* workspace, CudaStream cuda_stream) {
+    patch_scatter(op, workspace, cuda_stream);
+  }
 };
 
 }  // namespace

@@ -30,6 +30,6 @@ void patch_select(const PatchSelect& op, Parallel& parallel);
 inline size_t patch_select_workspace(const PatchSelect& op) {
   return SelectWorkspace(nullptr, op.err.size[0], op.rows * op.columns).bytes;
 }
-void patch_select(const PatchSelect& op, void* workspace, CudaStream stream);
+void patch_select(const PatchSelect& op, void* workspace, CudaStream cuda_stream);
 
 }  // namespace trtmatte

@@ -10,8 +10,8 @@ namespace {
 
 void bound(const py::object& err, const py::object& indices, const py::object& count, const py::object& ref, int rows,
            int columns, const std::string& mode, int k, float threshold, bool prevent_oversampling,
-           const py::object& workspace, const py::object& stream) {
-  Call call(stream, "rgb");
+           const py::object& workspace, const py::object& cuda_stream) {
+  Call call(cuda_stream, "rgb");
   PatchSelect op;
   op.err = call.maps(err, "err", 1);
   op.rows = rows;
@@ -37,7 +37,7 @@ void bound(const py::object& err, const py::object& indices, const py::object& c
   if (!ref.is_none()) op.ref = call.plain(ref, "ref", true, DType::kFloat32, {op.err.size[0], 1, rows, columns});
   void* memory = call.workspace(workspace, patch_select_workspace(op));
   static_cast<void>(memory);
-  TRTMATTE_RUN(call, patch_select(op, pool), patch_select(op, memory, cuda_stream));
+  TRTMATTE_RUN(call, patch_select(op, pool), patch_select(op, memory, call.cuda_stream()));
 }
 
 int64_t workspace_bytes(int batch, int rows, int columns) {

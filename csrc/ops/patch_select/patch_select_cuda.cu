@@ -165,7 +165,7 @@ __global__ void __launch_bounds__(kChunk) write_indices(Form form) {
 
 }  // namespace
 
-void patch_select(const PatchSelect& op, void* workspace, CudaStream stream) {
+void patch_select(const PatchSelect& op, void* workspace, CudaStream cuda_stream) {
   const int images = op.err.size[0], grid = op.rows * op.columns, chunks = (grid + kChunk - 1) / kChunk;
   const Form form{op,
                   SelectWorkspace(workspace, images, grid),
@@ -173,7 +173,7 @@ void patch_select(const PatchSelect& op, void* workspace, CudaStream stream) {
                   make_axis(op.err.size[3], op.columns),
                   grid,
                   chunks};
-  const cudaStream_t on = native(stream);
+  const cudaStream_t on = native(cuda_stream);
   const dim3 per_image(static_cast<unsigned>(chunks), static_cast<unsigned>(images));
   const auto clear = [on](void* memory, int value, size_t bytes) {
     cuda_check(cudaMemsetAsync(memory, value, bytes, on), "PatchSelect: clearing its memory");

@@ -84,7 +84,7 @@ class PatchSelectFace {
     op.err.size[0] = static_cast<int>(largest[0].d[0]);
     return patch_select_workspace(op);
   }
-  static void run(const Call& op, void* workspace, CudaStream stream) { patch_select(op, workspace, stream); }
+  static void run(const Call& op, void* workspace, CudaStream cuda_stream) { patch_select(op, workspace, cuda_stream); }
 
  private:
   Call settings() const {

@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-LAUNCH = re.compile(r"(\w+(?:<[^<>]*>)?)<<<(.*?)>>>\(", re.DOTALL)
+LAUNCH = re.compile(r"(\w+(?:<[^<>]*>)?)\s*<<<(.*?)>>>\(", re.DOTALL)
 
 
 def main() -> None:

@@ -296,18 +296,18 @@ inline std::vector<Tensor> live(Creator& creator, const Settings& settings, cons
     out_data.push_back(memory.back()->get());
   }
   const DeviceMemory workspace(workspace_bytes);
-  cudaStream_t stream;
-  expect(cudaStreamCreate(&stream) == cudaSuccess, "a stream");
+  cudaStream_t cuda_stream;
+  expect(cudaStreamCreate(&cuda_stream) == cudaSuccess, "a stream");
   for (int run = 0; run < 2; ++run) {  // the second finds the first one's workspace
     const int64_t before = allocations;
     const int32_t status =
-        runtime->enqueue(in.data(), out.data(), in_data.data(), out_data.data(), workspace.get(), stream);
+        runtime->enqueue(in.data(), out.data(), in_data.data(), out_data.data(), workspace.get(), cuda_stream);
     const int64_t to_run = allocations - before;
     expect(status == 0, name + ": runs");
     expect(run == 0 || to_run == 0, name + ": allocates nothing when it runs");
   }
-  expect(cudaStreamSynchronize(stream) == cudaSuccess, name + ": ends");
-  cudaStreamDestroy(stream);
+  expect(cudaStreamSynchronize(cuda_stream) == cudaSuccess, name + ": ends");
+  cudaStreamDestroy(cuda_stream);
   for (size_t i = 0; i < outputs.size(); ++i) outputs[i].unpack(memory[inputs.size() + i]->read());
   return outputs;
 }

@@ -1,3 +1,4 @@
+// Turns CUDA's status codes into exceptions.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -14,7 +15,7 @@ inline void cuda_check(cudaError_t status, const char* what) {
                      ")");
 }
 
-// After each launch: a kernel that could not start is reported here, by the op's name.
+// Call after each launch: throws with the op's name if the kernel could not start.
 inline void check_launch(const char* op) { cuda_check(cudaGetLastError(), op); }
 
 }  // namespace trtmatte

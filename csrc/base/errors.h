@@ -1,4 +1,4 @@
-// Errors on their way to Python; the bindings give each kind its class.
+// The exceptions of the core. The bindings translate each into the Python class of the same name.
 #pragma once
 
 #include <stdexcept>

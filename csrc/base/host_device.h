@@ -1,4 +1,4 @@
-// Functions marked TRTMATTE_HD are the arithmetic that the CPU and the CUDA form share.
+// TRTMATTE_HD marks functions that the CPU and the CUDA form of an op share.
 #pragma once
 
 #ifdef __CUDACC__
@@ -12,6 +12,6 @@
 #elif defined(_MSC_VER)
 #define TRTMATTE_HD static __forceinline
 #else
-// static: each translation unit is compiled for its own instruction set and must keep its own copy
+// static, since each translation unit is compiled for its own instruction set and must keep its own copy
 #define TRTMATTE_HD [[maybe_unused]] static inline __attribute__((always_inline))
 #endif

@@ -1,11 +1,11 @@
-// Where an op runs: on the threads of a Parallel, or on a CUDA stream.
+// The two places where an op can run: the threads of a Parallel and a CUDA stream.
 #pragma once
 
 #include "base/parallel.h"
 
 namespace trtmatte {
 
-// A cudaStream_t without CUDA's headers.
+// Holds a cudaStream_t without including CUDA's headers.
 struct CudaStream {
   void* handle;
 };

@@ -1,4 +1,4 @@
-// What the CPU forms ask of their surroundings: workers and memory. The runtime's thread pool gives both.
+// The interface through which CPU forms get workers and memory. The runtime's thread pool implements it.
 #pragma once
 
 #include <cstddef>
@@ -7,14 +7,14 @@ namespace trtmatte {
 
 class Parallel {
  public:
-  // Does items [begin, end); `worker` is below workers() and no other call has it at the same time.
+  // Processes items [begin, end). `worker` is below workers(); no two calls have the same one at the same time.
   using Work = void (*)(const void* context, int begin, int end, int worker);
 
   virtual ~Parallel() = default;
   virtual int workers() const = 0;
-  // One block of memory, 64-byte aligned, that stays valid until the next call of scratch(). Its content is undefined.
+  // Returns one block of 64-byte aligned memory with undefined content. It stays valid until the next call.
   virtual void* scratch(size_t bytes) = 0;
-  // Cuts [0, items) into pieces of `grain` and returns when all are done.
+  // Splits [0, items) into pieces of `grain` items and returns when all of them are processed.
   virtual void run(int items, int grain, Work work, const void* context) = 0;
 
   template <typename Function>

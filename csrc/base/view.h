@@ -1,4 +1,4 @@
-// What an op sees of somebody's array.
+// Views: how ops see the caller's arrays.
 #pragma once
 
 #include <cstdint>
@@ -7,14 +7,15 @@
 
 namespace trtmatte {
 
-// kByteFloat*: 0...255 held in floats, which is how TensorRT's plugins see pictures of bytes; the CUDA forms know them.
+// kByteFloat* hold 0...255 as floats. TensorRT's plugins pass pictures of bytes this way; only CUDA forms read them.
 enum class DType : int { kUint8, kFloat16, kFloat32, kInt32, kByteFloat16, kByteFloat32 };
 
 constexpr int size_of(DType type) {
   return type == DType::kUint8 ? 1 : type == DType::kFloat16 || type == DType::kByteFloat16 ? 2 : 4;
 }
 
-// Always N C H W, RGB. HWC, BGR, crops and flips are strides (in elements), so the ops know one shape only.
+// A strided array, always N C H W and RGB. Strides (in elements) express HWC, BGR, crops and flips, so that an op
+// handles one shape only. A view without data stands for an array that the caller did not pass.
 struct View {
   void* data = nullptr;
   DType dtype = DType::kUint8;

@@ -16,7 +16,7 @@ constexpr int kWorkspaceAlignment = 16;
   throw FrameError(array.name + " is " + array.describe() + "; " + problem);
 }
 
-// dims: the array's dimensions that become N, C, H, W; -1 for one it has not.
+// `dims` names the array's dimensions that become N, C, H, W; -1 stands for a missing one.
 View view_of(const Array& array, const int (&dims)[4]) {
   View view;
   view.data = array.data;
@@ -24,7 +24,7 @@ View view_of(const Array& array, const int (&dims)[4]) {
   for (int i = 0; i < 4; ++i) {
     const int64_t size = dims[i] < 0 ? 1 : array.shape[static_cast<size_t>(dims[i])];
     if (size < 1) refuse(array, "expected at least one element in every dimension");
-    // pictures are limited by the coordinates, lists of patches only by the type
+    // coordinates limit the sides of pictures; only the type limits lists of patches
     const int64_t limit = i < 2 ? INT32_MAX : kLongestSide;
     if (size > limit) refuse(array, "expected sides of at most " + std::to_string(kLongestSide));
     view.size[i] = static_cast<int>(size);
@@ -43,12 +43,12 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return text + ")";
 }
 
-// The channels of one picture may go to several arrays (alpha beside its colours): all have the same
-// steps from pixel to pixel, and different bytes within a pixel.
+// Returns true if two arrays are channels of one picture, for example alpha beside its colours: they have the same
+// steps from pixel to pixel and use different bytes within a pixel.
 bool interleaved(const Array& a, const Array& b) {
   const int64_t item = size_of(a.dtype);
   if (a.dtype != b.dtype) return false;
-  // Strides of two pixels and more, and the widest extent of the others: what one pixel takes.
+  // Returns the bytes that one pixel spans and sets `step` to the distance between pixels.
   const auto pixel = [item](const Array& array, int64_t& step) {
     step = 0;
     for (size_t i = 0; i < array.shape.size(); ++i) {
@@ -98,7 +98,7 @@ Call::Call(const py::object& cuda_stream, const std::string& color) : bgr_(color
 const Array& Call::add(py::handle object, const char* name, bool written) {
   entries_.push_back(Entry{read_array(object, name, cuda_stream_), written});
   const Array& array = entries_.back().array;
-  if (written && array.readonly) refuse(array, "it is read-only: pass an array that may be written");
+  if (written && array.readonly) refuse(array, "it is read-only: pass a writable array");
   for (size_t i = 0; written && i < array.shape.size(); ++i) {
     if (array.shape[i] > 1 && array.strides[i] == 0) refuse(array, "its elements share memory: pass a copy");
   }
@@ -112,7 +112,7 @@ const Array& Call::add(py::handle object, const char* name, bool written) {
   device_ = array.device;
   device_known_ = true;
   if (!on_host() && !cuda_stream_) {
-    throw FrameError(array.name + " lives on a CUDA device: say on which stream to work (stream=…)");
+    throw FrameError(array.name + " lives on a CUDA device: pass the CUDA stream to work on (stream=…)");
   }
   return array;
 }

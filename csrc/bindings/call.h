@@ -1,4 +1,4 @@
-// One call of an op: its arrays are read, checked against each other, and the op is run where they live.
+// One call of an op: reads its arrays, checks them against each other and runs the op on their device.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -27,28 +27,28 @@ struct Size {
 
 class Call {
  public:
-  // `stream` is None or the number of a CUDA stream; `layout` and `color` are those of frames and mattes.
+  // `cuda_stream` is None or the number of a CUDA stream. `color` is the order of channels of frames and mattes.
   Call(const pybind11::object& cuda_stream, const std::string& color);
 
-  // A picture that is read: uint8 or float, three channels. An empty layout is inferred.
+  // Reads a picture of uint8 or floats with three channels. An empty layout is inferred.
   View frame(pybind11::handle object, const char* name, const std::string& layout);
-  // Small maps that are read: float [N,C,h,w] or [C,h,w].
+  // Reads small float maps [N,C,h,w] or [C,h,w].
   View maps(pybind11::handle object, const char* name, std::optional<int> channels);
-  // Anything else that is read or written, with its exact dimensions (-1: any).
+  // Reads any other array, with its exact dimensions (-1: any).
   View plain(pybind11::handle object, const char* name, bool written, DType dtype, std::vector<int64_t> shape);
-  // Float maps that are written: [N,C,h,w] (or [C,h,w] if N is 1).
+  // Reads float maps to be written: [N,C,h,w] (or [C,h,w] if N is 1).
   View written_maps(pybind11::handle object, const char* name, const std::vector<int64_t>& shape);
-  // The arrays of a matte for a frame of this size. `out` has an array, or None, by the name of each wanted output.
+  // Reads the arrays of a matte for a frame of this size: `out` has an array or None by the name of an output.
   Sinks sinks(const pybind11::dict& out, pybind11::handle background, const std::string& layout, const Size& frame);
 
-  // Memory that a CUDA form works in; at least `bytes`. On the host there is none.
+  // Reads the workspace of a CUDA form, of at least `bytes`. Returns null on the host.
   void* workspace(pybind11::handle object, size_t bytes);
 
   CudaStream cuda_stream() const { return CudaStream{cuda_stream_}; }
 
   bool on_host() const { return device_ == Array::kHost; }
 
-  // After everything was read: refuses outputs that overlap another array.
+  // Throws if an array that is written overlaps another one. Call it after reading all arrays.
   void check_overlap() const;
 
   // Checks the arrays and calls cpu(pool) or cuda(), without the GIL.
@@ -90,7 +90,6 @@ class Call {
   std::vector<Entry> entries_;
 };
 
-// Every sample the network sees, and every matte, belongs to a frame of this size.
 Size size_of_frame(const View& frame);
 
 }  // namespace trtmatte

@@ -22,7 +22,7 @@ void choose_level(const std::string& name) {
   for (const SimdLevel level : {SimdLevel::kBaseline, SimdLevel::kAvx2, SimdLevel::kAvx512}) {
     if (name != level_name(level)) continue;
     if (level > best_simd_level()) {
-      throw BackendError("this processor cannot run '" + name + "'; it can run up to '" +
+      throw BackendError("this build cannot run '" + name + "' on this processor; it can run up to '" +
                          level_name(best_simd_level()) + "'");
     }
     return set_simd_level(level);

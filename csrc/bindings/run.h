@@ -1,4 +1,4 @@
-// What the bindings of all ops share once the arrays have become views.
+// Checks and conversions that the bindings of several ops share.
 #pragma once
 
 #include <pybind11/stl.h>

@@ -1,7 +1,7 @@
-// Settings as TensorRT's plugin fields.
+// Converts between settings and TensorRT's plugin fields.
 //
-// A plugin names its settings once, in visit(field): field("name", value, kRequired). Reading them from ONNX or from a
-// plan, writing them into a plan, listing and describing them are visitors.
+// A plugin names its settings once, in visit(field): field("name", value, kRequired). Visitors read them from ONNX or
+// from a plan, write them into a plan, list them and describe them.
 #pragma once
 
 #include <NvInferRuntime.h>
@@ -32,8 +32,7 @@ class FieldVisitor {
   }
 };
 
-// Fills settings from the fields that TensorRT hands over. From ONNX, optional ones may be missing; a plan has them
-// all.
+// Reads settings from TensorRT's fields. In ONNX, optional fields may be missing; a plan must have all of them.
 class FieldReader : public FieldVisitor<FieldReader> {
  public:
   FieldReader(const nvinfer1::PluginFieldCollection* given, nvinfer1::TensorRTPhase phase)
@@ -58,7 +57,7 @@ class FieldReader : public FieldVisitor<FieldReader> {
     for (int i = 0; i < count; ++i) to[i] = value<T>(*field, i);
   }
 
-  // After the visit: refuses fields that nobody asked for.
+  // Throws if there are fields that the plugin does not have. Call it after the visit.
   void finish() const {
     for (const nvinfer1::PluginField& field : fields_) {
       if (!field.name) throw SettingError("a field has no name");
@@ -85,7 +84,7 @@ class FieldReader : public FieldVisitor<FieldReader> {
     using nvinfer1::PluginFieldType;
     if constexpr (std::is_same_v<T, float>) {
       if (field.type == PluginFieldType::kFLOAT32) return item<float>(field, i);
-      throw SettingError(std::string("the field ") + field.name + " is not of float32");
+      throw SettingError(std::string("the field ") + field.name + " must be float32");
     } else {
       static_assert(std::is_same_v<T, int32_t>, "settings are int32 or float");
       if (field.type == PluginFieldType::kINT32) return item<int32_t>(field, i);
@@ -93,13 +92,13 @@ class FieldReader : public FieldVisitor<FieldReader> {
         const auto wide = item<int64_t>(field, i);
         if (wide >= INT32_MIN && wide <= INT32_MAX) return static_cast<int32_t>(wide);
       }
-      throw SettingError(std::string("the field ") + field.name + " is not of int32");
+      throw SettingError(std::string("the field ") + field.name + " must be int32");
     }
   }
 
   template <typename T>
   static T item(const nvinfer1::PluginField& field, int i) {
-    T result;  // copied, as nobody promises that fields are aligned
+    T result;  // copied, since fields may be unaligned
     memcpy(&result, static_cast<const char*>(field.data) + sizeof(T) * static_cast<size_t>(i), sizeof(T));
     return result;
   }
@@ -124,7 +123,7 @@ struct FieldList : FieldVisitor<FieldList> {
   }
 };
 
-// "height=270 width=480 ...": the same text for the same settings, and for no others.
+// Describes settings as text, "height=270 width=480 ...". Different settings give different texts.
 struct FieldText : FieldVisitor<FieldText> {
   std::string text;
 

@@ -1,4 +1,4 @@
-// No exception crosses TensorRT's ABI: what is thrown becomes a message and a status.
+// Turns exceptions into messages and statuses, since no exception may cross TensorRT's ABI.
 #pragma once
 
 #include <NvInferRuntime.h>
@@ -9,10 +9,10 @@ namespace trtmatte::plugins {
 
 void set_logger_finder(nvinfer1::ILoggerFinder* finder) noexcept;
 
-// To TensorRT's logger, or to the standard error stream as long as there is none.
+// Writes to TensorRT's logger, or to stderr if there is no logger yet.
 void log_error(const char* plugin, const char* message) noexcept;
 
-// function()'s result, or `failed` if it throws.
+// Returns function(), or `failed` if it throws.
 template <typename Result, typename Function>
 Result guarded(const char* plugin, Result failed, const Function& function) noexcept {
   try {

@@ -38,8 +38,9 @@ View in_range(View view, int32_t range) {
 DataType output_type(const char* name, int32_t element) {
   if (element == 1) return DataType::kFLOAT;
   if (element == 10) return DataType::kHALF;
-  throw SettingError(std::string(name) + " is " + std::to_string(element) +
-                     "; expected 1 (float32) or 10 (float16): TensorRT's plugins give no bytes, cast them outside");
+  throw SettingError(
+      std::string(name) + " is " + std::to_string(element) +
+      "; expected 1 (float32) or 10 (float16): plugins do not output bytes, cast them outside of the plugin");
 }
 
 void FrameLayout::check() const {
@@ -61,7 +62,7 @@ void MatteLayout::check() const {
   static_cast<void>(output_type());
   bool any = false;
   for (const int32_t each : wanted) {
-    if (each != 0 && each != 1) throw SettingError("matte_wanted is not of zeros and ones");
+    if (each != 0 && each != 1) throw SettingError("matte_wanted must consist of zeros and ones");
     any = any || each;
   }
   if (!any) {

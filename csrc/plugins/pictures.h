@@ -1,4 +1,4 @@
-// The settings of frames and mattes, shared by the plugins as by the functions of ONNX.
+// The settings of frames and mattes that the plugins share. Their names are those of the ONNX functions.
 #pragma once
 
 #include "ops/math/outputs.h"
@@ -7,10 +7,10 @@
 
 namespace trtmatte::plugins {
 
-// The output type that an ONNX element type asks for: float32 or float16.
+// Converts an ONNX element type to an output type: float32 or float16.
 nvinfer1::DataType output_type(const char* name, int32_t element);
 
-// How a frame lies in memory.
+// The memory layout of a frame.
 struct FrameLayout {
   int32_t perm[4] = {0, 3, 1, 2};
   int32_t channels[3] = {0, 1, 2};
@@ -30,13 +30,14 @@ struct FrameLayout {
   int width_at() const { return perm[3]; }
 };
 
-// How the outputs of an op with sinks lie in memory, and which of them the caller wants.
+// The memory layout of the outputs of an op with sinks, and which of them the caller wants.
 struct MatteLayout {
   int32_t perm[4] = {0, 2, 3, 1};
   int32_t channels[3] = {0, 1, 2};
   int32_t range = 255;
-  int32_t type = 2;  // ONNX's default, uint8, which check() refuses: plugins give floats
-  // Ours alone, as TensorRT has every output of a node made: one that nobody wants is a single number, never written.
+  int32_t type = 2;  // ONNX's default, uint8, which check() refuses: plugins output floats
+  // Only the plugins have this setting: TensorRT creates every output of a node. An output that nobody wants has one
+  // element, which is never written.
   int32_t wanted[kOutputCount];
 
   MatteLayout() {
@@ -55,11 +56,11 @@ struct MatteLayout {
   nvinfer1::DataType output_type() const { return plugins::output_type("matte_type", type); }
   void shape(const FrameLayout& frame_layout, const nvinfer1::DimsExprs& frame, nvinfer1::DimsExprs* outputs,
              nvinfer1::IExprBuilder& builder) const;
-  // The background is input `background`.
+  // Returns the views of the outputs. `background` is the number of the background's input.
   Sinks sinks(const Tensors& tensors, int background, const View& frame) const;
 };
 
-// What the faces of the ops with sinks share. The frame is input `kFrame`.
+// The shared part of the faces of ops with sinks. The frame is input `kFrame`.
 template <int kFrame>
 class MatteFace {
  public:

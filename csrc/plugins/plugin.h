@@ -1,16 +1,16 @@
-// A plugin and its creator, around the face of one op.
+// TensorRT's plugin and creator interfaces, around the face of one op.
 //
-// A face is what is particular to an op:
+// A face has what differs from op to op:
 //
 //   static constexpr const char* kName;              the ONNX operator
 //   static constexpr Slot kInputs[];
 //   static constexpr int kOutputs;
 //   void visit(Field&);                              names its settings
-//   void check() const;                              refuses settings that make no sense
+//   void check() const;                              throws for settings that make no sense
 //   DataType type(int output) const;
 //   void shape(const DimsExprs* inputs, DimsExprs* outputs, IExprBuilder&) const;
-//   Call call(const Tensors&) const;                 the op on these tensors, which are checked
-//   size_t workspace(const Dims* largest) const;     for inputs of these sizes
+//   Call call(const Tensors&) const;                 checks the tensors and returns the op's arguments
+//   size_t workspace(const Dims* largest) const;     bytes for inputs of up to these sizes
 //   static void run(const Call&, void* workspace, CudaStream);
 #pragma once
 
@@ -48,7 +48,7 @@ class Plugin final : public nvinfer1::IPluginV3,
     face_.visit(description);
     description_ = description.text;
   }
-  Plugin(const Plugin&) = delete;  // its fields point into it
+  Plugin(const Plugin&) = delete;  // fields_ points into the object
   Plugin& operator=(const Plugin&) = delete;
 
   nvinfer1::IPluginCapability* getCapabilityInterface(nvinfer1::PluginCapabilityType type) noexcept override {

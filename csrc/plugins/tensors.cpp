@@ -44,7 +44,7 @@ View view_of(const char* name, const PluginTensorDesc& tensor, void* data) {
   view.data = data;
   view.dtype = dtype_of(name, tensor.type);
   for (int i = 0; i < 4; ++i) {
-    // Pictures are limited by the coordinates, lists of patches only by the type.
+    // Coordinates limit the sides of pictures; only the type limits lists of patches.
     if (dims.d[i] < 1 || dims.d[i] > (i == 0 ? INT32_MAX : kLongestSide)) refuse(name, dims, "sides of 1 to 65536");
     view.size[i] = static_cast<int>(dims.d[i]);
   }

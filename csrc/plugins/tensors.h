@@ -1,4 +1,4 @@
-// TensorRT's tensors as views.
+// Converts TensorRT's tensors to views.
 #pragma once
 
 #include <NvInferRuntime.h>
@@ -10,14 +10,14 @@
 
 namespace trtmatte::plugins {
 
-// What one call of a plugin has: descriptions of its tensors and, when it runs, their memory.
+// The arguments of one call of a plugin: descriptions of its tensors and, when it runs, their memory.
 struct Tensors {
   const nvinfer1::PluginTensorDesc* in;
   const nvinfer1::PluginTensorDesc* out;
   const void* const* in_data;  // null while only shapes are checked
   void* const* out_data;
 
-  // For checks there is no memory; views of null would mean tensors that are not wanted.
+  // Checks have no memory and use a placeholder, since null stands for tensors that are not wanted.
   void* input(int i) const { return in_data ? const_cast<void*>(in_data[i]) : placeholder(); }
   void* output(int i) const { return out_data ? out_data[i] : placeholder(); }
 
@@ -28,10 +28,10 @@ struct Tensors {
   }
 };
 
-// Kinds of inputs: which types and formats they come in.
+// Kinds of inputs, by the types and formats that they accept.
 enum class Slot {
   kPicture,  // float16 or float32, linear
-  kMaps,     // the same, or channels last as convolutions leave them: strides to us, a conversion spared
+  kMaps,     // also channels last, as convolutions output them: strides handle it, which saves a conversion
   kIndices,  // int32, linear
 };
 
@@ -47,13 +47,13 @@ inline bool supports(Slot slot, const nvinfer1::PluginTensorDesc& tensor) {
 
 std::string shape_text(const nvinfer1::Dims& dims);
 
-// The tensor's dimensions as N C H W. Refuses other ranks, empty dimensions and ones that no picture has.
+// Returns a tensor of four dimensions, in its own order. Throws for other ranks and for sizes out of range.
 View view_of(const char* name, const nvinfer1::PluginTensorDesc& tensor, void* data);
 
-// As above, for indices [K,3].
+// Returns a tensor of indices [K,3].
 View indices_of(const char* name, const nvinfer1::PluginTensorDesc& tensor, void* data);
 
-// The view with dimension `permutation[i]` as dimension i.
+// Returns a view that has dimension `permutation[i]` as dimension i.
 View permuted(const View& view, const int32_t (&permutation)[4]);
 
 void expect_channels(const char* name, const View& view, int channels);

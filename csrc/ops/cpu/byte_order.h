@@ -5,11 +5,11 @@
 
 namespace trtmatte::TRTMATTE_SIMD {
 
-// How packed bytes lie in a register's lane of sixteen, which holds four pixels.
+// Byte positions for shuffles within one 16-byte lane of a register, which holds four pixels; -1 gives 0.
 struct Order {
-  alignas(16) int8_t unpack[3][16];  // bytes of a channel, as four whole numbers
-  alignas(16) int8_t pack3[16];      // of four whole numbers 0x00BBGGRR the bytes that are stored
-  alignas(16) int8_t pack4[16];      // of 0xAABBGGRR
+  alignas(16) int8_t unpack[3][16];  // widens the bytes of one channel to four 32-bit integers
+  alignas(16) int8_t pack3[16];      // packs four integers 0x00BBGGRR to three bytes a pixel
+  alignas(16) int8_t pack4[16];      // packs four integers 0xAABBGGRR to four bytes a pixel
 };
 
 constexpr Order make_order(bool bgr) {

@@ -1,6 +1,5 @@
-// Defines the CPU form of each op that is compiled once for each instruction set: it calls the copy for the level that
-// is chosen at run time (Note [One source, three instruction sets]). CMake defines TRTMATTE_BUILT_AVX2 and
-// TRTMATTE_BUILT_AVX512 for the copies that it builds.
+// Defines the CPU form of each SIMD op of the list: it calls the compilation for the chosen instruction set (Note [One
+// source, three instruction sets]). CMake defines TRTMATTE_BUILT_AVX2 and TRTMATTE_BUILT_AVX512 if it builds for these.
 #include <atomic>
 
 #include "base/parallel.h"
@@ -71,7 +70,7 @@ void set_simd_level(SimdLevel level) { chosen_level().store(level, std::memory_o
         return baseline::name(op, parallel);    \
     }                                           \
   }
-#define TRTMATTE_DISPATCH_EXACT(name, Op)  // its only copy has this name already
+#define TRTMATTE_DISPATCH_EXACT(name, Op)  // <name>_cpu.cpp defines the function itself
 #define TRTMATTE_DISPATCH(name, Op, compilation) TRTMATTE_DISPATCH_##compilation(name, Op)
 
 TRTMATTE_OPS(TRTMATTE_DISPATCH)

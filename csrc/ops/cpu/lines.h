@@ -1,5 +1,5 @@
-// Lines: parts of a row, one channel each, as floats. The CPU forms read, compute and write a tile of lines at a time,
-// so that everything between frame and matte stays in the first-level cache.
+// Lines: parts of a row of one channel, as floats. The CPU forms read, compute and write one tile of lines at a time,
+// so that all values between frame and matte stay in the first-level cache.
 #pragma once
 
 #include <cstddef>
@@ -11,14 +11,14 @@
 
 namespace trtmatte::TRTMATTE_SIMD {
 
-constexpr int kTile = 256;       // pixels a tile
-constexpr int kRowPadding = 32;  // floats behind a row that a table look-up may read
+constexpr int kTile = 256;       // pixels in a tile
+constexpr int kRowPadding = 32;  // floats after the end of a row that a table look-up may read
 
 struct alignas(64) Line {
   float v[kTile];
 };
 
-// Hands out pieces of one block of memory, 64-byte aligned.
+// Hands out 64-byte aligned pieces of one block of memory.
 struct Arena {
   char* next;
 
@@ -61,7 +61,7 @@ static inline void store_channel(const float* from, int count, const View& view,
   }
 }
 
-// Three bytes a pixel, side by side, in either order.
+// Returns true for three adjacent bytes a pixel, RGB or BGR.
 static inline bool packed_rgb(const View& view) {
   return view.dtype == DType::kUint8 && view.stride[3] == 3 && (view.stride[1] == 1 || view.stride[1] == -1);
 }
@@ -69,7 +69,7 @@ static inline bool packed_rgb(const View& view) {
 static inline int lowest_channel(const View& view) { return view.stride[1] < 0 ? 2 : 0; }
 static inline const Order& order_of(const View& view) { return view.stride[1] < 0 ? kBgr : kRgb; }
 
-// rgb[0...2] receive the three channels.
+// Loads `count` pixels; rgb[0...2] receive the three channels.
 static inline void load_rgb(const View& view, int n, int y, int x, int count, float* const (&rgb)[3]) {
   if (packed_rgb(view)) {
     return unpack_line(pointer<const uint8_t>(view, n, lowest_channel(view), y, x), order_of(view), count, rgb);
@@ -81,8 +81,8 @@ static inline void load_rgb(const View& view, int n, int y, int x, int count, Li
   load_rgb(view, n, y, x, count, {rgb[0].v, rgb[1].v, rgb[2].v});
 }
 
-// One row of channel c of a small map, interpolated between two of its rows and padded for table look-ups.
-// `spare` has room for two rows.
+// Computes one row of channel c of a small map between two of its rows, padded for table look-ups. `spare` has room for
+// two rows.
 static inline void lerp_row(const View& map, int n, int c, const Tap& rows, float* spare, float* to) {
   const int width = map.size[3];
   const float *a, *b;
@@ -104,12 +104,12 @@ static inline void lerp_row(const View& map, int n, int c, const Tap& rows, floa
   for (int x = width; x < width + kRowPadding; ++x) to[x] = to[width - 1];
 }
 
-// Tables that stretch (or shrink) a row of `axis.in` floats to `axis.out` pixels.
+// Tables for resampling a row of `axis.in` floats to `axis.out` pixels.
 struct Columns {
   int* first;     // left neighbour of each pixel
-  int* shuffle;   // the same, counted from the left neighbour of the first of kFloats pixels
+  int* shuffle;   // the same, relative to the first of each kFloats pixels
   float* weight;  // of the right neighbour
-  bool near;      // each kFloats pixels read within kFloats neighbours, so that a look-up serves them
+  bool near;      // true if one look-up reaches all neighbours of each kFloats pixels
 
   static constexpr size_t bytes(int out) { return 3 * Arena::size_for<float>(round_up(out, kLanes)); }
 
@@ -117,7 +117,7 @@ struct Columns {
     build(axis.out, arena, [&axis](int i) { return tap_at(axis, i); });
   }
 
-  // tap_of(i): the neighbours of pixel i; they lie side by side.
+  // tap_of(i) returns the neighbours of pixel i, which must be adjacent.
   template <typename TapOf>
   void build(int out, Arena& arena, const TapOf& tap_of) {
     const int padded = round_up(out, kLanes);
@@ -135,7 +135,7 @@ struct Columns {
   }
 };
 
-// kFloats pixels from x on, a multiple of kFloats, of any number of stretched rows.
+// Resamples rows at kFloats pixels from x on; x is a multiple of kFloats.
 class Stretched {
  public:
   Stretched(const Columns& columns, int x)

@@ -1,5 +1,5 @@
-// The end of every op that writes a matte: frame in, sinks out, one pass, in which kFloats pixels at a time stay in
-// registers from the frame's bytes to the matte's.
+// The last part of the CPU form of every op that writes a matte: it reads the frame and writes all outputs in one pass.
+// kFloats pixels at a time stay in registers between the bytes of the frame and the bytes of the outputs.
 #pragma once
 
 #include <utility>
@@ -10,12 +10,13 @@
 
 namespace trtmatte::TRTMATTE_SIMD {
 
-using MattePixels = MattePixel<Floats>;  // kFloats of them
+using MattePixels = MattePixel<Floats>;  // kFloats pixels
 
-// How many pixels of a tile are read or written as packed bytes, kFloats at a time. The others go by way of lines.
+// Returns how many pixels of a tile are read or written as packed bytes, kFloats at a time. The others go through
+// lines.
 static inline int whole_steps(bool packed, int count) { return packed ? count / kFloats * kFloats : 0; }
 
-// The colours of a picture.
+// Reads the colours of a picture.
 class Source {
  public:
   explicit Source(const View& picture) : picture_(picture), order_(order_of(picture)) {}
@@ -41,7 +42,7 @@ class Source {
   Line lines_[3]{};
 };
 
-// The background of a composite: one colour, a picture of the frame's size, or any other picture, stretched.
+// Reads the background: one colour, a picture of the frame's size, or a picture of another size, resampled.
 class Background {
  public:
   Background(const View& picture, int width, int height)
@@ -84,7 +85,7 @@ class Background {
       if (background_.is_read()) source_.tile(image_, y, x, count);
     }
 
-    // x is the tile's first pixel.
+    // Reads kFloats pixels from x + i on; x is the tile's first pixel.
     void at(int x, int i, Floats (&rgb)[3]) const {
       if (background_.stretched_) {
         const Stretched stretched(background_.columns_, x + i);
@@ -107,7 +108,7 @@ class Background {
 
  private:
   int row_floats() const { return picture_.size[3] + kRowPadding; }
-  bool is_read() const { return picture_ && !colour_ && !stretched_; }  // pixel by pixel, as the frame is
+  bool is_read() const { return picture_ && !colour_ && !stretched_; }  // at the frame's own pixels
 
   View picture_;
   int width_, height_;
@@ -134,7 +135,7 @@ class Target {
     bytes_ = pointer<uint8_t>(view_, n, lowest_, y, x);
   }
 
-  // kFloats pixels from x + i on; x is the tile's first pixel.
+  // Takes kFloats pixels from x + i on; x is the tile's first pixel.
   void put(int x, int i, const MattePixels& pixels, const Background::Row& background) {
     if (!view_) return;
     Floats behind[3], values[kChannels];
@@ -187,8 +188,8 @@ class Targets<std::integer_sequence<int, number...>> : Target<number>... {
 };
 using Outputs = Targets<std::make_integer_sequence<int, kOutputCount>>;
 
-// Runs `op` over the frame. It has shared_bytes(), worker_bytes(), build(arena) for its tables, and a type Row(op,
-// arena) with begin(n, y), tile(n, y, x, count) and at(x, i, rgb), which gives the matte of kFloats pixels from x + i
+// Runs `op` over the frame. `op` has shared_bytes(), worker_bytes(), build(arena) for its tables, and a type Row(op,
+// arena) with begin(n, y), tile(n, y, x, count) and at(x, i, rgb), which returns the matte of kFloats pixels from x + i
 // on; x is the tile's first pixel.
 template <typename Op>
 static inline void write_matte(const View& frame, const Sinks& sinks, Parallel& parallel, Op& op) {

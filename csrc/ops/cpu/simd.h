@@ -1,18 +1,18 @@
-// Vectors of floats, and the few operations that a compiler does not find in plain loops.
+// Vectors of floats, and the operations on them that compilers do not find in plain loops.
 //
 // Note [One source, three instruction sets]
-// CMake compiles every <op>_cpu.cpp once for each instruction set, into the namespace that TRTMATTE_SIMD names;
+// CMake compiles every <op>_cpu.cpp once for each instruction set, into the namespace that TRTMATTE_SIMD names.
 // dispatch.cpp chooses the best one for the machine at run time. The compiler vectorises plain loops over contiguous
-// floats. Written out for AVX2 and AVX-512 are the values that stay in registers (Floats), packed bytes, table look-ups
-// and half floats. Code that those files call must be in this namespace or static: otherwise the linker could keep the
-// AVX-512 copy of an inline function of the standard library for the whole program.
+// floats. simd_<set>.h has intrinsics for the rest: values that stay in registers (Floats), packed bytes, table
+// look-ups and half floats. Code that <op>_cpu.cpp calls must be in this namespace or static: otherwise the linker
+// could keep the AVX-512 copy of an inline function of the standard library for the whole program.
 //
 // Each simd_<set>.h defines:
-//   kFloats                         the number of pixels that are computed at once, and that one table look-up serves
-//   Floats                          kFloats floats, with + - * and clamp01; a number converts to kFloats copies of
-//   itself unpack(from, order, rgb)        kFloats pixels of three bytes to floats in 0...1 pack(channels, order, to)
-//   kFloats pixels of 1, 3 or 4 channels to interleaved bytes, rounded to nearest Lookup(shuffle, weight)(row)
-//   lerp(row[shuffle[i]], row[shuffle[i] + 1], weight[i]) for kFloats pixels i
+//   kFloats                        the number of pixels in one vector and in one table look-up
+//   Floats                         kFloats floats with +, -, *, clamp01; a number converts to kFloats copies
+//   unpack(from, order, rgb)       converts kFloats pixels of three bytes to floats in 0...1
+//   pack(channels, order, to)      converts kFloats pixels of 1, 3 or 4 channels to bytes, rounded to nearest
+//   Lookup(shuffle, weight)(row)   returns lerp(row[shuffle[i]], row[shuffle[i] + 1], weight[i]) for kFloats pixels i
 #pragma once
 
 #include <cstdint>
@@ -46,7 +46,7 @@ constexpr int round_up(int n, int to) { return (n + to - 1) / to * to; }
 constexpr int smaller(int a, int b) { return a < b ? a : b; }
 constexpr int larger(int a, int b) { return a > b ? a : b; }
 
-// Packed bytes (three a pixel) to three lines of floats.
+// Converts packed bytes, three a pixel, to three lines of floats.
 static inline void unpack_line(const uint8_t* from, const Order& order, int count, float* const (&rgb)[3]) {
   int x = 0;
   for (; x + kFloats <= count; x += kFloats) {

@@ -30,10 +30,8 @@ static inline __m512i in_lanes(const int8_t (&mask)[16]) {
   return _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(mask)));
 }
 
-// 0...255, rounded to nearest.
 static inline __m512i to_integers(Floats x) { return _mm512_cvtps_epi32(_mm512_mul_ps(x.v, Floats(255.0f).v)); }
 
-// kFloats pixels of three bytes.
 static inline void unpack(const uint8_t* from, const Order& order, Floats (&rgb)[3]) {
   const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11);
   const __m512i bytes = _mm512_permutexvar_epi32(lanes, _mm512_maskz_loadu_epi32(0x0fff, from));
@@ -43,7 +41,6 @@ static inline void unpack(const uint8_t* from, const Order& order, Floats (&rgb)
   }
 }
 
-// As bytes, the channels of a pixel side by side.
 static inline void pack(const Floats (&alpha)[1], const Order&, uint8_t* to) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(to_integers(alpha[0])));
 }

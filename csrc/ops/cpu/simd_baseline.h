@@ -1,4 +1,4 @@
-// simd.h in plain C++, for whatever the compiler builds for by default: eight floats in an array.
+// simd.h in plain C++, for the compiler's default instruction set: eight floats in an array.
 #pragma once
 
 #include <cstdint>

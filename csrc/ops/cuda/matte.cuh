@@ -84,12 +84,12 @@ __global__ void __launch_bounds__(kThreads) matte_pixels(Op op, View frame, Sink
   store_outputs(sinks, background, walk.pixel(x, rgb), n, y, x, AllOutputs());
 }
 
-// Where a block of packed pixels begins: at the channel with the lowest address.
+// Returns the start of a block of packed pixels: its channel with the lowest address.
 __device__ __forceinline__ void* block_start(const View& view, int n, int y, int x) {
   return static_cast<uint8_t*>(view.data) + offset(view, n, view.stride[1] < 0 ? 2 : 0, y, x);
 }
 
-// A packed picture's colours, in red, green, blue.
+// Reads the colours of a packed pixel as red, green, blue.
 __device__ __forceinline__ void colours(const PackedBytes<3>& bytes, bool reversed, int pixel, float (&rgb)[3]) {
   const float first = bytes.get(pixel, 0), last = bytes.get(pixel, 2);
   rgb[0] = reversed ? last : first;
@@ -97,7 +97,7 @@ __device__ __forceinline__ void colours(const PackedBytes<3>& bytes, bool revers
   rgb[2] = reversed ? first : last;
 }
 
-// The channels of a pixel, of which three or more begin with the colours.
+// Writes the channels of a packed pixel.
 template <int C>
 __device__ __forceinline__ void set_channels(PackedBytes<C>& bytes, bool reversed, int pixel,
                                              const float (&values)[C]) {
@@ -111,7 +111,7 @@ __device__ __forceinline__ void set_channels(PackedBytes<C>& bytes, bool reverse
   }
 }
 
-// The background of sixteen pixels, in the three kinds that are quick to read.
+// Reads the background of sixteen pixels, for the three kinds that are fast to read.
 struct BackgroundBlock {
   PackedBytes<3> bytes;
   NearMaps<float>::Columns<3> near;
@@ -155,7 +155,7 @@ constexpr bool set_reads_background(int set) {
   return false;
 }
 
-// Variables, since device code may not call constexpr functions of the host.
+// These are variables because device code must not call constexpr host functions.
 template <int kSet, int number>
 constexpr bool kHasOutput = (kSet & set_of(number)) != 0;
 template <int kSet>
@@ -167,7 +167,7 @@ inline int wanted_set(const Sinks& sinks) {
   return set;
 }
 
-// Sixteen pixels of one output. `wanted` is false for outputs outside of the kernel's set, which cost nothing.
+// Sixteen pixels of one output; empty if the kernel's set does not have the output.
 template <int number, bool wanted>
 struct OutputBlock {
   __device__ __forceinline__ void set(const Sinks&, int, const MattePixel<float>&, const float (&)[3]) {}
@@ -216,7 +216,7 @@ __global__ void __launch_bounds__(kThreads) matte_blocks(Op op, View frame, Sink
   in.load_from(block_start(frame, n, y, x));
   OutputBlocks<kSet, AllOutputs> out;
   typename Op::template Walk<Maps> walk(op, n, y, x);
-  // The compiler drops this one if no output reads it.
+  // The compiler removes this if no output reads it.
   BackgroundBlock behind(background, n, y, x);
 #pragma unroll
   for (int i = 0; i < 16; ++i) {
@@ -247,8 +247,8 @@ struct MatteLaunch {
   cudaStream_t cuda_stream;
 };
 
-// True for the sets that callers usually ask for: every output alone, except for the foreground, and every output of
-// three colours beside alpha.
+// Returns true for the sets that callers usually ask for: pha with one output of three channels, and each output alone
+// except fgr.
 constexpr bool has_block_kernel(int set) {
   for (int i = 0; i < kOutputCount; ++i) {
     if (set == set_of(i)) return i != output::fgr;

@@ -19,7 +19,7 @@ inline unsigned blocks_for(int64_t items, int threads = kThreads) {
 
 inline cudaStream_t native(CudaStream cuda_stream) { return static_cast<cudaStream_t>(cuda_stream.handle); }
 
-// A grid of blocks over `items` may be too long for one dimension's limit on nothing but x; x allows 2^31 - 1.
+// The number of this thread in a one-dimensional grid. Grids extend along x, which allows 2^31 - 1 blocks.
 __device__ __forceinline__ int64_t thread_number() {
   return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
 }
@@ -58,7 +58,7 @@ __device__ __forceinline__ void store(const View& view, int64_t at, float value)
   }
 }
 
-// One value of a small map between its neighbours.
+// Samples a small map linearly.
 __device__ __forceinline__ float sample(const View& map, int n, int c, const Tap& row, const Tap& column) {
   const int64_t upper = offset(map, n, c, row.first, 0), lower = offset(map, n, c, row.second, 0);
   const int64_t left = column.first * map.stride[3], right = column.second * map.stride[3];
@@ -67,7 +67,7 @@ __device__ __forceinline__ float sample(const View& map, int n, int c, const Tap
   return lerp(a, b, row.weight);
 }
 
-// Sixteen pixels of C bytes each, side by side in memory: C accesses of 16 bytes.
+// Sixteen adjacent pixels of C bytes each, moved in C accesses of 16 bytes.
 template <int C>
 struct PackedBytes {
   uint32_t words[4 * C];
@@ -92,7 +92,7 @@ struct PackedBytes {
     }
   }
 
-  // Pixel and channel must be known to the compiler, so that nothing leaves the registers.
+  // Pixel and channel must be compile-time constants after unrolling, so that the bytes stay in registers.
   __device__ __forceinline__ float get(int pixel, int channel) const {
     const int byte = pixel * C + channel;
     return static_cast<float>((words[byte / 4] >> (byte % 4 * 8)) & 0xffu) * (1.0f / 255.0f);
@@ -107,8 +107,7 @@ struct PackedBytes {
   }
 };
 
-// Whether blocks of sixteen pixels of C channels can be moved 16 bytes at a time. `lowest` is the channel with the
-// lowest address.
+// Returns true if blocks of sixteen pixels can be moved 16 bytes at a time.
 inline bool packed_bytes(const View& view, int channels) {
   const int64_t step = view.stride[1] < 0 ? -view.stride[1] : view.stride[1];
   const int64_t back = view.stride[1] < 0 ? 2 : 0;
@@ -117,7 +116,8 @@ inline bool packed_bytes(const View& view, int channels) {
          view.size[3] % 16 == 0 && address % 16 == 0 && view.stride[0] % 16 == 0 && view.stride[2] % 16 == 0;
 }
 
-// Small maps along one row of the frame: move_to(x), then value(c). Two kinds, for the two paths of matte.cuh.
+// Samples small maps along one row of the frame: call move_to(x), then value(c). AnyMaps and NearMaps serve the two
+// paths of matte.cuh.
 struct AnyMaps {
   template <int C>
   struct Columns {
@@ -134,8 +134,8 @@ struct AnyMaps {
   };
 };
 
-// Maps with packed rows that are not wider than the frame. Neighbouring pixels then lie between the same two columns or
-// the next, which are kept in registers, already interpolated between two rows.
+// For maps with packed rows that are not wider than the frame. Neighbouring pixels then lie between the same two
+// columns or the next two. Registers hold these columns, already interpolated between two rows.
 template <typename T>
 struct NearMaps {
   template <int C>

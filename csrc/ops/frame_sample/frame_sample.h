@@ -1,4 +1,4 @@
-// FrameSample: frame -> the small, normalised tensor that a network sees.
+// FrameSample: frame -> the small, normalised input of a network.
 #pragma once
 
 #include "base/launch.h"

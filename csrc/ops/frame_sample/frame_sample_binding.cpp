@@ -12,7 +12,7 @@ namespace py = pybind11;
 namespace trtmatte {
 namespace {
 
-constexpr float kSmallestSigma = 0.25f;  // below it a pixel may fall between all sources
+constexpr float kSmallestSigma = 0.25f;  // a smaller one may give no source pixel a weight
 constexpr float kLargestSigma = 65536.0f;
 
 Filter filter_of(Method method, int in, int out, const std::optional<std::pair<int64_t, int64_t>>& step, float sigma,

@@ -6,7 +6,7 @@ namespace trtmatte {
 
 namespace {
 
-// The weighted methods, two axes at once: the tap weights of a pixel are cheap beside its reads.
+// Sums over both axes at once: computing a pixel's weights costs little compared to its reads.
 __device__ void weighted(const FrameSample& op, int n, int y, int x, float (&rgb)[3]) {
   const TapRange rows = tap_range(op.rows, y), columns = tap_range(op.columns, x);
   float sum = 0.0f;

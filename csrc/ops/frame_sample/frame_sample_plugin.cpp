@@ -32,11 +32,11 @@ class FrameSampleFace {
 
   void check() const {
     for (const int32_t side : {height_, width_}) {
-      if (side < 1 || side > 65536) throw SettingError("height and width are to be 1 to 65536");
+      if (side < 1 || side > 65536) throw SettingError("height and width must be 1 to 65536");
     }
     for (const int32_t each : {step_y_[0], step_y_[1], step_x_[0], step_x_[1]}) {
       if (each < 1 || each > kLargestFraction) {
-        throw SettingError("step_y and step_x are to be fractions of positive numbers of at most 2^30");
+        throw SettingError("step_y and step_x must be fractions of positive numbers of at most 2^30");
       }
     }
     if (method_ < 0 || method_ > 3) throw SettingError("method is " + std::to_string(method_) + "; expected 0 to 3");
@@ -85,7 +85,7 @@ class FrameSampleFace {
     if (int64_t{out - 1} * step[0] >= int64_t{in} * step[1]) {
       throw FrameError(std::string(name) + " is " + std::to_string(step[0]) + "/" + std::to_string(step[1]) +
                        ", with which " + std::to_string(out) + " samples do not fit into " + std::to_string(in) +
-                       " pixels: give frames of the size that the graph was made for");
+                       " pixels: use frames of the size that the graph was built for");
     }
     return Filter{method(), make_axis(in, out, step[0], step[1]), sigma_};
   }

@@ -1,4 +1,4 @@
-// GuidedUpsample: frame, A, b -> matte. RVM's refiner: y = A * cat(x, mean x) + b with A and b stretched to the frame.
+// GuidedUpsample: frame, A, b -> matte. RVM's refiner: y = A * cat(x, mean x) + b, A and b upsampled to the frame.
 #pragma once
 
 #include "base/launch.h"

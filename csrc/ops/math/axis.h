@@ -1,9 +1,9 @@
-// Coordinates: where an output pixel reads its source, along one axis.
+// Coordinates: the source pixels that an output pixel reads, along one axis.
 //
 // Note [Fixed-point coordinates]
 // A float32 coordinate near 3840 is only good to 1e-4 of a pixel, and the error differs between compilers, which
-// contract multiply-adds differently. Coordinates are therefore 32.32 fixed point: exact to 1e-6 of a pixel at 8K, the
-// same on every device, and integer operations throughout.
+// contract multiply-adds differently. Coordinates are therefore integers in 32.32 fixed point: exact to 1e-6 of a pixel
+// at 8K, and the same on every device.
 #pragma once
 
 #include <cstdint>
@@ -21,11 +21,11 @@ struct Axis {
 
 struct Tap {
   int first;     // the left or upper neighbour
-  int second;    // the other one; the same where it would have no weight
-  float weight;  // of the second; the first has 1 - weight
+  int second;    // the right or lower neighbour; equal to `first` if its weight is 0
+  float weight;  // of the second neighbour; the first has 1 - weight
 };
 
-// step = numerator / denominator source pixels per output pixel, rounded to the nearest 2^-32.
+// Makes an axis with step = numerator / denominator, rounded to the nearest 2^-32.
 constexpr Axis make_axis(int in, int out, int64_t numerator, int64_t denominator) {
   const int64_t whole = numerator / denominator;
   const int64_t rest = numerator % denominator;  // below 2^31, so that the shift cannot overflow

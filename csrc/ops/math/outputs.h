@@ -1,4 +1,4 @@
-// The outputs of the ops that write a matte, and the arrays that they go to.
+// The outputs of the ops that write a matte, and the arrays that receive them.
 //
 // A new output is one row in TRTMATTE_OUTPUTS. The CPU and the CUDA forms, the bindings and the plugins follow from it.
 #pragma once
@@ -16,8 +16,7 @@ namespace trtmatte {
 // name                the output's name in Python, in ONNX nodes and in error messages
 // channels            1, 3 (colours) or 4 (colours, then alpha)
 // reads_background    true if a value below reads background[]
-// values              expressions of fgr[3], pha and background[3], which are clamped to 0...1; each must result in
-// 0...1
+// values              expressions of fgr[3], pha and background[3], all in 0...1; each result must be in 0...1
 #define TRTMATTE_OUTPUTS(X)                                                                   \
   X(fgr, 3, false, fgr[0], fgr[1], fgr[2])                                                    \
   X(pha, 1, false, pha)                                                                       \
@@ -76,13 +75,13 @@ TRTMATTE_OUTPUTS(TRTMATTE_OUTPUT_VALUES)
 
 // Note [Channel order]
 // The channels of a view are red, green, blue. For BGR in memory the view starts at the last colour and its channel
-// stride is negative. Alpha stays last in BGRA as well, so that no stride describes all four channels: an OutputView
-// has the position of alpha apart. Only the functions below know this.
+// stride is negative. Alpha stays last in BGRA, so that no stride reaches all four channels. An OutputView therefore
+// stores the position of alpha apart. Use the functions below; other code should not compute it.
 struct OutputView : View {
   int64_t alpha = 0;  // elements from red to alpha; for outputs of four channels
 };
 
-// The three colours of a picture whose channels are in the order of memory: RGB(A), or BGR(A) if `bgr`.
+// Returns the colours of a picture that has its channels in the order of memory: RGB(A), or BGR(A) if `bgr`.
 inline View colours_of(View picture, bool bgr) {
   picture.size[1] = 3;
   if (bgr) {
@@ -92,21 +91,21 @@ inline View colours_of(View picture, bool bgr) {
   return picture;
 }
 
-// The same for an output of 1, 3 or 4 channels.
+// Returns the view of an output of 1, 3 or 4 channels, in the order of memory like above.
 inline OutputView output_view(const View& picture, bool bgr) {
   if (picture.size[1] < 3) return OutputView{picture};
   return OutputView{colours_of(picture, bgr), bgr ? picture.stride[1] : 3 * picture.stride[1]};
 }
 
-// Elements from the first channel to channel c.
+// Returns the elements from the first channel to channel c.
 TRTMATTE_HD int64_t channel_offset(const OutputView& view, int c) { return c < 3 ? c * view.stride[1] : view.alpha; }
 
-// True if alpha follows the colours in memory, where these are one element apart.
+// Returns true if alpha follows the colours in memory. The colours must be one element apart.
 TRTMATTE_HD bool alpha_follows(const OutputView& view) {
   return view.alpha == (view.stride[1] < 0 ? 2 * view.stride[1] : 0) + 3;
 }
 
-// The arrays that an op writes. A view without data stands for an output that the caller does not want.
+// The arrays that an op writes. An output without data is not wanted.
 struct Sinks {
   OutputView output[kOutputCount];
   View background;  // of any size, batch 1 or the frame's; read only for outputs that need it

@@ -9,14 +9,14 @@ namespace trtmatte {
 
 enum class Method : int { kLinear, kArea, kAntialias, kGaussian };
 
-// A method along one axis.
+// A sampling method along one axis.
 struct Filter {
   Method method;
   Axis axis;
   float sigma;  // of the Gaussian, in source pixels
 };
 
-// Source pixels [begin, end) have a weight.
+// The source pixels [begin, end) that have a weight.
 struct TapRange {
   int begin;
   int end;
@@ -25,7 +25,7 @@ struct TapRange {
 TRTMATTE_HD int64_t floor_pixel(int64_t c) { return c >> 32; }
 TRTMATTE_HD int64_t ceil_pixel(int64_t c) { return (c + 0xffffffff) >> 32; }
 
-// Half the width of the filter, in source pixels.
+// Returns half the width of the filter, in source pixels.
 TRTMATTE_HD float filter_support(const Filter& filter) {
   const float step = static_cast<float>(filter.axis.step) * 0x1p-32f;
   if (filter.method == Method::kGaussian) return 3.0f * filter.sigma;
@@ -43,7 +43,7 @@ TRTMATTE_HD TapRange tap_range(const Filter& filter, int i) {
     return TapRange{tap.first, tap.second + 1};
   }
   if (filter.method == Method::kArea) {
-    // By whole numbers where only sizes are given, as a rounded step could miss a boundary by one.
+    // The slack keeps a rounded step from missing a boundary by one pixel.
     const int64_t slack = int64_t{1} << 16;
     const int begin = bounded(floor_pixel(axis.step * i + slack), 0, axis.in - 1);
     return TapRange{begin, bounded(ceil_pixel(axis.step * (i + 1) - slack), begin + 1, axis.in)};
@@ -54,7 +54,7 @@ TRTMATTE_HD TapRange tap_range(const Filter& filter, int i) {
   return TapRange{begin, bounded(ceil_pixel(centre + support), begin + 1, axis.in)};
 }
 
-// Not normalised: the sum over the range divides it.
+// Returns a weight that is not normalised: divide by the sum over the range.
 TRTMATTE_HD float tap_weight(const Filter& filter, int i, int j) {
   const Axis& axis = filter.axis;
   if (filter.method == Method::kLinear) {

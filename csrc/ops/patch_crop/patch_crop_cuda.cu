@@ -15,7 +15,7 @@ struct Form {
 
 __device__ __forceinline__ bool inside(int at, int size) { return at >= 0 && at < size; }
 
-// A pixel of cat(src, bgr), zero outside.
+// Loads a pixel of cat(src, bgr); returns zero outside of the frame.
 __device__ __forceinline__ float frame_at(const PatchCrop& op, int n, int channel, int y, int x) {
   const View& frame = channel < 3 ? op.src : op.bgr;
   if (!inside(y, frame.size[2]) || !inside(x, frame.size[3])) return 0.0f;
@@ -35,7 +35,7 @@ __device__ __forceinline__ float half_value(const Form& form, const int32_t* ind
                  frame_at(op, index[0], channel, 2 * y + 1, 2 * x + 1));
 }
 
-// One block a patch; its threads share the patch's elements.
+// Runs one block for each patch; its threads share the elements of the patch.
 __global__ void __launch_bounds__(kThreads) crop_patches(Form form) {
   const PatchCrop& op = form.op;
   const int k = static_cast<int>(blockIdx.x);

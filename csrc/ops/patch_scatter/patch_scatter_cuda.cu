@@ -6,7 +6,7 @@ namespace trtmatte {
 
 namespace {
 
-// The largest number wins, so that the last of equal indices does, whatever order the threads come in.
+// Keeps the largest patch number, so that the last of equal indices wins in any order of the threads.
 __global__ void invert_index(View indices, int32_t* patch_of, int images, int rows, int columns) {
   const int64_t k = thread_number();
   if (k >= indices.size[2]) return;
@@ -43,7 +43,7 @@ struct Form {
           row_in_patch(y % kPatch) {}
 
     __device__ __forceinline__ MattePixel<float> pixel(int x, const float (&rgb)[3]) {
-      canvas.move_to(x);  // at every pixel: its columns only know the way to the next
+      canvas.move_to(x);  // call it for every pixel: it moves by at most one column
       float maps[4];
       const int patch = __ldg(patch_of + x / kPatch);
       const int64_t at = patch < 0 ? 0 : offset(patches, patch, 0, row_in_patch, x % kPatch);

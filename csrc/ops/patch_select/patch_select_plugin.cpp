@@ -1,5 +1,5 @@
-// TensorRT's own TopK stops at 3840 values; BackgroundMattingV2 asks for 5000 patches of HD frames and for 20000 of 4K
-// ones.
+// Replaces TensorRT's TopK, which is limited to 3840 values: BackgroundMattingV2 selects 5000 patches of HD frames and
+// 20000 patches of 4K frames.
 #include "ops/patch_select/patch_select.h"
 #include "plugins/creators.h"
 #include "plugins/plugin.h"
@@ -69,7 +69,7 @@ class PatchSelectFace {
     op.err = view_of("err", tensors.in[0], tensors.input(0));
     expect_channels("err", op.err, 1);
     op.indices = indices_of("indices", tensors.out[0], tensors.output(0));
-    if (op.indices.size[2] != capacity_) throw FrameError("indices have another length than capacity");
+    if (op.indices.size[2] != capacity_) throw FrameError("the number of indices differs from capacity");
     op.count.data = tensors.output(1);
     op.count.dtype = DType::kInt32;
     for (int& side : op.count.size) side = 1;

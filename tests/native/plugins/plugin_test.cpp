@@ -461,12 +461,12 @@ void test_refusals() {
       refuses(plugin, with(Settings().ints(name.c_str(), {})), the_field + " has ");
       if (field.type == nvinfer1::PluginFieldType::kINT32) {
         refuses(plugin, with(Settings().floats(name.c_str(), std::vector<float>(length, 1.0f))),
-                the_field + " is not of int32");
+                the_field + " must be int32");
         refuses(plugin, with(Settings().longs(name.c_str(), std::vector<int64_t>(length, int64_t{1} << 40))),
-                the_field + " is not of int32");
+                the_field + " must be int32");
       } else {
         refuses(plugin, with(Settings().ints(name.c_str(), std::vector<int32_t>(length, 1))),
-                the_field + " is not of float32");
+                the_field + " must be float32");
       }
     }
     const nvinfer1::PluginFieldCollection hollow{3, nullptr};

@@ -12,8 +12,7 @@ namespace trtmatte::TRTMATTE_SIMD {
 
 using MattePixels = MattePixel<Floats>;  // kFloats pixels
 
-// Returns how many pixels of a tile are read or written as packed bytes, kFloats at a time. The others go through
-// lines.
+// Returns how many pixels of a tile go as packed bytes, kFloats at a time. The others go through lines.
 static inline int whole_steps(bool packed, int count) { return packed ? count / kFloats * kFloats : 0; }
 
 // Reads the colours of a picture.

@@ -1,5 +1,5 @@
-// The last part of the CUDA form of every op that writes a matte: it reads the frame and writes all outputs in one
-// pass.
+// The last part of the CUDA form of every op that writes a matte: it reads the frame and writes all
+// outputs in one pass.
 //
 // Note [Two paths]
 // matte_blocks moves sixteen pixels a thread in 16-byte accesses. It takes frames and outputs of packed bytes with

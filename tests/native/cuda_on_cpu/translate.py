@@ -1,4 +1,4 @@
-"""Rewrites `kernel<<<grid, block, shared, stream>>>(` as a call that a C++ compiler understands.
+"""Rewrite `kernel<<<grid, block, shared, stream>>>(` as a call that a C++ compiler understands.
 
 python translate.py SOURCE TARGET
 """

@@ -1,5 +1,5 @@
-// Every plugin of the library, driven as TensorRT does, without TensorRT: see host.h. Where there is a device, or the
-// CUDA forms are emulated, what they compute is compared with the CPU forms.
+// Drives every plugin of the library like TensorRT, but without TensorRT (host.h). With a CUDA device or emulated CUDA
+// forms, compares the results of the plugins with those of the CPU forms.
 //
 //   plugin_test LIBRARY            all tests
 //   plugin_test LIBRARY --fields   only lists the fields of each plugin, as name:type:count
@@ -37,7 +37,7 @@ Tensor maps(const Shape& shape, DataType type, TensorFormat format, float low, f
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// The CPU forms' side
+// The CPU forms
 
 class OneThread final : public Parallel {
  public:
@@ -56,7 +56,7 @@ class OneThread final : public Parallel {
 
 OneThread one_thread;
 
-// Packed memory of any type as N C H W.
+// Returns a view of packed memory of any type as N C H W.
 template <typename T>
 View view(std::vector<T>& values, const Shape& shape, DType type) {
   View result;
@@ -73,7 +73,7 @@ View view(std::vector<T>& values, const Shape& shape, DType type) {
 
 View view(Tensor& tensor) { return view(tensor.values, tensor.shape, DType::kFloat32); }
 
-// A picture of bytes, N C H W and RGB: what the CPU form reads and writes.
+// A picture of bytes, N C H W and RGB, for the CPU forms.
 struct Bytes {
   Shape shape;
   std::vector<uint8_t> values;
@@ -89,7 +89,7 @@ Bytes random_picture() {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// The plugins' side: the same picture in a layout, and back
+// The plugins: conversions between a picture and a layout
 
 struct Layout {
   bool hwc;
@@ -100,7 +100,7 @@ struct Layout {
   std::vector<int32_t> channels() const { return bgr ? std::vector<int32_t>{2, 1, 0} : std::vector<int32_t>{0, 1, 2}; }
   Shape shape(const Shape& nchw) const { return hwc ? Shape{nchw[0], nchw[2], nchw[3], nchw[1]} : nchw; }
 
-  // Where element i of the tensor lies in an N C H W picture.
+  // Returns the position of element i of the tensor in an N C H W picture.
   size_t place(size_t i, const Shape& nchw) const {
     const auto channels = static_cast<size_t>(nchw[1]);
     const auto pixels = static_cast<size_t>(nchw[2] * nchw[3]);
@@ -135,7 +135,7 @@ Settings frame_settings(const Layout& layout) {
       .ints("frame_range", {layout.range});
 }
 
-// matte_wanted for these outputs.
+// Returns the setting matte_wanted for these outputs.
 std::vector<int32_t> wanted_outputs(const std::vector<int>& numbers) {
   std::vector<int32_t> wanted(kOutputCount, 0);
   for (const int number : numbers) wanted[static_cast<size_t>(number)] = 1;
@@ -153,7 +153,7 @@ Settings matte_settings(const Layout& layout, const std::vector<int32_t>& wanted
       .ints("matte_wanted", wanted);
 }
 
-// A matte as the CPU form writes it, and the comparison with the plugin's.
+// Receives a matte from the CPU form and compares it with the plugin's.
 struct Matte {
   std::vector<Bytes> outputs;
   Tensor background = maps({1, 3, 5, 7}, DataType::kFLOAT, TensorFormat::kLINEAR, 0.0f, 1.0f);
@@ -189,7 +189,7 @@ struct Matte {
         worst = off > worst ? off : worst;
         other += layout.range == 255 ? off != 0.0f : off > 0.6f;
       }
-      // At most one level, and that only where the CPU's and the CUDA's sums fall on either side of a half.
+      // Allow one level of difference, where the sums of the two forms lie on different sides of a half.
       expect(worst <= 1.0f && other * 1000 <= got.values.size(),
              name + ": off by " + std::to_string(worst) + ", " + std::to_string(other) + " values");
     }
@@ -218,9 +218,9 @@ void compare_maps(const std::string& name, const Tensor& got, const std::vector<
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// One function an op
+// One test for each op
 
-// RVM's downsampling: a step that the sizes do not decide, and sizes.
+// RVM's downsampling: explicit steps that do not follow from the sizes.
 Settings sample_settings(const Layout& layout, int method, DataType type) {
   return frame_settings(layout)
       .ints("height", {9})
@@ -253,7 +253,7 @@ void test_frame_sample() {
       const float mean[] = {0.485f, 0.456f, 0.406f}, std[] = {0.229f, 0.224f, 0.225f};
       for (int c = 0; c < 3; ++c) op.mean[c] = mean[c], op.scale[c] = 1.0f / std[c];
       frame_sample(op, one_thread);
-      // A frame in 0...1 as half has lost some of its bytes' last bits already.
+      // A frame in 0...1 as half has already lost the last bits of some bytes.
       const bool coarse = half || (layout.range == 1 && layout.type == DataType::kHALF);
       compare_maps("FrameSample (" + layout.text() + ")", outputs[0], expected, coarse ? 4e-3f : 1e-5f);
     }
@@ -344,7 +344,7 @@ void test_patch_select() {
       test_patch_select(op, kind, kBatch, 9, 13, 300);
     }
   }
-  // BackgroundMattingV2's own settings: 80,000 pixels of an HD frame, 320,000 of a 4K one.
+  // BackgroundMattingV2's default settings: 80,000 pixels of an HD frame, 320,000 of a 4K frame.
   op.mode = SelectMode::kSampling;
   op.rows = 270, op.columns = 480, op.k = 5000;
   test_patch_select(op, kMapKinds[1], 1, 68, 120, op.k);
@@ -354,7 +354,7 @@ void test_patch_select() {
 
 constexpr int kPatches = 40;
 
-// Some unused, at the end as PatchSelect leaves them.
+// Makes indices of which the last ones are unused, like those of PatchSelect.
 Tensor random_indices() {
   Tensor indices{DataType::kINT32, {kPatches, 3}, {}};
   for (int k = 0; k < kPatches; ++k) {
@@ -420,9 +420,9 @@ void test_patch_scatter() {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// What is not taken
+// Refusals
 
-// The settings that each op takes, with all of its fields.
+// Returns valid settings of each op, with all of its fields.
 std::map<std::string, Settings> good_settings() {
   const Layout layout = kLayouts[0];
   PatchSelect select;
@@ -513,7 +513,7 @@ void test_refusals() {
   bad(select, Settings().floats("threshold", {NAN}), "threshold");
 }
 
-// Missing settings that have a default get it, from ONNX though not from a plan.
+// Missing settings get their defaults in ONNX, but not in a plan.
 void test_defaults() {
   const auto all = good_settings();
   const Plugin short_one =
@@ -524,7 +524,7 @@ void test_defaults() {
           "the field height is missing");
 }
 
-// Shapes follow inputs whose sizes are not known when they are made.
+// Output shapes follow inputs whose sizes are unknown at first.
 void test_dynamic_shapes() {
   auto all = good_settings();
   const Plugin guided = make(*creators["TrtMatteGuidedUpsample"], all["TrtMatteGuidedUpsample"]);
@@ -545,7 +545,7 @@ void test_dynamic_shapes() {
   expect(few.status != 0, "a node with too few inputs is refused");
 }
 
-// What onShapeChange refuses, each with the message that says why.
+// onShapeChange refuses shapes that do not fit, each with a message that tells why.
 void test_shapes_that_do_not_fit() {
   auto all = good_settings();
   const auto refused = [&](const std::string& name, const std::vector<Tensor>& in, const std::vector<Shape>& out,
@@ -594,7 +594,7 @@ Function symbol(void* library, const char* name) {
 
 }  // namespace
 
-// TensorRT's library has this; the plugins ask it.
+// Replaces the function of TensorRT's library that the plugins call.
 extern "C" __attribute__((visibility("default"))) int32_t getInferLibVersion() { return running_version; }
 
 int main(int argc, char** argv) try {
@@ -656,7 +656,7 @@ int main(int argc, char** argv) try {
   const char* promised = getenv("TRTMATTE_REQUIRE_GPU");
   expect(has_device() || !promised || strcmp(promised, "1") != 0,
          "the CUDA device that TRTMATTE_REQUIRE_GPU=1 promises");
-  printf(has_device() ? "values compared with the CPU forms\n" : "values not compared: there is no CUDA device\n");
+  printf(has_device() ? "values compared with the CPU forms\n" : "values not compared: no CUDA device was found\n");
   printf(failures ? "%d checks FAILED\n" : "all checks passed\n", failures);
   return failures ? 1 : 0;
 } catch (const std::exception& error) {

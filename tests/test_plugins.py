@@ -270,7 +270,7 @@ def test_headers_of_another_content_are_not_kept(tmp_path: Path, published: Path
     published.write_text("#error surprise\n")
     done = fetch(tmp_path)
     assert done.returncode != 0
-    assert "It was not kept" in said(done)
+    assert "The file was discarded" in said(done)
     assert not [path for path in (tmp_path / "got").rglob("*") if path.is_file()]
 
 

@@ -1,11 +1,11 @@
-# Fetches NVIDIA's headers of one TensorRT release from its public repository: pinned to a commit, each file checked
-# against its SHA256 (tensorrt_headers.txt).
+# Fetches the headers of one TensorRT release from NVIDIA's public repository. tensorrt_headers.txt pins the commit and
+# the SHA256 of each file.
 #
 #   cmake -DVERSION=11.1 -DFOLDER=build/tensorrt-11.1 -P cmake/fetch_tensorrt_headers.cmake
 set(TRTMATTE_TENSORRT_URL https://raw.githubusercontent.com/NVIDIA/TensorRT CACHE STRING
-    "Where TensorRT's headers are fetched from: URL/COMMIT/include/FILE")
+    "URL to fetch TensorRT's headers from: URL/COMMIT/include/FILE")
 
-# Puts them into FOLDER/include.
+# Writes the headers to FOLDER/include.
 function(fetch_tensorrt_headers version folder)
   file(STRINGS ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/tensorrt_headers.txt lines REGEX "^[^#]")
   set(commit "")
@@ -34,19 +34,19 @@ function(fetch_tensorrt_headers version folder)
       list(GET status 0 code)
       if(NOT code EQUAL 0)
         file(REMOVE ${target}.part)
-        message(FATAL_ERROR "${url} could not be fetched: ${status}. TensorRT_ROOT names a TensorRT that is there.")
+        message(FATAL_ERROR "${url} could not be fetched: ${status}. Set TensorRT_ROOT to an installed TensorRT instead.")
       endif()
       file(SHA256 ${target}.part found)
       if(NOT found STREQUAL first)
         file(REMOVE ${target}.part)
-        message(FATAL_ERROR "${url} has the SHA256 ${found}; expected ${first}. It was not kept.")
+        message(FATAL_ERROR "${url} has the SHA256 ${found}; expected ${first}. The file was discarded.")
       endif()
       file(RENAME ${target}.part ${target})
     endif()
   endforeach()
   if(NOT commit)
     list(JOIN versions ", " versions)
-    message(FATAL_ERROR "TensorRT ${version} is not one whose headers are known; expected one of ${versions}")
+    message(FATAL_ERROR "no headers are known for TensorRT ${version}; expected one of ${versions}")
   endif()
 endfunction()
 

@@ -1,7 +1,8 @@
-# The plugin library: the ops inside a TensorRT plan. It needs TensorRT's headers and nothing else of it.
+# Builds the plugin library, which brings the ops into TensorRT plans. It needs only TensorRT's headers. Sets
+# TRTMATTE_WITH_PLUGINS.
 set(TRTMATTE_WITH_PLUGINS OFF)
 
-# The environment gives the defaults: pip passes it through.
+# The environment sets the defaults, since pip passes it through.
 macro(from_environment name default text)
   set(default_value ${default})
   if(DEFINED ENV{${name}})
@@ -9,15 +10,15 @@ macro(from_environment name default text)
   endif()
   set(${name} ${default_value} CACHE STRING ${text})
 endmacro()
-from_environment(TRTMATTE_PLUGINS AUTO "Build the TensorRT plugins: ON, OFF or AUTO (if the headers are found)")
-from_environment(TRTMATTE_FETCH_TENSORRT_HEADERS OFF "Fetch TensorRT's headers where none are found")
+from_environment(TRTMATTE_PLUGINS AUTO "Build the TensorRT plugins: ON, OFF or AUTO (ON if the headers are found)")
+from_environment(TRTMATTE_FETCH_TENSORRT_HEADERS OFF "Fetch TensorRT's headers if none are found")
 from_environment(TRTMATTE_TENSORRT_VERSION 11.1 "The version of the headers to fetch: 10.3, 10.16 or 11.1")
 
 if(NOT TRTMATTE_PLUGINS MATCHES "^(ON|OFF|AUTO)$")
   message(FATAL_ERROR "TRTMATTE_PLUGINS is '${TRTMATTE_PLUGINS}'; expected ON, OFF or AUTO")
 endif()
 
-# Ends the configuration where the plugins were asked for, and says why there are none where they were not.
+# Fails if the plugins are ON; otherwise reports why they are not built.
 macro(without_plugins reason)
   if(TRTMATTE_PLUGINS STREQUAL "ON")
     message(FATAL_ERROR "TRTMATTE_PLUGINS=ON, but ${reason}")
@@ -53,8 +54,8 @@ else()
   endif()
 endif()
 if(NOT tensorrt_include)
-  without_plugins("TensorRT's headers were not found; TensorRT_ROOT names its folder, \
-TRTMATTE_FETCH_TENSORRT_HEADERS=ON fetches the headers")
+  without_plugins("TensorRT's headers were not found; set TensorRT_ROOT to its folder, or fetch the headers with \
+TRTMATTE_FETCH_TENSORRT_HEADERS=ON")
 endif()
 
 file(STRINGS ${tensorrt_include}/NvInferVersion.h lines REGEX "define (NV_TENSORRT|TRT)_(MAJOR|MINOR)[A-Z_]* ")
@@ -73,8 +74,8 @@ add_library(trtmatte_tensorrt INTERFACE)
 target_include_directories(trtmatte_tensorrt SYSTEM INTERFACE ${tensorrt_include})
 target_link_libraries(trtmatte_tensorrt INTERFACE trtmatte_cuda_runtime)
 
-file(GLOB plugin_sources csrc/plugins/*.cpp csrc/plugins/shared/*.cpp)
-add_library(trtmatte_plugins MODULE ${plugin_sources} $<TARGET_OBJECTS:trtmatte_cuda>)
+add_library(trtmatte_plugins MODULE csrc/plugins/library.cpp csrc/plugins/log.cpp csrc/plugins/pictures.cpp
+            csrc/plugins/tensors.cpp ${trtmatte_plugin_sources} $<TARGET_OBJECTS:trtmatte_cuda>)
 set_target_properties(trtmatte_plugins PROPERTIES PREFIX lib)
 target_link_libraries(trtmatte_plugins PRIVATE trtmatte_flags trtmatte_tensorrt ${CMAKE_DL_LIBS})
 if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
@@ -86,11 +87,11 @@ install(TARGETS trtmatte_plugins LIBRARY DESTINATION trtmatte)
 set(TRTMATTE_WITH_PLUGINS ON)
 message(STATUS "trtmatte: TensorRT plugins with the headers of TensorRT ${tensorrt_version} in ${tensorrt_include}")
 
-# On demand: cmake --build … --target plugin_test matte
+# Built on demand: cmake --build … --target plugin_test matte
 add_executable(plugin_test EXCLUDE_FROM_ALL tests/native/plugins/plugin_test.cpp tests/native/plugins/allocations.cpp
                ${cpu_objects} $<TARGET_OBJECTS:trtmatte_ops>)
 target_include_directories(plugin_test PRIVATE tests/native/plugins)
 target_link_libraries(plugin_test PRIVATE trtmatte_flags trtmatte_tensorrt Threads::Threads ${CMAKE_DL_LIBS})
-set_target_properties(plugin_test PROPERTIES ENABLE_EXPORTS ON)  # the library finds its operator new
+set_target_properties(plugin_test PROPERTIES ENABLE_EXPORTS ON)  # lets the library use its operator new
 add_dependencies(plugin_test trtmatte_plugins)
 add_subdirectory(examples/cpp EXCLUDE_FROM_ALL)

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "base/errors.h"
 #include "bindings/dlpack.h"
-#include "runtime/error.h"
 #ifdef TRTMATTE_WITH_CUDA
 #include "runtime/cuda.h"
 #endif
@@ -21,7 +21,7 @@ namespace {
   throw FrameError(name + " " + problem);
 }
 
-// `kind` as in numpy's type strings: u, f, i.
+// `kind` is u, f or i, as in numpy's type strings.
 DType dtype_of(const std::string& name, char kind, int64_t size) {
   if (kind == 'u' && size == 1) return DType::kUint8;
   if (kind == 'f' && size == 2) return DType::kFloat16;
@@ -43,9 +43,9 @@ std::vector<int64_t> packed_strides(const std::vector<int64_t>& shape) {
 
 void set_byte_strides(Array& array, std::vector<int64_t> strides) {
   const int64_t size = size_of(array.dtype);
-  if (strides.size() != array.shape.size()) refuse(array.name, "has another number of strides than of dimensions");
+  if (strides.size() != array.shape.size()) refuse(array.name, "has another number of strides than dimensions");
   for (int64_t& stride : strides) {
-    if (stride % size != 0) refuse(array.name, "has strides that are no multiple of its item size: pass a copy");
+    if (stride % size != 0) refuse(array.name, "has strides that are not multiples of its item size: pass a copy");
     stride /= size;
   }
   array.strides = std::move(strides);
@@ -84,18 +84,18 @@ Array from_buffer(py::handle object, const char* name) {
   if (view->strides) {
     set_byte_strides(array, std::vector<int64_t>(view->strides, view->strides + view->ndim));
   } else {
-    array.strides = packed_strides(array.shape);  // ctypes leaves them out
+    array.strides = packed_strides(array.shape);  // ctypes omits them
   }
   return array;
 }
 
-// Both array interfaces are a dictionary with the same entries.
+// Reads the dictionary of __array_interface__ or __cuda_array_interface__, which have the same entries.
 Array from_interface(py::handle object, const py::dict& interface, const char* name) {
   Array array;
   array.name = name;
   const auto type = interface["typestr"].cast<std::string>();
   if (type.size() < 3 || type[0] == '>')
-    refuse(name, "holds values of type '" + type + "'; expected little-endian ones");
+    refuse(name, "holds values of type '" + type + "'; expected little-endian values");
   array.dtype = dtype_of(name, type[1], std::atoi(type.c_str() + 2));
   array.shape = interface["shape"].cast<std::vector<int64_t>>();
   if (interface.contains("strides") && !interface["strides"].is_none()) {
@@ -132,7 +132,7 @@ Array from_cuda_interface(py::handle object, const char* name) {
   array.device = device_of(array.data);
   if (array.on_host()) refuse(name, "has a __cuda_array_interface__, but its memory belongs to no CUDA device");
 #else
-  array.device = 0;  // whichever it is, it is refused
+  array.device = 0;  // any number will do: read_array refuses the array
 #endif
   if (interface.contains("stream") && !interface["stream"].is_none()) {
     const auto handle = interface["stream"].cast<uintptr_t>();
@@ -154,14 +154,14 @@ std::shared_ptr<void> take_over(PyObject* capsule, const char* label, const char
   });
 }
 
-Array from_dlpack(py::handle object, const char* name, int device_type, void* stream) {
+Array from_dlpack(py::handle object, const char* name, int device_type, void* cuda_stream) {
   py::dict arguments;
-  if (device_type == dlpack::kCuda && stream) arguments["stream"] = reinterpret_cast<uintptr_t>(stream);
+  if (device_type == dlpack::kCuda && cuda_stream) arguments["stream"] = reinterpret_cast<uintptr_t>(cuda_stream);
   py::object capsule;
   try {
     capsule = object.attr("__dlpack__")(**arguments, py::arg("max_version") = py::make_tuple(1, 0));
   } catch (py::error_already_set& error) {
-    // Producers older than DLPack 1.0 do not know max_version.
+    // Producers older than DLPack 1.0 have no max_version.
     if (!error.matches(PyExc_TypeError)) throw;
     capsule = object.attr("__dlpack__")(**arguments);
   }
@@ -171,7 +171,7 @@ Array from_dlpack(py::handle object, const char* name, int device_type, void* st
   if (PyCapsule_IsValid(capsule.ptr(), "dltensor_versioned")) {
     array.owner = take_over<dlpack::ManagedVersioned>(capsule.ptr(), "dltensor_versioned", "used_dltensor_versioned");
     const auto* managed = static_cast<dlpack::ManagedVersioned*>(array.owner.get());
-    if (managed->major != 1) refuse(name, "speaks DLPack " + std::to_string(managed->major) + "; expected version 1");
+    if (managed->major != 1) refuse(name, "uses DLPack " + std::to_string(managed->major) + "; expected version 1");
     array.readonly = (managed->flags & dlpack::kReadOnly) != 0;
     tensor = &managed->tensor;
   } else {
@@ -196,22 +196,22 @@ void expect_cuda_built(const char* name) {
 #else
   throw BackendError(std::string(name) +
                      " lives on a CUDA device, but trtmatte was built without CUDA: pass arrays on the CPU, or "
-                     "install it where nvcc is found (trtmatte.cuda_built() says which it is)");
+                     "install it where nvcc is found (trtmatte.cuda_built() tells you if it was built with CUDA)");
 #endif
 }
 
-Array read(py::handle object, const char* name, void* stream) {
+Array read(py::handle object, const char* name, void* cuda_stream) {
   if (py::hasattr(object, "__dlpack_device__")) {
     const int device_type = object.attr("__dlpack_device__")().cast<py::tuple>()[0].cast<int>();
     if (device_type == dlpack::kCuda || device_type == dlpack::kCudaManaged) {
       expect_cuda_built(name);
-      return from_dlpack(object, name, dlpack::kCuda, stream);
+      return from_dlpack(object, name, dlpack::kCuda, cuda_stream);
     }
     if (device_type != dlpack::kCpu && device_type != dlpack::kCudaHost) {
       refuse(name, "lives on a device that is neither the CPU nor CUDA: move it to one of them");
     }
-    // numpy's own protocol knows about read-only arrays, which older DLPack does not
-    if (!PyObject_CheckBuffer(object.ptr())) return from_dlpack(object, name, device_type, stream);
+    // prefer the buffer protocol: it reports read-only arrays, which older DLPack cannot
+    if (!PyObject_CheckBuffer(object.ptr())) return from_dlpack(object, name, device_type, cuda_stream);
   }
   if (py::hasattr(object, "__cuda_array_interface__")) return from_cuda_interface(object, name);
   if (PyObject_CheckBuffer(object.ptr())) return from_buffer(object, name);
@@ -256,10 +256,10 @@ Array::Range Array::range() const {
   return range;
 }
 
-Array read_array(py::handle object, const char* name, void* stream) {
+Array read_array(py::handle object, const char* name, void* cuda_stream) {
   Array array;
   try {
-    array = read(object, name, stream);
+    array = read(object, name, cuda_stream);
   } catch (py::error_already_set& error) {
     refuse(name, std::string("could not be read as an array: ") + error.what());
   } catch (py::cast_error& error) {

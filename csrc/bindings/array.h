@@ -1,4 +1,5 @@
-// Arrays of other people, without copies: buffer protocol, __array_interface__, DLPack, __cuda_array_interface__.
+// Reads the caller's arrays without copying them: buffer protocol, __array_interface__, DLPack,
+// __cuda_array_interface__.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -8,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "ops/shared/view.h"
+#include "base/view.h"
 
 namespace trtmatte {
 
@@ -19,8 +20,8 @@ struct Array {
   std::vector<int64_t> shape;
   std::vector<int64_t> strides;  // in elements
   bool readonly = false;
-  int device = kHost;        // the CUDA device it lives on
-  void* ready_on = nullptr;  // a stream whose work so far must be done first; null if there is none
+  int device = kHost;        // the CUDA device of its memory
+  void* ready_on = nullptr;  // a CUDA stream to wait for before reading; may be null
   std::shared_ptr<void> owner;
 
   static constexpr int kHost = -1;
@@ -29,12 +30,12 @@ struct Array {
   struct Range {
     intptr_t begin, end;
   };
-  Range range() const;           // the addresses between which all elements lie
+  Range range() const;           // the addresses of all elements
   std::string describe() const;  // "uint8 (1080, 1920, 3)"
 };
 
-// `stream` is where the array is going to be used (DLPack's producers wait on it); null on the host.
-Array read_array(pybind11::handle object, const char* name, void* stream);
+// `cuda_stream` will use the array; DLPack producers make it wait for their work. Null on the host.
+Array read_array(pybind11::handle object, const char* name, void* cuda_stream);
 
 const char* name_of(DType type);
 

@@ -1,6 +1,7 @@
 #include "bindings/call.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace py = pybind11;
 
@@ -15,7 +16,7 @@ constexpr int kWorkspaceAlignment = 16;
   throw FrameError(array.name + " is " + array.describe() + "; " + problem);
 }
 
-// dims: the array's dimensions that become N, C, H, W; -1 for one it has not.
+// `dims` names the array's dimensions that become N, C, H, W; -1 stands for a missing one.
 View view_of(const Array& array, const int (&dims)[4]) {
   View view;
   view.data = array.data;
@@ -23,7 +24,7 @@ View view_of(const Array& array, const int (&dims)[4]) {
   for (int i = 0; i < 4; ++i) {
     const int64_t size = dims[i] < 0 ? 1 : array.shape[static_cast<size_t>(dims[i])];
     if (size < 1) refuse(array, "expected at least one element in every dimension");
-    // pictures are limited by the coordinates, lists of patches only by the type
+    // coordinates limit the sides of pictures; only the type limits lists of patches
     const int64_t limit = i < 2 ? INT32_MAX : kLongestSide;
     if (size > limit) refuse(array, "expected sides of at most " + std::to_string(kLongestSide));
     view.size[i] = static_cast<int>(size);
@@ -42,12 +43,12 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return text + ")";
 }
 
-// The channels of one picture may go to several arrays (alpha beside its colours): all have the same
-// steps from pixel to pixel, and different bytes within a pixel.
+// Returns true if two arrays are channels of one picture, for example alpha beside its colours: they have the same
+// steps from pixel to pixel and use different bytes within a pixel.
 bool interleaved(const Array& a, const Array& b) {
   const int64_t item = size_of(a.dtype);
   if (a.dtype != b.dtype) return false;
-  // Strides of two pixels and more, and the widest extent of the others: what one pixel takes.
+  // Returns the bytes that one pixel spans and sets `step` to the distance between pixels.
   const auto pixel = [item](const Array& array, int64_t& step) {
     step = 0;
     for (size_t i = 0; i < array.shape.size(); ++i) {
@@ -76,19 +77,28 @@ bool interleaved(const Array& a, const Array& b) {
   return distance >= extent_a && distance + extent_b <= step_a;
 }
 
+void expect_outputs(const py::dict& out) {
+  for (const auto& [key, array] : out) {
+    const auto name = py::str(key).cast<std::string>();
+    const bool known = std::any_of(std::begin(kOutputs), std::end(kOutputs),
+                                   [&name](const Output& output) { return name == output.name; });
+    if (!known) throw SettingError("output is '" + name + "'; expected one of " + kOutputNames);
+  }
+}
+
 }  // namespace
 
 Size size_of_frame(const View& frame) { return Size{frame.size[0], frame.size[2], frame.size[3]}; }
 
-Call::Call(const py::object& stream, const std::string& color) : bgr_(color == "bgr") {
+Call::Call(const py::object& cuda_stream, const std::string& color) : bgr_(color == "bgr") {
   if (color != "rgb" && color != "bgr") throw SettingError("color is '" + color + "'; expected 'rgb' or 'bgr'");
-  if (!stream.is_none()) stream_ = reinterpret_cast<void*>(stream.cast<uintptr_t>());
+  if (!cuda_stream.is_none()) cuda_stream_ = reinterpret_cast<void*>(cuda_stream.cast<uintptr_t>());
 }
 
 const Array& Call::add(py::handle object, const char* name, bool written) {
-  entries_.push_back(Entry{read_array(object, name, stream_), written});
+  entries_.push_back(Entry{read_array(object, name, cuda_stream_), written});
   const Array& array = entries_.back().array;
-  if (written && array.readonly) refuse(array, "it is read-only: pass an array that may be written");
+  if (written && array.readonly) refuse(array, "it is read-only: pass a writable array");
   for (size_t i = 0; written && i < array.shape.size(); ++i) {
     if (array.shape[i] > 1 && array.strides[i] == 0) refuse(array, "its elements share memory: pass a copy");
   }
@@ -101,8 +111,8 @@ const Array& Call::add(py::handle object, const char* name, bool written) {
   }
   device_ = array.device;
   device_known_ = true;
-  if (!on_host() && !stream_) {
-    throw FrameError(array.name + " lives on a CUDA device: say on which stream to work (stream=…)");
+  if (!on_host() && !cuda_stream_) {
+    throw FrameError(array.name + " lives on a CUDA device: pass the CUDA stream to work on (stream=…)");
   }
   return array;
 }
@@ -125,19 +135,14 @@ View Call::picture(const Array& array, int channels, const std::string& layout) 
   if (hwc ? !last_fits : !first_fits) {
     wants(layout.empty() ? "(H, W, C) or (C, H, W)" : layout == "HWC" ? "(H, W, C)" : "(C, H, W)");
   }
-  View view =
-      hwc ? view_of(array, {batch, first + 2, first, first + 1}) : view_of(array, {batch, first, first + 1, first + 2});
-  if (bgr_ && channels >= 3) {
-    view.data = static_cast<char*>(view.data) + 2 * view.stride[1] * size_of(view.dtype);
-    view.stride[1] = -view.stride[1];
-  }
-  return view;
+  return hwc ? view_of(array, {batch, first + 2, first, first + 1})
+             : view_of(array, {batch, first, first + 1, first + 2});
 }
 
 View Call::frame(py::handle object, const char* name, const std::string& layout) {
   const Array& array = add(object, name, false);
   if (array.dtype == DType::kInt32) refuse(array, "expected uint8 (0…255), float16 or float32 (0…1)");
-  return picture(array, 3, layout);
+  return colours_of(picture(array, 3, layout), bgr_);
 }
 
 View Call::maps(py::handle object, const char* name, std::optional<int> channels) {
@@ -184,39 +189,33 @@ View Call::written_maps(py::handle object, const char* name, const std::vector<i
   return array.shape.size() == 4 ? view_of(array, {0, 1, 2, 3}) : view_of(array, {-1, 0, 1, 2});
 }
 
-View Call::output(py::handle object, const char* name, int channels, const std::string& layout, const Size& size) {
-  if (object.is_none()) return View{};
-  const Array& array = add(object, name, true);
+OutputView Call::output(py::handle object, const Output& output, const std::string& layout, const Size& size) {
+  const Array& array = add(object, output.name, true);
   if (array.dtype == DType::kInt32) refuse(array, "expected uint8, float16 or float32");
-  const View view = picture(array, channels, layout);
+  const View view = picture(array, output.channels, layout);
   if (view.size[0] != size.batch || view.size[2] != size.height || view.size[3] != size.width) {
     refuse(array, "expected the frame's batch of " + std::to_string(size.batch) + " and its size of " +
                       std::to_string(size.width) + "x" + std::to_string(size.height));
   }
-  return view;
+  return output_view(view, bgr_);
 }
 
-Sinks Call::sinks(py::handle fgr, py::handle pha, py::handle rgba, py::handle composite, py::handle background,
-                  const std::string& layout, const Size& size) {
+Sinks Call::sinks(const py::dict& out, py::handle background, const std::string& layout, const Size& size) {
+  expect_outputs(out);
   Sinks sinks;
-  sinks.fgr = output(fgr, "fgr", 3, layout, size);
-  sinks.pha = output(pha, "pha", 1, layout, size);
-  sinks.composite = output(composite, "composite", 3, layout, size);
-  if (View all = output(rgba, "rgba", 4, layout, size)) {
-    // Its colours may run backwards, its alpha stays last.
-    sinks.rgba = all;
-    sinks.rgba.size[1] = 3;
-    sinks.rgba_alpha = all;
-    sinks.rgba_alpha.size[1] = 1;
-    const int64_t steps = bgr_ ? -1 : 3;
-    sinks.rgba_alpha.data = static_cast<char*>(all.data) + steps * all.stride[1] * size_of(all.dtype);
+  const Output* reader = nullptr;  // an output that needs the background
+  bool any = false;
+  for (int i = 0; i < kOutputCount; ++i) {
+    const py::handle object = PyDict_GetItemString(out.ptr(), kOutputs[i].name);
+    if (!object || object.is_none()) continue;
+    sinks.output[i] = output(object, kOutputs[i], layout, size);
+    if (kOutputs[i].reads_background) reader = &kOutputs[i];
+    any = true;
   }
-  if (!sinks.fgr && !sinks.pha && !sinks.rgba && !sinks.composite) {
-    throw FrameError("no output was given; expected at least one of fgr, pha, rgba, composite");
-  }
-  if (sinks.composite) {
+  if (!any) throw FrameError(std::string("no output was given; expected at least one of ") + kOutputNames);
+  if (reader) {
     if (background.is_none()) {
-      throw FrameError("composite needs a background: a colour, or a picture of any size");
+      throw FrameError(std::string(reader->name) + " needs a background: a colour, or a picture of any size");
     }
     sinks.background = frame(background, "background", "");
     if (sinks.background.size[0] != 1 && sinks.background.size[0] != size.batch) {

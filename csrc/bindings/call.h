@@ -1,4 +1,4 @@
-// One call of an op: its arrays are read, checked against each other, and the op is run where they live.
+// One call of an op: reads its arrays, checks them against each other and runs the op on their device.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -7,10 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "base/errors.h"
+#include "base/launch.h"
+#include "base/view.h"
 #include "bindings/array.h"
-#include "ops/shared/launch.h"
-#include "ops/shared/view.h"
-#include "runtime/error.h"
+#include "ops/math/outputs.h"
 #include "runtime/thread_pool.h"
 #ifdef TRTMATTE_WITH_CUDA
 #include "runtime/cuda.h"
@@ -26,30 +27,31 @@ struct Size {
 
 class Call {
  public:
-  // `stream` is None or the number of a CUDA stream; `layout` and `color` are those of frames and mattes.
-  Call(const pybind11::object& stream, const std::string& color);
+  // `cuda_stream` is None or the number of a CUDA stream. `color` is the order of channels of frames and mattes.
+  Call(const pybind11::object& cuda_stream, const std::string& color);
 
-  // A picture that is read: uint8 or float, three channels. An empty layout is inferred.
+  // Reads a picture of uint8 or floats with three channels. An empty layout is inferred.
   View frame(pybind11::handle object, const char* name, const std::string& layout);
-  // Small maps that are read: float [N,C,h,w] or [C,h,w].
+  // Reads small float maps [N,C,h,w] or [C,h,w].
   View maps(pybind11::handle object, const char* name, std::optional<int> channels);
-  // Anything else that is read or written, with its exact dimensions (-1: any).
+  // Reads any other array, with its exact dimensions (-1: any).
   View plain(pybind11::handle object, const char* name, bool written, DType dtype, std::vector<int64_t> shape);
-  // Float maps that are written: [N,C,h,w] (or [C,h,w] if N is 1).
+  // Reads float maps to be written: [N,C,h,w] (or [C,h,w] if N is 1).
   View written_maps(pybind11::handle object, const char* name, const std::vector<int64_t>& shape);
-  // The views of a matte for a frame of this size; None where an output is not wanted.
-  Sinks sinks(pybind11::handle fgr, pybind11::handle pha, pybind11::handle rgba, pybind11::handle composite,
-              pybind11::handle background, const std::string& layout, const Size& frame);
+  // Reads the arrays of a matte for a frame of this size: `out` has an array or None by the name of an output.
+  Sinks sinks(const pybind11::dict& out, pybind11::handle background, const std::string& layout, const Size& frame);
 
-  // Memory that a CUDA form works in; at least `bytes`. On the host there is none.
+  // Reads the workspace of a CUDA form, of at least `bytes`. Returns null on the host.
   void* workspace(pybind11::handle object, size_t bytes);
+
+  CudaStream cuda_stream() const { return CudaStream{cuda_stream_}; }
 
   bool on_host() const { return device_ == Array::kHost; }
 
-  // After everything was read: refuses outputs that overlap another array.
+  // Throws if an array that is written overlaps another one. Call it after reading all arrays.
   void check_overlap() const;
 
-  // cpu(pool) or cuda(stream), without the GIL.
+  // Checks the arrays and calls cpu(pool) or cuda(), without the GIL.
   template <typename Cpu, typename Cuda>
   void run(const Cpu& cpu, const Cuda& cuda) {
     check_overlap();
@@ -63,9 +65,9 @@ class Call {
 #ifdef TRTMATTE_WITH_CUDA
     const DeviceGuard guard(device_);
     for (const Entry& entry : entries_) {
-      if (entry.array.ready_on) wait_for(stream_, entry.array.ready_on);
+      if (entry.array.ready_on) wait_for(cuda_stream_, entry.array.ready_on);
     }
-    cuda(CudaStream{stream_});
+    cuda();
 #else
     static_cast<void>(cuda);
 #endif
@@ -79,16 +81,15 @@ class Call {
 
   const Array& add(pybind11::handle object, const char* name, bool written);
   View picture(const Array& array, int channels, const std::string& layout) const;
-  View output(pybind11::handle object, const char* name, int channels, const std::string& layout, const Size& size);
+  OutputView output(pybind11::handle object, const Output& output, const std::string& layout, const Size& size);
 
-  void* stream_ = nullptr;
+  void* cuda_stream_ = nullptr;
   bool bgr_ = false;
   int device_ = Array::kHost;
   bool device_known_ = false;
   std::vector<Entry> entries_;
 };
 
-// Every sample the network sees, and every matte, belongs to a frame of this size.
 Size size_of_frame(const View& frame);
 
 }  // namespace trtmatte

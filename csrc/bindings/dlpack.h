@@ -1,4 +1,4 @@
-// The binary interface of DLPack 1.0, as far as it is needed here: https://dmlc.github.io/dlpack/latest/c_api.html
+// The part of DLPack 1.0's binary interface that array.cpp needs: https://dmlc.github.io/dlpack/latest/c_api.html
 #pragma once
 
 #include <cstdint>

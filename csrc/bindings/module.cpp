@@ -1,8 +1,9 @@
 #include <pybind11/pybind11.h>
 
+#include "base/errors.h"
 #include "bindings/register.h"
-#include "ops/shared/simd_level.h"
-#include "runtime/error.h"
+#include "ops/cpu/simd_level.h"
+#include "ops/math/outputs.h"
 #include "runtime/thread_pool.h"
 #ifdef TRTMATTE_WITH_CUDA
 #include "runtime/cuda.h"
@@ -21,7 +22,7 @@ void choose_level(const std::string& name) {
   for (const SimdLevel level : {SimdLevel::kBaseline, SimdLevel::kAvx2, SimdLevel::kAvx512}) {
     if (name != level_name(level)) continue;
     if (level > best_simd_level()) {
-      throw BackendError("this processor cannot run '" + name + "'; it can run up to '" +
+      throw BackendError("this build cannot run '" + name + "' on this processor; it can run up to '" +
                          level_name(best_simd_level()) + "'");
     }
     return set_simd_level(level);
@@ -70,6 +71,9 @@ PYBIND11_MODULE(_core, m) {
   m.attr("CUDA_ARCHITECTURES") = "";
   m.def("cuda_device_count", [] { return 0; });
 #endif
+  py::dict outputs;
+  for (const Output& output : kOutputs) outputs[output.name] = output.channels;
+  m.attr("OUTPUTS") = outputs;
   m.def("set_num_threads", &choose_threads, py::arg("threads"));
   m.def("get_num_threads", [] { return ThreadPool::instance().workers(); });
   m.def("available_processors", &available_processors);
@@ -78,10 +82,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("instruction_set", [] { return level_name(simd_level()); });
   m.def("best_instruction_set", [] { return level_name(best_simd_level()); });
 
-  register_frame_sample(m);
-  register_guided_upsample(m);
-  register_matte_upsample(m);
-  register_patch_select(m);
-  register_patch_crop(m);
-  register_patch_scatter(m);
+#define TRTMATTE_REGISTER(name, Op, compilation) register_##name(m);
+  TRTMATTE_OPS(TRTMATTE_REGISTER)
+#undef TRTMATTE_REGISTER
 }

@@ -1,14 +1,14 @@
+// register_<name>(module) for each op of the list; csrc/ops/<name>/<name>_binding.cpp defines it.
 #pragma once
 
 #include <pybind11/pybind11.h>
 
+#include "ops/list.h"
+
 namespace trtmatte {
 
-void register_frame_sample(pybind11::module_& m);
-void register_guided_upsample(pybind11::module_& m);
-void register_matte_upsample(pybind11::module_& m);
-void register_patch_select(pybind11::module_& m);
-void register_patch_crop(pybind11::module_& m);
-void register_patch_scatter(pybind11::module_& m);
+#define TRTMATTE_DECLARE_REGISTER(name, Op, compilation) void register_##name(pybind11::module_& m);
+TRTMATTE_OPS(TRTMATTE_DECLARE_REGISTER)
+#undef TRTMATTE_DECLARE_REGISTER
 
 }  // namespace trtmatte

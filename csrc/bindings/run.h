@@ -1,4 +1,4 @@
-// What the bindings of all ops share once the arrays have become views.
+// Checks and conversions that the bindings of several ops share.
 #pragma once
 
 #include <pybind11/stl.h>
@@ -6,7 +6,7 @@
 #include <string>
 
 #include "bindings/call.h"
-#include "ops/shared/taps.h"
+#include "ops/math/taps.h"
 
 namespace trtmatte {
 
@@ -43,11 +43,11 @@ inline void expect_multiple_of_4(const View& frame, const char* name) {
                    " pixels; expected both sides to be multiples of 4: crop or pad it");
 }
 
-// Runs one of two expressions: with `pool` on the CPU, with `cuda_stream` on a CUDA device.
+// Runs the expression `cpu`, which may use `pool`, for arrays on the CPU, and `cuda` for arrays on a CUDA device.
 #ifdef TRTMATTE_WITH_CUDA
-#define TRTMATTE_RUN(call, cpu, cuda) (call).run([&](ThreadPool& pool) { cpu; }, [&](CudaStream cuda_stream) { cuda; })
+#define TRTMATTE_RUN(call, cpu, cuda) (call).run([&](ThreadPool& pool) { cpu; }, [&] { cuda; })
 #else
-#define TRTMATTE_RUN(call, cpu, cuda) (call).run([&](ThreadPool& pool) { cpu; }, [](CudaStream) {})
+#define TRTMATTE_RUN(call, cpu, cuda) (call).run([&](ThreadPool& pool) { cpu; }, [] {})
 #endif
 
 }  // namespace trtmatte

@@ -1,15 +1,14 @@
-// The creators that the library offers, one an op.
+// <name>_creator() for each op of the list; csrc/ops/<name>/<name>_plugin.cpp defines it.
 #pragma once
 
 #include <NvInferRuntime.h>
 
+#include "ops/list.h"
+
 namespace trtmatte::plugins {
 
-nvinfer1::IPluginCreatorInterface* frame_sample_creator();
-nvinfer1::IPluginCreatorInterface* guided_upsample_creator();
-nvinfer1::IPluginCreatorInterface* matte_upsample_creator();
-nvinfer1::IPluginCreatorInterface* patch_select_creator();
-nvinfer1::IPluginCreatorInterface* patch_crop_creator();
-nvinfer1::IPluginCreatorInterface* patch_scatter_creator();
+#define TRTMATTE_DECLARE_CREATOR(name, Op, compilation) nvinfer1::IPluginCreatorInterface* name##_creator();
+TRTMATTE_OPS(TRTMATTE_DECLARE_CREATOR)
+#undef TRTMATTE_DECLARE_CREATOR
 
 }  // namespace trtmatte::plugins

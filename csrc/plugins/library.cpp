@@ -1,9 +1,9 @@
-// What TensorRT looks for in a plugin library: IPluginRegistry::loadLibrary, trtexec --dynamicPlugins. The library does
-// not need TensorRT's: all that it uses of it are interfaces.
+// The symbols that TensorRT looks for in a plugin library (IPluginRegistry::loadLibrary, trtexec --dynamicPlugins). The
+// library uses only interfaces of TensorRT and does not link to it.
 #include <cstdio>
 
 #include "plugins/creators.h"
-#include "plugins/shared/log.h"
+#include "plugins/log.h"
 
 #ifdef _WIN32
 #define TRTMATTE_EXPORT extern "C" __declspec(dllexport)
@@ -14,7 +14,7 @@
 
 namespace {
 
-// The major version of the TensorRT in this process; 0 if it cannot be found out.
+// Returns the major version of the TensorRT in this process; 0 if it is unknown.
 int running_major() {
 #ifndef _WIN32
   if (void* symbol = dlsym(RTLD_DEFAULT, "getInferLibVersion")) {
@@ -24,8 +24,9 @@ int running_major() {
   return 0;
 }
 
-// Interfaces keep their memory layout within a major version only: ILoggerFinder's is another in 11 than in 10. What
-// counts from 1 is TensorRT-RTX, which may be in the process as well.
+// Returns true if this library works with the TensorRT in this process. Interfaces keep their memory layout only within
+// a major version: that of ILoggerFinder changed from 10 to 11. Versions below 10 are those of TensorRT-RTX, which may
+// be in the same process.
 bool fits() {
   const int running = running_major();
   return running < 10 || running == NV_TENSORRT_MAJOR;
@@ -33,12 +34,12 @@ bool fits() {
 
 }  // namespace
 
-// None of another major version's TensorRT, which then says that it does not know our ops.
+// Returns no creators to another major version of TensorRT, which then reports that it does not know our ops.
 TRTMATTE_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count) {
   using namespace trtmatte::plugins;
-  static nvinfer1::IPluginCreatorInterface* const creators[] = {frame_sample_creator(),   guided_upsample_creator(),
-                                                                matte_upsample_creator(), patch_select_creator(),
-                                                                patch_crop_creator(),     patch_scatter_creator()};
+#define TRTMATTE_CREATOR(name, Op, compilation) name##_creator(),
+  static nvinfer1::IPluginCreatorInterface* const creators[] = {TRTMATTE_OPS(TRTMATTE_CREATOR)};
+#undef TRTMATTE_CREATOR
   count = static_cast<int32_t>(sizeof creators / sizeof *creators);
   if (!fits()) {
     count = 0;
@@ -54,5 +55,5 @@ TRTMATTE_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) {
   if (fits()) trtmatte::plugins::set_logger_finder(finder);
 }
 
-// The headers that it was compiled against, as 1000 * major + minor.
+// Returns the version of the headers that the library was built with, as 1000 * major + minor.
 TRTMATTE_EXPORT int32_t trtmatteTensorRTVersion() { return 1000 * NV_TENSORRT_MAJOR + NV_TENSORRT_MINOR; }

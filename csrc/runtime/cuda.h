@@ -1,18 +1,18 @@
-// The little of CUDA's runtime that the bindings need.
+// Device queries and guards for the bindings.
 #pragma once
 
 namespace trtmatte {
 
-// 0 where there is no driver.
+// Returns the number of CUDA devices; 0 without a driver.
 int device_count();
 
-// The device that memory belongs to; -1 if it belongs to none.
+// Returns the device that owns this memory; -1 if none does.
 int device_of(const void* memory);
 
-// What comes on `stream` from here on waits for what `other` has been given so far. The host does not wait.
-void wait_for(void* stream, void* other);
+// Makes later work on `cuda_stream` wait for the work that `other` has so far. Does not block the host.
+void wait_for(void* cuda_stream, void* other);
 
-// Makes a device the current one, for a while.
+// Makes a device current and restores the previous one at the end of the scope.
 class DeviceGuard {
  public:
   explicit DeviceGuard(int device);

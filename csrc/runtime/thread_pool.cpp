@@ -33,7 +33,7 @@ struct ThreadPool::Crew {
   std::mutex mutex;
   std::condition_variable start, finish;
   Job job;
-  uint64_t round = 0;  // a new number wakes the workers
+  uint64_t round = 0;  // a change wakes the workers
   int busy = 0;
   bool leaving = false;
   std::atomic<int> next{0};
@@ -43,7 +43,7 @@ struct ThreadPool::Crew {
     try {
       for (int i = 0; i < helpers; ++i) threads.emplace_back([this, i] { help(i + 1); });
     } catch (...) {
-      dismiss();  // the system has no more threads; those that came must go before the error does
+      dismiss();  // join the threads that did start before the error leaves
       throw;
     }
   }
@@ -103,7 +103,7 @@ int available_processors() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-// Never destroyed: its threads may outlive the destructors of statics.
+// Never destroyed, since its threads may outlive the destructors of statics.
 ThreadPool& ThreadPool::instance() {
   static ThreadPool* pool = new ThreadPool;
   return *pool;
@@ -115,7 +115,7 @@ ThreadPool::ThreadPool() : threads_(available_processors()) {
 #endif
 }
 
-// A child process has no threads but the one that forked: it forgets the crew and hires its own when needed.
+// Only the forking thread lives on in a child process. The child drops the crew and starts its own when it needs one.
 void ThreadPool::before_fork() { instance().calls_.lock(); }
 void ThreadPool::after_fork_in_parent() { instance().calls_.unlock(); }
 void ThreadPool::after_fork_in_child() {

@@ -1,16 +1,16 @@
-// The threads and the memory of the CPU forms.
+// The thread pool: threads and memory for the CPU forms.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <mutex>
 
-#include "ops/shared/parallel.h"
+#include "base/parallel.h"
 
 namespace trtmatte {
 
-// Workers sleep between calls: whoever runs the networks has the cores to itself meanwhile. One call at a time: hold a
-// Lease.
+// Workers sleep between calls and leave the cores to the inference engine. Hold a Lease during a call: the pool serves
+// one call at a time.
 class ThreadPool final : public Parallel {
  public:
   static ThreadPool& instance();
@@ -22,9 +22,9 @@ class ThreadPool final : public Parallel {
   void* scratch(size_t bytes) override;
   void run(int items, int grain, Work work, const void* context) override;
 
-  // The calling thread is one of them. Waits for a running call to end.
+  // Sets the number of threads, including the calling one. Waits until a running call ends.
   void set_threads(int threads);
-  // How often memory or threads had to be got since the start.
+  // Counts how often the pool allocated memory or started threads.
   int64_t allocations() const { return allocations_; }
 
  private:
@@ -43,7 +43,7 @@ class ThreadPool final : public Parallel {
   std::unique_ptr<Crew> crew_;
 };
 
-// Processors that this process may use.
+// Returns the number of processors that this process may use.
 int available_processors();
 
 }  // namespace trtmatte

@@ -4,6 +4,7 @@ from typing import Any
 
 CUDA_BUILT: bool
 CUDA_ARCHITECTURES: str
+OUTPUTS: dict[str, int]
 
 def cuda_device_count() -> int: ...
 def set_num_threads(threads: int) -> None: ...
@@ -32,10 +33,7 @@ def guided_upsample(
     A: Any,
     b: Any,
     *,
-    fgr: Any = None,
-    pha: Any = None,
-    rgba: Any = None,
-    composite: Any = None,
+    out: dict[str, Any],
     background: Any = None,
     frame_layout: str = "",
     layout: str = "HWC",
@@ -47,10 +45,7 @@ def matte_upsample(
     alpha: Any,
     *,
     method: str = "linear",
-    fgr: Any = None,
-    pha: Any = None,
-    rgba: Any = None,
-    composite: Any = None,
+    out: dict[str, Any],
     background: Any = None,
     frame_layout: str = "",
     layout: str = "HWC",
@@ -92,10 +87,7 @@ def patch_scatter(
     indices: Any,
     frame: Any,
     *,
-    fgr: Any = None,
-    pha: Any = None,
-    rgba: Any = None,
-    composite: Any = None,
+    out: dict[str, Any],
     background: Any = None,
     frame_layout: str = "",
     layout: str = "HWC",

@@ -8,7 +8,7 @@ the stream.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -79,19 +79,8 @@ def guided_upsample(
     stream: Any = None,
 ) -> tuple[Array, ...]:
     """RVM's refiner: the matte of a frame from the small maps A and b. Returns the outputs in the order asked for."""
-    out = _matte_arrays(frame, outputs, dtype, layout, frame_layout, out)
-    _core.guided_upsample(
-        frame,
-        A,
-        b,
-        **out,
-        background=_picture(background),
-        frame_layout=frame_layout or "",
-        layout=layout,
-        color=color,
-        stream=stream_handle(stream),
-    )
-    return _in_order(out, outputs)
+    options = (outputs, background, dtype, layout, frame_layout, color, out, stream)
+    return _write_matte(_core.guided_upsample, (frame, A, b), frame, *options)
 
 
 def matte_upsample(
@@ -109,19 +98,8 @@ def matte_upsample(
     stream: Any = None,
 ) -> tuple[Array, ...]:
     """The matte of a frame from a small alpha. Returns the outputs in the order asked for."""
-    out = _matte_arrays(frame, outputs, dtype, layout, frame_layout, out)
-    _core.matte_upsample(
-        frame,
-        alpha,
-        method=method,
-        **out,
-        background=_picture(background),
-        frame_layout=frame_layout or "",
-        layout=layout,
-        color=color,
-        stream=stream_handle(stream),
-    )
-    return _in_order(out, outputs)
+    options = (outputs, background, dtype, layout, frame_layout, color, out, stream)
+    return _write_matte(_core.matte_upsample, (frame, alpha), frame, *options, method=method)
 
 
 def patch_select(
@@ -222,21 +200,8 @@ def patch_scatter(
     stream: Any = None,
 ) -> tuple[Array, ...]:
     """The matte of a frame from coarse maps and refined patches. Returns the outputs in the order asked for."""
-    out = _matte_arrays(frame, outputs, dtype, layout, frame_layout, out)
-    _core.patch_scatter(
-        coarse,
-        patches,
-        indices,
-        frame,
-        **out,
-        background=_picture(background),
-        frame_layout=frame_layout or "",
-        layout=layout,
-        color=color,
-        workspace=workspace,
-        stream=stream_handle(stream),
-    )
-    return _in_order(out, outputs)
+    options = (outputs, background, dtype, layout, frame_layout, color, out, stream)
+    return _write_matte(_core.patch_scatter, (coarse, patches, indices, frame), frame, *options, workspace=workspace)
 
 
 def patch_select_workspace(batch: int, height: int, width: int) -> int:
@@ -247,11 +212,6 @@ def patch_select_workspace(batch: int, height: int, width: int) -> int:
 def patch_scatter_workspace(batch: int, height: int, width: int) -> int:
     """Bytes that `patch_scatter` works in on a CUDA device; height and width are the frame's."""
     return _core.patch_scatter_workspace(batch, height, width)
-
-
-def _in_order(out: Mapping[str, Array], outputs: Sequence[str]) -> tuple[Array, ...]:
-    """Of a list, since a tuple grown from a generator leaves its first, larger block behind, frame by frame."""
-    return tuple([out[name] for name in outputs])
 
 
 def stream_handle(stream: Any) -> int | None:
@@ -269,6 +229,36 @@ def stream_handle(stream: Any) -> int | None:
     raise SettingError(
         f"stream is a {type(stream).__name__}; expected a CUDA stream (an object with __cuda_stream__, or its number)"
     )
+
+
+def _write_matte(
+    op: Callable[..., None],
+    arrays: Sequence[Array],
+    frame: Array,
+    outputs: Sequence[str],
+    background: Array | None,
+    dtype: str,
+    layout: str,
+    frame_layout: str | None,
+    color: str,
+    out: Mapping[str, Array] | None,
+    stream: Any,
+    **own: Any,
+) -> tuple[Array, ...]:
+    """Call an op that writes a matte, with its own keywords. Returns the outputs in the order asked for."""
+    matte = _matte_arrays(frame, outputs, dtype, layout, frame_layout, out)
+    op(
+        *arrays,
+        out=matte,
+        background=_picture(background),
+        frame_layout=frame_layout or "",
+        layout=layout,
+        color=color,
+        stream=stream_handle(stream),
+        **own,
+    )
+    # From a list: a tuple that grows from a generator leaves its first, larger block behind, frame by frame.
+    return tuple([matte[name] for name in outputs])
 
 
 def _matte_arrays(

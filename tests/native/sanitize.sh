@@ -1,10 +1,10 @@
 #!/bin/sh
-# The core under AddressSanitizer and UndefinedBehaviorSanitizer, its thread pool under ThreadSanitizer.
+# Tests the core under AddressSanitizer and UndefinedBehaviorSanitizer, and its thread pool under ThreadSanitizer.
 #
 #   sh tests/native/sanitize.sh [PYTHON]
 #
-# PYTHON has the packages of the extras `dev`, `build` and `cpu`; cmake, ninja and a compiler are on the path or beside
-# it. Further arguments go to pytest.
+# PYTHON needs the packages of the extras `dev`, `build` and `cpu`; cmake, ninja and a compiler must be on the path or
+# beside it. Further arguments go to pytest.
 set -eu
 cd "$(dirname "$0")/../.."
 python=${1:-python3}
@@ -16,7 +16,7 @@ cmake -S . -B $build -G Ninja -DTRTMATTE_CUDA=OFF -DTRTMATTE_SANITIZE=address,un
   -DPython_EXECUTABLE="$(command -v "$python")" -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" >/dev/null
 cmake --build $build
 
-# The package as it is, with the sanitized core in the place of its own.
+# Assemble the package with the sanitized core instead of its own.
 package=$build/package/trtmatte
 rm -rf $package
 mkdir -p $package
@@ -29,12 +29,12 @@ compiler=${CXX:-g++}
 echo "ThreadSanitizer"
 "$compiler" -std=c++17 -O1 -g -fsanitize=thread -Icsrc tests/native/thread_pool_test.cpp csrc/runtime/thread_pool.cpp \
   -pthread -o $build/thread_pool_test
-# ThreadSanitizer wants its memory where randomised addresses may put something else.
+# ThreadSanitizer needs fixed addresses for its memory, so switch address randomisation off.
 TSAN_OPTIONS=halt_on_error=1 setarch -R $build/thread_pool_test
 
 echo "AddressSanitizer and UndefinedBehaviorSanitizer"
-# Python itself is not sanitized: the runtime must come first, and what Python never frees is not a leak of ours.
-# Left out is what measures time or memory, which the sanitizers change, and the large frames.
+# Python itself is not sanitized: preload the runtimes, and do not report what Python never frees. Skip tests of time or
+# memory, which the sanitizers change, and large frames.
 env PYTHONPATH=$build/package ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
   LD_PRELOAD="$("$compiler" -print-file-name=libasan.so) $("$compiler" -print-file-name=libubsan.so)" \
   "$python" -m pytest -q -p no:cacheprovider tests/ops tests/test_core.py \

@@ -1,5 +1,5 @@
-// The thread pool under ThreadSanitizer (tests/native/sanitize.sh): several callers at once, while their number of
-// threads changes. Ends with 0 if every item of every call was done exactly once.
+// Tests the thread pool under ThreadSanitizer (tests/native/sanitize.sh): several callers at once, while the number of
+// threads changes. Exits with 0 if every item of every call was processed exactly once.
 #include "runtime/thread_pool.h"
 
 #include <atomic>
@@ -14,7 +14,7 @@ namespace {
 
 constexpr int kItems = 1000, kCalls = 200, kCallers = 4;
 
-// Each worker sums the items it gets in its own piece of the scratch memory, as the ops do with their rows.
+// Each worker sums its items in its own piece of the scratch memory, like the ops do with their rows.
 bool one_call(int grain) {
   ThreadPool& pool = ThreadPool::instance();
   const ThreadPool::Lease lease = pool.lease();
@@ -50,6 +50,6 @@ int main() {
   for (std::thread& caller : callers) caller.join();
   done = true;
   changer.join();
-  std::puts(right ? "every item once" : "items were lost or done twice");
+  std::puts(right ? "every item was processed once" : "items were lost or processed twice");
   return right ? 0 : 1;
 }

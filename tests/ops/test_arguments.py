@@ -654,7 +654,7 @@ def test_devices_must_agree():
 
 @pytest.mark.gpu
 def test_a_stream_is_needed():
-    with pytest.raises(FrameError, match="frame lives on a CUDA device: say on which stream"):
+    with pytest.raises(FrameError, match="frame lives on a CUDA device: pass the CUDA stream"):
         guided(cuda_device().put(FRAME), out=dict(REFERENCE))
 
 

@@ -1,9 +1,9 @@
-// FrameSample: frame -> the small, normalised tensor that a network sees.
+// FrameSample: frame -> the small, normalised input of a network.
 #pragma once
 
-#include "ops/shared/launch.h"
-#include "ops/shared/taps.h"
-#include "ops/shared/view.h"
+#include "base/launch.h"
+#include "base/view.h"
+#include "ops/math/taps.h"
 
 namespace trtmatte {
 
@@ -17,6 +17,6 @@ struct FrameSample {
 };
 
 void frame_sample(const FrameSample& op, Parallel& parallel);
-void frame_sample(const FrameSample& op, CudaStream stream);
+void frame_sample(const FrameSample& op, CudaStream cuda_stream);
 
 }  // namespace trtmatte

@@ -1,12 +1,12 @@
+#include "ops/cpu/lines.h"
 #include "ops/frame_sample/frame_sample.h"
 #include "ops/frame_sample/frame_sample_math.h"
-#include "ops/shared/lines.h"
 
 namespace trtmatte::TRTMATTE_SIMD {
 
 namespace {
 
-// Stores a tile of the sample, normalised.
+// Normalises and stores a tile of the sample.
 void store_sample(const FrameSample& op, Line* rgb, int n, int y, int x, int count) {
   for (int c = 0; c < 3; ++c) {
     float* v = rgb[c].v;
@@ -70,10 +70,10 @@ void sample_linear(const FrameSample& op, Parallel& parallel) {
   });
 }
 
-// Weights of all source pixels of each output pixel along one axis, normalised.
+// The normalised weights of all source pixels of each output pixel, along one axis.
 struct Taps {
   TapRange* range;
-  int* start;  // of an output pixel's weights
+  int* start;  // position of an output pixel's first weight
   float* weight;
 
   static int most(const Filter& filter) {
@@ -103,7 +103,7 @@ struct Taps {
   const float* weights(int i) const { return weight + start[i]; }
 };
 
-// Down the columns first, for whole rows of the frame, then along the row.
+// Sums whole rows of the frame down the columns first, then along the resulting row.
 void sample_weighted(const FrameSample& op, Parallel& parallel) {
   const int height = op.rows.axis.out, width = op.columns.axis.out, source_width = op.frame.size[3];
   const size_t per_worker = 3 * Arena::size_for<float>(source_width);

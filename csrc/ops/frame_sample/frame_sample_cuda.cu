@@ -1,12 +1,12 @@
+#include "ops/cuda/pixels.cuh"
 #include "ops/frame_sample/frame_sample.h"
 #include "ops/frame_sample/frame_sample_math.h"
-#include "ops/shared/pixels.cuh"
 
 namespace trtmatte {
 
 namespace {
 
-// The weighted methods, two axes at once: the tap weights of a pixel are cheap beside its reads.
+// Sums over both axes at once: computing a pixel's weights costs little compared to its reads.
 __device__ void weighted(const FrameSample& op, int n, int y, int x, float (&rgb)[3]) {
   const TapRange rows = tap_range(op.rows, y), columns = tap_range(op.columns, x);
   float sum = 0.0f;
@@ -52,9 +52,9 @@ __global__ void __launch_bounds__(kThreads) sample_frame(FrameSample op) {
 
 }  // namespace
 
-void frame_sample(const FrameSample& op, CudaStream stream) {
+void frame_sample(const FrameSample& op, CudaStream cuda_stream) {
   const int64_t pixels = static_cast<int64_t>(op.sample.size[0]) * op.sample.size[2] * op.sample.size[3];
-  sample_frame<<<blocks_for(pixels), kThreads, 0, native(stream)>>>(op);
+  sample_frame<<<blocks_for(pixels), kThreads, 0, native(cuda_stream)>>>(op);
   check_launch("FrameSample");
 }
 

@@ -1,15 +1,15 @@
 #pragma once
 
-#include "ops/shared/axis.h"
+#include "ops/math/axis.h"
 
 namespace trtmatte {
 
-// Two neighbours of two rows to one value.
+// Interpolates between two neighbours in each of two rows.
 TRTMATTE_HD float bilinear(float a, float b, float c, float d, float across, float down) {
   return lerp(lerp(a, b, across), lerp(c, d, across), down);
 }
 
-// The network's normalisation; sampling weights sum to one, so it may come last.
+// Applies the network's normalisation. It can follow the sampling, since the weights sum to one.
 TRTMATTE_HD float normalise(float x, float mean, float scale) { return (x - mean) * scale; }
 
 }  // namespace trtmatte

@@ -1,8 +1,9 @@
-// GuidedUpsample: frame, A, b -> matte. RVM's refiner: y = A * cat(x, mean x) + b with A and b stretched to the frame.
+// GuidedUpsample: frame, A, b -> matte. RVM's refiner: y = A * cat(x, mean x) + b, A and b upsampled to the frame.
 #pragma once
 
-#include "ops/shared/launch.h"
-#include "ops/shared/view.h"
+#include "base/launch.h"
+#include "base/view.h"
+#include "ops/math/outputs.h"
 
 namespace trtmatte {
 
@@ -14,6 +15,6 @@ struct GuidedUpsample {
 };
 
 void guided_upsample(const GuidedUpsample& op, Parallel& parallel);
-void guided_upsample(const GuidedUpsample& op, CudaStream stream);
+void guided_upsample(const GuidedUpsample& op, CudaStream cuda_stream);
 
 }  // namespace trtmatte

@@ -1,6 +1,6 @@
+#include "ops/cpu/matte.h"
 #include "ops/guided_upsample/guided_upsample.h"
 #include "ops/guided_upsample/guided_upsample_math.h"
-#include "ops/shared/matte.h"
 
 namespace trtmatte::TRTMATTE_SIMD {
 

@@ -1,16 +1,16 @@
 #pragma once
 
-#include "ops/shared/pixel_math.h"
+#include "ops/math/pixel_math.h"
 
 namespace trtmatte {
 
-// Of one pixel, or of several at once.
+// The result for one pixel, or for several pixels at once.
 template <typename Value>
 struct GuidedPixel {
   Value r, g, b, alpha;
 };
 
-// A and b of one pixel, colours first, alpha last.
+// `A` and `offset` (the op's b) have the colours first and alpha last.
 template <typename Value>
 TRTMATTE_HD GuidedPixel<Value> guided_pixel(const Value& r, const Value& g, const Value& b, const Value (&A)[4],
                                             const Value (&offset)[4]) {

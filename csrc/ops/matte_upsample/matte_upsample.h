@@ -1,9 +1,10 @@
 // MatteUpsample: frame, small alpha -> matte. For networks that predict alpha only.
 #pragma once
 
-#include "ops/shared/launch.h"
-#include "ops/shared/taps.h"
-#include "ops/shared/view.h"
+#include "base/launch.h"
+#include "base/view.h"
+#include "ops/math/outputs.h"
+#include "ops/math/taps.h"
 
 namespace trtmatte {
 
@@ -15,6 +16,6 @@ struct MatteUpsample {
 };
 
 void matte_upsample(const MatteUpsample& op, Parallel& parallel);
-void matte_upsample(const MatteUpsample& op, CudaStream stream);
+void matte_upsample(const MatteUpsample& op, CudaStream cuda_stream);
 
 }  // namespace trtmatte

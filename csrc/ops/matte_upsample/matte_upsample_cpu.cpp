@@ -1,6 +1,6 @@
+#include "ops/cpu/matte.h"
 #include "ops/matte_upsample/matte_upsample.h"
 #include "ops/matte_upsample/matte_upsample_math.h"
-#include "ops/shared/matte.h"
 
 namespace trtmatte::TRTMATTE_SIMD {
 
@@ -17,7 +17,7 @@ struct Form {
         rows{of.method, make_axis(of.alpha.size[2], of.frame.size[2]), 1.0f},
         across{of.method, make_axis(of.alpha.size[3], of.frame.size[3]), 1.0f} {}
 
-  // Shrinking by area means over rectangles; all else is a mix of two neighbours, across and down.
+  // Returns true if each pixel is a mean over a rectangle. Otherwise it lies between two neighbours along each axis.
   bool shrinks() const {
     constexpr int64_t kOnePixel = int64_t{1} << 32;
     return op.method == Method::kArea && (rows.axis.step > kOnePixel || across.axis.step > kOnePixel);

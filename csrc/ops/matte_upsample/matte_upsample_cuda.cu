@@ -1,8 +1,8 @@
 #include <type_traits>
 
+#include "ops/cuda/matte.cuh"
 #include "ops/matte_upsample/matte_upsample.h"
 #include "ops/matte_upsample/matte_upsample_math.h"
-#include "ops/shared/matte.cuh"
 
 namespace trtmatte {
 
@@ -31,21 +31,21 @@ struct Form {
       return area_mean(tap_range(form.rows, y), tap_range(form.columns, x), at);
     }
 
-    __device__ __forceinline__ MattePixel pixel(int x, const float (&rgb)[3]) {
+    __device__ __forceinline__ MattePixel<float> pixel(int x, const float (&rgb)[3]) {
       alpha.move_to(x);
       const bool area = std::is_same_v<Maps, AnyMaps> && form.columns.method == Method::kArea;
       const float value = area ? mean_at(x) : alpha.value(0);
-      return MattePixel{{clamp01(rgb[0]), clamp01(rgb[1]), clamp01(rgb[2])}, clamp01(value)};
+      return MattePixel<float>{{clamp01(rgb[0]), clamp01(rgb[1]), clamp01(rgb[2])}, clamp01(value)};
     }
   };
 };
 
 }  // namespace
 
-void matte_upsample(const MatteUpsample& op, CudaStream stream) {
+void matte_upsample(const MatteUpsample& op, CudaStream cuda_stream) {
   const Form form{op.alpha, op.frame, Filter{op.method, make_axis(op.alpha.size[2], op.frame.size[2]), 1.0f},
                   Filter{op.method, make_axis(op.alpha.size[3], op.frame.size[3]), 1.0f}};
-  write_matte(form, op.frame, op.sinks, stream, "MatteUpsample");
+  write_matte(form, op.frame, op.sinks, cuda_stream, "MatteUpsample");
 }
 
 }  // namespace trtmatte

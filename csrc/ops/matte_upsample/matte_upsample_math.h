@@ -1,10 +1,10 @@
 #pragma once
 
-#include "ops/shared/taps.h"
+#include "ops/math/taps.h"
 
 namespace trtmatte {
 
-// The mean over a rectangle of a small map: the area method, at one output pixel.
+// Computes the mean over a rectangle of a small map: one output pixel of the area method.
 template <typename Load>
 TRTMATTE_HD float area_mean(const TapRange& rows, const TapRange& columns, const Load& load) {
   float sum = 0.0f;

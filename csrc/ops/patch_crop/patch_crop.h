@@ -1,8 +1,8 @@
 // PatchCrop: small maps, frames and indices -> the inputs of the patch refiner, sampled while cropping.
 #pragma once
 
-#include "ops/shared/launch.h"
-#include "ops/shared/view.h"
+#include "base/launch.h"
+#include "base/view.h"
 
 namespace trtmatte {
 
@@ -16,6 +16,6 @@ struct PatchCrop {
 };
 
 void patch_crop(const PatchCrop& op, Parallel& parallel);
-void patch_crop(const PatchCrop& op, CudaStream stream);
+void patch_crop(const PatchCrop& op, CudaStream cuda_stream);
 
 }  // namespace trtmatte

@@ -1,18 +1,18 @@
 #include <new>
 
+#include "ops/cpu/lines.h"
+#include "ops/math/patches.h"
 #include "ops/patch_crop/patch_crop.h"
 #include "ops/patch_crop/patch_crop_math.h"
-#include "ops/patch_scatter/patch_scatter_math.h"
-#include "ops/shared/lines.h"
 
 namespace trtmatte::TRTMATTE_SIMD {
 
 namespace {
 
 constexpr int kWindow = 8;           // the widest window
-constexpr int kBlock = 2 * kWindow;  // the same in pixels of the frame
+constexpr int kBlock = 2 * kWindow;  // kWindow in pixels of the frame
 
-// One channel of one patch, or the upper left corner of it.
+// One channel of one patch. A smaller patch uses the upper left corner.
 struct alignas(64) Square {
   float v[kWindow][kWindow];
 };
@@ -26,14 +26,14 @@ void store_square(const Square& square, const View& to, int k, int c) {
   for (int y = 0; y < size; ++y) store_channel(square.v[y], size, to, k, c, y, 0);
 }
 
-// Where the columns of one patch's half-resolution window read the small maps.
+// The columns of the small maps that one patch's half-resolution window reads.
 struct WindowColumns {
   alignas(64) int shuffle[kLanes] = {};
   alignas(64) float weight[kLanes] = {};
   int first = kWindow, last = -1;  // columns that lie inside the picture
-  int source = 0;                  // the leftmost small column that is read
-  int reach = 0;                   // how many are read from there
-  bool near = true;                // few enough for a table look-up
+  int source = 0;                  // the leftmost column that is read
+  int reach = 0;                   // the number of columns that are read
+  bool near = true;                // true if one table look-up reaches all of them
 
   WindowColumns(const Axis& axis, int start, int size) {
     for (int i = 0; i < size; ++i) {
@@ -51,7 +51,7 @@ struct WindowColumns {
     near = reach <= kWindow + 1;
   }
 
-  // One row of a small map at these columns, zero outside.
+  // Computes one row of a small map at these columns, zero outside of the picture.
   void stretch(const View& maps, int n, int c, int row, float* to) const {
     if (near) {
       alignas(64) float copy[kFloats + 1];
@@ -70,7 +70,7 @@ struct WindowColumns {
   }
 
  private:
-  // As many columns as a look-up reads: in the map itself, or in a copy where it ends before, or holds halves.
+  // Returns the columns that a look-up reads: in the map itself, or in a copy if the map ends before or is not float32.
   const float* sources(const View& maps, int n, int c, int row, float (&copy)[kFloats + 1]) const {
     const bool plain = maps.dtype == DType::kFloat32 && maps.stride[3] == 1;
     if (plain && source + kFloats + 1 <= maps.size[3]) return pointer<const float>(maps, n, c, row, source);
@@ -80,7 +80,7 @@ struct WindowColumns {
   }
 };
 
-// Neighbouring rows of the window share rows of the small map, so each of these is stretched once.
+// Caches two stretched rows of the small map, since neighbouring rows of the window share them.
 struct StretchedRows {
   alignas(64) float v[2][kLanes];
   int held[2] = {-1, -1};
@@ -95,7 +95,7 @@ struct StretchedRows {
   }
 };
 
-// One patch and where its half-resolution window reads the small maps.
+// One patch and the rows and columns of the small maps that its half-resolution window reads.
 struct Place {
   int k;
   int32_t index[3];
@@ -129,7 +129,7 @@ void crop_map(const PatchCrop& op, const Place& place, int height, int c) {
   store_square(square, op.half, place.k, c);
 }
 
-// The frame's pixels around one patch, zero outside; both crops are made of them.
+// The frame's pixels around one patch, zero outside of the frame. Both crops read them.
 struct Block {
   float v[3][kBlock][kBlock];
 
@@ -175,7 +175,7 @@ void clear(const View& patches, int k) {
   }
 }
 
-// The patches of a group are neighbours: map by map, they read the same rows.
+// Crops a group of patches map by map: neighbouring patches read the same rows.
 constexpr int kGroup = 16;
 
 void crop_group(const PatchCrop& op, int begin, int end, const Axis& down, const Axis& across) {

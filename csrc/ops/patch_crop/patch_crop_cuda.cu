@@ -1,7 +1,7 @@
+#include "ops/cuda/pixels.cuh"
+#include "ops/math/patches.h"
 #include "ops/patch_crop/patch_crop.h"
 #include "ops/patch_crop/patch_crop_math.h"
-#include "ops/patch_scatter/patch_scatter_math.h"
-#include "ops/shared/pixels.cuh"
 
 namespace trtmatte {
 
@@ -15,7 +15,7 @@ struct Form {
 
 __device__ __forceinline__ bool inside(int at, int size) { return at >= 0 && at < size; }
 
-// A pixel of cat(src, bgr), zero outside.
+// Loads a pixel of cat(src, bgr); returns zero outside of the frame.
 __device__ __forceinline__ float frame_at(const PatchCrop& op, int n, int channel, int y, int x) {
   const View& frame = channel < 3 ? op.src : op.bgr;
   if (!inside(y, frame.size[2]) || !inside(x, frame.size[3])) return 0.0f;
@@ -35,7 +35,7 @@ __device__ __forceinline__ float half_value(const Form& form, const int32_t* ind
                  frame_at(op, index[0], channel, 2 * y + 1, 2 * x + 1));
 }
 
-// One block a patch; its threads share the patch's elements.
+// Runs one block for each patch; its threads share the elements of the patch.
 __global__ void __launch_bounds__(kThreads) crop_patches(Form form) {
   const PatchCrop& op = form.op;
   const int k = static_cast<int>(blockIdx.x);
@@ -59,9 +59,9 @@ __global__ void __launch_bounds__(kThreads) crop_patches(Form form) {
 
 }  // namespace
 
-void patch_crop(const PatchCrop& op, CudaStream stream) {
+void patch_crop(const PatchCrop& op, CudaStream cuda_stream) {
   const Form form{op, make_axis(op.maps.size[2], op.src.size[2] / 2), make_axis(op.maps.size[3], op.src.size[3] / 2)};
-  crop_patches<<<static_cast<unsigned>(op.indices.size[2]), kThreads, 0, native(stream)>>>(form);
+  crop_patches<<<static_cast<unsigned>(op.indices.size[2]), kThreads, 0, native(cuda_stream)>>>(form);
   check_launch("PatchCrop");
 }
 

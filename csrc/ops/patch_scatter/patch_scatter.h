@@ -1,14 +1,14 @@
-// PatchScatter: coarse maps stretched to the frame, selected 4x4 blocks replaced by refined patches -> matte.
+// PatchScatter: coarse maps upsampled to the frame, with refined 4x4 patches in selected places -> matte.
 #pragma once
 
 #include <cstddef>
 
-#include "ops/shared/launch.h"
-#include "ops/shared/view.h"
+#include "base/launch.h"
+#include "base/view.h"
+#include "ops/math/outputs.h"
+#include "ops/math/patches.h"
 
 namespace trtmatte {
-
-constexpr int kPatch = 4;  // pixels a side
 
 struct PatchScatter {
   View coarse;   // [N,4,h,w] float: alpha, residual red, green, blue
@@ -20,11 +20,11 @@ struct PatchScatter {
 
 void patch_scatter(const PatchScatter& op, Parallel& parallel);
 
-// The CUDA form keeps the inverse index, which patch covers a block, in a workspace of the caller's.
+// Returns the bytes of the workspace that the CUDA form needs for the inverse index (the patch of each block).
 inline size_t patch_scatter_workspace(const PatchScatter& op) {
   return sizeof(int32_t) * static_cast<size_t>(op.frame.size[0]) * static_cast<size_t>(op.frame.size[2] / kPatch) *
          static_cast<size_t>(op.frame.size[3] / kPatch);
 }
-void patch_scatter(const PatchScatter& op, void* workspace, CudaStream stream);
+void patch_scatter(const PatchScatter& op, void* workspace, CudaStream cuda_stream);
 
 }  // namespace trtmatte

@@ -1,6 +1,6 @@
+#include "ops/cpu/matte.h"
 #include "ops/patch_scatter/patch_scatter.h"
 #include "ops/patch_scatter/patch_scatter_math.h"
-#include "ops/shared/matte.h"
 
 namespace trtmatte::TRTMATTE_SIMD {
 
@@ -39,7 +39,7 @@ struct Form {
     const Form& form;
     float* canvas[4];
     float* spare;
-    Line maps[4]{};  // the patches over the canvas
+    Line maps[4]{};  // the canvas with the patches in it
 
     Row(const Form& of, Arena& arena) : form(of) {
       for (float*& row : canvas) row = arena.take<float>(of.small_width() + kRowPadding);

@@ -13,7 +13,7 @@ float load_error(const View& err, int n, int y, int x) {
                                       : static_cast<const float*>(err.data)[at];
 }
 
-// The error of every patch of one image, as sort keys.
+// Computes the sort key of every patch of one image from its error.
 void sample_keys(const PatchSelect& op, int n, uint32_t* keys, Parallel& parallel) {
   const Axis rows = make_axis(op.err.size[2], op.rows), columns = make_axis(op.err.size[3], op.columns);
   parallel.for_each(op.rows, 16, [&](int begin, int end, int) {
@@ -31,7 +31,7 @@ void sample_keys(const PatchSelect& op, int n, uint32_t* keys, Parallel& paralle
   });
 }
 
-// histogram holds one digit's counts of the keys that share the digits above it.
+// Finds one more digit of the key. `histogram` counts this digit among the keys that share the digits above it.
 Selection narrow(Selection selection, int digit, const uint32_t* histogram) {
   int bin = kBins - 1;
   while (bin > 0 && static_cast<int>(histogram[bin]) < selection.wanted) {

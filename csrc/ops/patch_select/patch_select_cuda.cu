@@ -1,9 +1,8 @@
+#include "ops/cuda/pixels.cuh"
 #include "ops/patch_select/patch_select.h"
 #include "ops/patch_select/patch_select_math.h"
-#include "ops/shared/pixels.cuh"
 
-// Note [Exact selection] in patch_select_math.h says how; here each step is a kernel on the stream, and nothing is read
-// back.
+// Implements Note [Exact selection] of patch_select_math.h with one kernel a step; nothing is read back to the host.
 
 namespace trtmatte {
 
@@ -36,7 +35,7 @@ __global__ void start_selection(Form form) {
   form.memory.selection[n] = sampling ? Selection{0, form.op.k} : Selection{sort_key(form.op.threshold), 0};
 }
 
-// Counts a digit of the keys that share the digits found so far; one row of blocks an image.
+// Counts one digit of the keys that share the digits found so far. Each image has one row of blocks.
 __global__ void __launch_bounds__(kScanThreads) count_digit(Form form, int digit) {
   __shared__ uint32_t counts[kBins];
   const int n = static_cast<int>(blockIdx.y);
@@ -54,7 +53,8 @@ __global__ void __launch_bounds__(kScanThreads) count_digit(Form form, int digit
   }
 }
 
-// The sum of `value` over the threads before this one; `total` over all. Every thread of the block takes part.
+// Returns the sum of `value` over the threads before this one, and in `total` the sum over all. Every thread of the
+// block must call it.
 __device__ int sum_before(int value, int* total) {
   __shared__ int sums[32];
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
@@ -63,7 +63,7 @@ __device__ int sum_before(int value, int* total) {
     const int below = __shfl_up_sync(0xffffffffu, sum, step);
     if (lane >= step) sum += below;
   }
-  __syncthreads();  // the sums of the call before have been read
+  __syncthreads();  // wait until all threads have read the sums of the previous call
   if (lane == 31) sums[warp] = sum;
   __syncthreads();
   if (warp == 0) {
@@ -79,8 +79,8 @@ __device__ int sum_before(int value, int* total) {
   return sum - value + (warp ? sums[warp - 1] : 0);
 }
 
-// One block an image: finds the digit and leaves the histogram empty for the next. Each thread has two bins, the
-// highest first.
+// Finds the digit and clears the histogram for the next one. Each image has one block; each thread has two bins, from
+// the highest down.
 __global__ void __launch_bounds__(kScanThreads) narrow_selection(Form form, int digit) {
   static_assert(kBins == 2 * kScanThreads, "two bins a thread");
   const int n = static_cast<int>(blockIdx.x), bin = kBins - 2 - 2 * static_cast<int>(threadIdx.x);
@@ -90,7 +90,7 @@ __global__ void __launch_bounds__(kScanThreads) narrow_selection(Form form, int 
   Selection selection = form.memory.selection[n];
   int total;
   const int above = sum_before(high + low, &total);
-  if (selection.wanted <= above || selection.wanted > above + high + low) return;  // it is another thread's bin
+  if (selection.wanted <= above || selection.wanted > above + high + low) return;  // the bin belongs to another thread
   const bool in_high = selection.wanted <= above + high;
   selection.wanted -= in_high ? above : above + high;
   selection.key |= static_cast<uint32_t>(bin + in_high) << (digit * kDigitBits);
@@ -113,12 +113,12 @@ __global__ void __launch_bounds__(kChunk) count_chunk(Form form) {
 
 __device__ __forceinline__ int bounded_by(int value, int most) { return value < 0 ? 0 : value < most ? value : most; }
 
-// One block: turns the chunks' counts into places, image after image.
+// Turns the counts of the chunks into positions, image after image, in a single block.
 __global__ void __launch_bounds__(kScanThreads) place_chunks(Form form) {
-  int taken = 0;  // by all chunks so far
+  int taken = 0;  // patches taken by all chunks so far
   for (int n = 0; n < form.op.err.size[0]; ++n) {
     const int wanted = form.memory.selection[n].wanted;
-    int equal = 0;  // in this image so far
+    int equal = 0;  // equal keys in this image so far
     for (int first = 0; first < form.chunks; first += kScanThreads) {
       const int number = first + static_cast<int>(threadIdx.x);
       const bool exists = number < form.chunks;
@@ -165,7 +165,7 @@ __global__ void __launch_bounds__(kChunk) write_indices(Form form) {
 
 }  // namespace
 
-void patch_select(const PatchSelect& op, void* workspace, CudaStream stream) {
+void patch_select(const PatchSelect& op, void* workspace, CudaStream cuda_stream) {
   const int images = op.err.size[0], grid = op.rows * op.columns, chunks = (grid + kChunk - 1) / kChunk;
   const Form form{op,
                   SelectWorkspace(workspace, images, grid),
@@ -173,7 +173,7 @@ void patch_select(const PatchSelect& op, void* workspace, CudaStream stream) {
                   make_axis(op.err.size[3], op.columns),
                   grid,
                   chunks};
-  const cudaStream_t on = native(stream);
+  const cudaStream_t on = native(cuda_stream);
   const dim3 per_image(static_cast<unsigned>(chunks), static_cast<unsigned>(images));
   const auto clear = [on](void* memory, int value, size_t bytes) {
     cuda_check(cudaMemsetAsync(memory, value, bytes, on), "PatchSelect: clearing its memory");

@@ -1,8 +1,8 @@
-// Enough of CUDA, on one thread of the CPU, to run the kernels of csrc/ops and check what they compute.
+// Emulates the part of CUDA that the kernels of csrc/ops use, on one thread of the CPU, to check their results.
 //
-// It says nothing about a GPU: not about speed, races or memory. What it does show, where there is no GPU, is that
-// indices, strides, tails and the steps of a selection are right. Each thread of a block is a coroutine; barriers and
-// shuffles switch between them. Blocks run one after the other, so that `__shared__` may be `static`.
+// It checks indices, strides, tails and the steps of a selection without a GPU. It cannot check speed, races or memory
+// access. Each thread of a block is a coroutine; barriers and shuffles switch between them. Blocks run one after the
+// other, so that `__shared__` may be `static`.
 #pragma once
 
 #include <setjmp.h>
@@ -39,7 +39,7 @@ namespace emulated {
 constexpr size_t kStack = 64 << 10;
 
 struct Fiber {
-  ucontext_t context;  // enters the coroutine; from then on it is left and resumed by jumps, which need no system call
+  ucontext_t context;  // enters the coroutine; later switches are jumps, which need no system call
   jmp_buf resume;
   std::unique_ptr<char[]> stack{new char[kStack]};
   bool entered = false;
@@ -93,7 +93,7 @@ inline void start() {
   _longjmp(here.back, 1);
 }
 
-// Lets the current coroutine run until it yields or ends.
+// Runs the current coroutine until it yields or ends.
 inline void resume() {
   Block& here = block();
   if (_setjmp(here.back) != 0) return;
@@ -132,7 +132,7 @@ void run_block(const Body& body) {
   }
 }
 
-// Blocks of fewer threads have no barriers in this code base, and are spared the coroutines.
+// In csrc/ops only blocks of 1024 threads use barriers; the others run without coroutines.
 constexpr unsigned kBarrierThreads = 1024;
 
 template <typename Body>
@@ -172,7 +172,7 @@ inline int __syncthreads_count(bool vote) {
   return here.votes[0];
 }
 
-// All lanes of the warp take part, as the mask 0xffffffff says.
+// All lanes of the warp take part: the mask is always 0xffffffff.
 inline int __shfl_up_sync(unsigned, int value, int delta) {
   emulated::Block& here = emulated::block();
   const int thread = here.current, warp = thread / 32, lane = thread % 32;

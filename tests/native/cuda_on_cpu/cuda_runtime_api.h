@@ -1,3 +1,4 @@
+// The functions of CUDA's runtime that trtmatte calls, with the memory of the host as the device's.
 #pragma once
 
 #include <cstddef>

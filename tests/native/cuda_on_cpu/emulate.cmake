@@ -1,22 +1,26 @@
-# TRTMATTE_CUDA=EMULATED: the CUDA forms compiled for the CPU, to check their logic where there is no GPU.
+# TRTMATTE_CUDA=EMULATED compiles the CUDA forms for the CPU, to check their logic without a GPU.
 set(here ${CMAKE_CURRENT_LIST_DIR})
 set(translated ${CMAKE_CURRENT_BINARY_DIR}/emulated)
-file(GLOB kernels RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}/csrc csrc/ops/*/*.cu csrc/ops/*/*.cuh)
-foreach(kernel IN LISTS kernels)
-  string(REGEX REPLACE "\\.cu$" ".cpp" result ${kernel})
+file(GLOB cuda_headers CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} csrc/ops/cuda/*.cuh)
+
+foreach(source IN LISTS trtmatte_cuda_sources cuda_headers)
+  string(REGEX REPLACE "^csrc/(.*)$" "${translated}/\\1" target ${source})
+  string(REGEX REPLACE "\\.cu$" ".cpp" target ${target})
   add_custom_command(
-    OUTPUT ${translated}/${result}
-    COMMAND ${Python_EXECUTABLE} ${here}/translate.py ${CMAKE_CURRENT_SOURCE_DIR}/csrc/${kernel} ${translated}/${result}
-    DEPENDS ${here}/translate.py csrc/${kernel})
-  list(APPEND results ${translated}/${result})
+    OUTPUT ${target}
+    COMMAND ${Python_EXECUTABLE} ${here}/translate.py ${CMAKE_CURRENT_SOURCE_DIR}/${source} ${target}
+    DEPENDS ${here}/translate.py ${source})
+  list(APPEND translated_sources ${target})
+  if(source IN_LIST trtmatte_exact_cuda_sources)
+    set_source_files_properties(${target} PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
+  endif()
 endforeach()
-add_library(trtmatte_cuda OBJECT ${results} csrc/runtime/cuda.cpp)
-# Before csrc, where the untranslated headers lie.
+
+add_library(trtmatte_cuda OBJECT ${translated_sources} csrc/runtime/cuda.cpp)
+# Before csrc, which has the untranslated headers.
 target_include_directories(trtmatte_cuda BEFORE PRIVATE ${translated} ${here})
 target_link_libraries(trtmatte_cuda PRIVATE trtmatte_flags)
 target_compile_options(trtmatte_cuda PRIVATE -Wno-unknown-pragmas -Wno-maybe-uninitialized)
-set_source_files_properties(${translated}/ops/patch_select/patch_select_cuda.cpp PROPERTIES COMPILE_OPTIONS
-                            -ffp-contract=off)
 add_library(trtmatte_cuda_runtime INTERFACE)
 target_include_directories(trtmatte_cuda_runtime INTERFACE ${here})
 set(TRTMATTE_CUDA_ARCHITECTURES emulated)

@@ -1,4 +1,4 @@
-"""Rewrites `kernel<<<grid, block, shared, stream>>>(` as a call that a C++ compiler understands.
+"""Rewrite `kernel<<<grid, block, shared, stream>>>(` as a call that a C++ compiler understands.
 
 python translate.py SOURCE TARGET
 """
@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-LAUNCH = re.compile(r"(\w+(?:<[^<>]*>)?)<<<(.*?)>>>\(", re.DOTALL)
+LAUNCH = re.compile(r"(\w+(?:<[^<>]*>)?)\s*<<<(.*?)>>>\(", re.DOTALL)
 
 
 def main() -> None:

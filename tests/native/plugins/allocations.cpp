@@ -1,4 +1,4 @@
-// Counts allocations: the library's memory comes from here as well.
+// Counts the allocations of this program and of the library, which uses this operator new as well.
 #include <cstdlib>
 #include <new>
 

@@ -1,4 +1,5 @@
-// TensorRT's dimension expressions, without TensorRT: they remember how they came about and can be evaluated again.
+// Implements TensorRT's dimension expressions without TensorRT. Expressions keep their operands, so that they can be
+// evaluated again.
 #pragma once
 
 #include <NvInferRuntime.h>
@@ -26,7 +27,7 @@ class ExpressionBuilder final : public nvinfer1::IExprBuilder, private nvinfer1:
  public:
   ExpressionBuilder() { mImpl = this; }
 
-  // A dimension that is known only later.
+  // Adds a dimension whose value is read at evaluation.
   const nvinfer1::IDimensionExpr* unknown(const int64_t& dimension) {
     return add([&dimension] { return dimension; }, false);
   }

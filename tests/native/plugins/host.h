@@ -1,5 +1,5 @@
-// TensorRT's part: it makes a plugin of settings, asks it everything that the builder asks, stores it in a plan, wakes
-// it from there and runs it.
+// Plays TensorRT's part: creates a plugin from settings, queries it like the builder, writes it into a plan, reads it
+// back and runs it.
 #pragma once
 
 #include <NvInferRuntime.h>
@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "expressions.h"
-#include "ops/shared/pixel_math.h"
+#include "ops/math/pixel_math.h"
 #include "settings.h"
 
 using nvinfer1::DataType;
@@ -38,7 +38,7 @@ inline int64_t count_of(const Shape& shape) {
 
 inline size_t item_size(DataType type) { return type == DataType::kHALF ? 2 : 4; }
 
-// A tensor: its values in the order of its dimensions, whatever the type and format that it will have in memory.
+// A tensor. Its values are in the order of its dimensions, independent of its type and format in memory.
 struct Tensor {
   DataType type;
   Shape shape;
@@ -152,8 +152,8 @@ inline Plugin make(Creator& creator, Settings settings, TensorRTPhase phase = Te
   return Plugin(creator.createPlugin("a node", &fields, phase));
 }
 
-// The shapes that the plugin gives its outputs: as expressions, evaluated for these inputs and, without asking the
-// plugin again, for others.
+// The shapes of a plugin's outputs as expressions. of() evaluates them for other inputs without calling the plugin
+// again.
 class OutputShapes {
  public:
   OutputShapes(const Plugin& plugin, const std::vector<Shape>& inputs) : dimensions_(inputs) {
@@ -169,7 +169,7 @@ class OutputShapes {
   }
 
   std::vector<Shape> of(const std::vector<Shape>& inputs) {
-    for (size_t i = 0; i < inputs.size(); ++i) {  // in place: the expressions look there
+    for (size_t i = 0; i < inputs.size(); ++i) {  // in place, since the expressions read from there
       std::copy(inputs[i].begin(), inputs[i].end(), dimensions_[i].begin());
     }
     std::vector<Shape> shapes;
@@ -196,17 +196,17 @@ inline nvinfer1::DynamicPluginTensorDesc dynamic(const Tensor& tensor) {
   return range;
 }
 
-// The whole life of a plugin. Returns its outputs, without values where there is no device.
+// Runs the whole life of a plugin. Returns its outputs, without values if there is no device.
 inline std::vector<Tensor> live(Creator& creator, const Settings& settings, const std::vector<Tensor>& inputs) {
   const std::string name = creator.getPluginName();
   const auto inputs_count = static_cast<int32_t>(inputs.size());
   Plugin made = make(creator, settings);
-  if (!expect(made != nullptr, name + " is made")) throw std::runtime_error("there is nothing to test");
+  if (!expect(made != nullptr, name + " is created")) throw std::runtime_error("no plugin to test");
   expect(core_of(made)->getPluginName() == name, name + ": its name");
   expect(core_of(made)->getPluginVersion() == std::string("1"), name + ": its version");
   expect(core_of(made)->getPluginNamespace() == std::string("trtmatte"), name + ": its namespace");
 
-  // The builder's questions.
+  // The queries of the builder.
   auto* build = build_of(made);
   const int32_t outputs_count = build->getNbOutputs();
   std::vector<DataType> types(static_cast<size_t>(outputs_count)), given;
@@ -230,12 +230,12 @@ inline std::vector<Tensor> live(Creator& creator, const Settings& settings, cons
     expect(supported(), name + ": its formats");
     for (const DataType wrong : {DataType::kUINT8, DataType::kBOOL, DataType::kINT8, DataType::kINT64}) {
       desc.type = wrong;
-      expect(!supported(), name + ": takes no type that it cannot read");
+      expect(!supported(), name + ": refuses a type that it cannot read");
     }
     desc = before;
     for (const TensorFormat wrong : {TensorFormat::kCHW4, TensorFormat::kCHW32, TensorFormat::kHWC16}) {
       desc.format = wrong;
-      expect(!supported(), name + ": takes no format that it cannot read");
+      expect(!supported(), name + ": refuses a format that it cannot read");
     }
     desc = before;
   }
@@ -247,21 +247,21 @@ inline std::vector<Tensor> live(Creator& creator, const Settings& settings, cons
   expect(build->getNbTactics() == 0 && strlen(build->getTimingCacheID()) > 0, name + ": its timing");
   const size_t workspace_bytes = build->getWorkspaceSize(in_range, inputs_count, out_range, outputs_count);
 
-  // Into a plan and out of it. The fields are copied, and whoever wrote them is gone.
+  // Write into a plan and read back. The fields are copied; the plugin that wrote them no longer exists.
   const std::string described = build->getTimingCacheID();
   const Settings stored(*runtime_of(made)->getFieldsToSerialize());
   made.reset();
   const Plugin loaded = make(creator, stored, TensorRTPhase::kRUNTIME);
-  if (!expect(loaded != nullptr, name + " comes out of a plan")) throw std::runtime_error("there is nothing to test");
+  if (!expect(loaded != nullptr, name + " can be read from a plan")) throw std::runtime_error("no plugin to test");
   expect(build_of(loaded)->getTimingCacheID() == described, name + ": the same after the plan");
-  expect(Settings(*runtime_of(loaded)->getFieldsToSerialize()) == stored, name + ": stored twice alike");
+  expect(Settings(*runtime_of(loaded)->getFieldsToSerialize()) == stored, name + ": stores the same fields again");
   Plugin attached(runtime_of(loaded)->attachToContext(nullptr));
   expect(attached != nullptr && attached.get() != loaded.get(), name + ": attached as a clone");
   const Plugin plugin(attached->clone());
   attached.reset();
   expect(Settings(*runtime_of(plugin)->getFieldsToSerialize()) == stored, name + ": a clone stores the same");
 
-  // Shapes that the op cannot have are refused before anything runs.
+  // onShapeChange refuses shapes that the op cannot have, before anything runs.
   std::vector<nvinfer1::PluginTensorDesc> in, out;
   for (const Tensor& tensor : inputs) in.push_back(tensor.desc());
   for (const Tensor& tensor : outputs) out.push_back(tensor.desc());
@@ -296,18 +296,18 @@ inline std::vector<Tensor> live(Creator& creator, const Settings& settings, cons
     out_data.push_back(memory.back()->get());
   }
   const DeviceMemory workspace(workspace_bytes);
-  cudaStream_t stream;
-  expect(cudaStreamCreate(&stream) == cudaSuccess, "a stream");
-  for (int run = 0; run < 2; ++run) {  // the second finds the first one's workspace
+  cudaStream_t cuda_stream;
+  expect(cudaStreamCreate(&cuda_stream) == cudaSuccess, "a stream");
+  for (int run = 0; run < 2; ++run) {  // the second run starts with the workspace of the first
     const int64_t before = allocations;
     const int32_t status =
-        runtime->enqueue(in.data(), out.data(), in_data.data(), out_data.data(), workspace.get(), stream);
+        runtime->enqueue(in.data(), out.data(), in_data.data(), out_data.data(), workspace.get(), cuda_stream);
     const int64_t to_run = allocations - before;
     expect(status == 0, name + ": runs");
     expect(run == 0 || to_run == 0, name + ": allocates nothing when it runs");
   }
-  expect(cudaStreamSynchronize(stream) == cudaSuccess, name + ": ends");
-  cudaStreamDestroy(stream);
+  expect(cudaStreamSynchronize(cuda_stream) == cudaSuccess, name + ": ends");
+  cudaStreamDestroy(cuda_stream);
   for (size_t i = 0; i < outputs.size(); ++i) outputs[i].unpack(memory[inputs.size() + i]->read());
   return outputs;
 }

@@ -1,5 +1,5 @@
-// Every plugin of the library, driven as TensorRT does, without TensorRT: see host.h. Where there is a device, or the
-// CUDA forms are emulated, what they compute is compared with the CPU forms.
+// Drives every plugin of the library like TensorRT, but without TensorRT (host.h). With a CUDA device or emulated CUDA
+// forms, compares the results of the plugins with those of the CPU forms.
 //
 //   plugin_test LIBRARY            all tests
 //   plugin_test LIBRARY --fields   only lists the fields of each plugin, as name:type:count
@@ -12,6 +12,7 @@
 #include "host.h"
 #include "ops/frame_sample/frame_sample.h"
 #include "ops/guided_upsample/guided_upsample.h"
+#include "ops/list.h"
 #include "ops/matte_upsample/matte_upsample.h"
 #include "ops/patch_crop/patch_crop.h"
 #include "ops/patch_scatter/patch_scatter.h"
@@ -36,7 +37,7 @@ Tensor maps(const Shape& shape, DataType type, TensorFormat format, float low, f
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// The CPU forms' side
+// The CPU forms
 
 class OneThread final : public Parallel {
  public:
@@ -55,7 +56,7 @@ class OneThread final : public Parallel {
 
 OneThread one_thread;
 
-// Packed memory of any type as N C H W.
+// Returns a view of packed memory of any type as N C H W.
 template <typename T>
 View view(std::vector<T>& values, const Shape& shape, DType type) {
   View result;
@@ -72,7 +73,7 @@ View view(std::vector<T>& values, const Shape& shape, DType type) {
 
 View view(Tensor& tensor) { return view(tensor.values, tensor.shape, DType::kFloat32); }
 
-// A picture of bytes, N C H W and RGB: what the CPU form reads and writes.
+// A picture of bytes, N C H W and RGB, for the CPU forms.
 struct Bytes {
   Shape shape;
   std::vector<uint8_t> values;
@@ -88,7 +89,7 @@ Bytes random_picture() {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// The plugins' side: the same picture in a layout, and back
+// The plugins: conversions between a picture and a layout
 
 struct Layout {
   bool hwc;
@@ -99,7 +100,7 @@ struct Layout {
   std::vector<int32_t> channels() const { return bgr ? std::vector<int32_t>{2, 1, 0} : std::vector<int32_t>{0, 1, 2}; }
   Shape shape(const Shape& nchw) const { return hwc ? Shape{nchw[0], nchw[2], nchw[3], nchw[1]} : nchw; }
 
-  // Where element i of the tensor lies in an N C H W picture.
+  // Returns the position of element i of the tensor in an N C H W picture.
   size_t place(size_t i, const Shape& nchw) const {
     const auto channels = static_cast<size_t>(nchw[1]);
     const auto pixels = static_cast<size_t>(nchw[2] * nchw[3]);
@@ -134,7 +135,16 @@ Settings frame_settings(const Layout& layout) {
       .ints("frame_range", {layout.range});
 }
 
-Settings matte_settings(const Layout& layout, const std::vector<int32_t>& wanted = {1, 1, 1, 1}) {
+// Returns the setting matte_wanted for these outputs.
+std::vector<int32_t> wanted_outputs(const std::vector<int>& numbers) {
+  std::vector<int32_t> wanted(kOutputCount, 0);
+  for (const int number : numbers) wanted[static_cast<size_t>(number)] = 1;
+  return wanted;
+}
+
+const std::vector<int32_t> kAllWanted(kOutputCount, 1);
+
+Settings matte_settings(const Layout& layout, const std::vector<int32_t>& wanted = kAllWanted) {
   return frame_settings(layout)
       .ints("matte_perm", layout.hwc ? std::vector<int32_t>{0, 2, 3, 1} : std::vector<int32_t>{0, 1, 2, 3})
       .ints("matte_channels", layout.channels())
@@ -143,48 +153,43 @@ Settings matte_settings(const Layout& layout, const std::vector<int32_t>& wanted
       .ints("matte_wanted", wanted);
 }
 
-// A matte as the CPU form writes it, and the comparison with the plugin's.
+// Receives a matte from the CPU form and compares it with the plugin's.
 struct Matte {
-  Bytes fgr{{kBatch, 3, kHeight, kWidth}}, pha{{kBatch, 1, kHeight, kWidth}}, rgba{{kBatch, 4, kHeight, kWidth}},
-      composite{{kBatch, 3, kHeight, kWidth}};
+  std::vector<Bytes> outputs;
   Tensor background = maps({1, 3, 5, 7}, DataType::kFLOAT, TensorFormat::kLINEAR, 0.0f, 1.0f);
+
+  Matte() {
+    for (const Output& output : kOutputs) outputs.emplace_back(Shape{kBatch, output.channels, kHeight, kWidth});
+  }
 
   Sinks sinks() {
     Sinks sinks;
-    sinks.fgr = fgr.bytes();
-    sinks.pha = pha.bytes();
-    sinks.rgba = rgba.bytes();
-    sinks.rgba.size[1] = 3;
-    sinks.rgba_alpha = rgba.bytes();
-    sinks.rgba_alpha.size[1] = 1;
-    sinks.rgba_alpha.data = rgba.values.data() + 3 * kHeight * kWidth;
-    sinks.composite = composite.bytes();
+    for (size_t i = 0; i < outputs.size(); ++i) sinks.output[i] = output_view(outputs[i].bytes(), false);
     sinks.background = view(background);
     return sinks;
   }
 
-  void compare(const std::string& plugin, const Layout& layout, const std::vector<Tensor>& outputs,
-               const std::vector<int32_t>& wanted = {1, 1, 1, 1}) const {
-    const Bytes* expected[] = {&fgr, &pha, &rgba, &composite};
-    for (size_t i = 0; i < 4; ++i) {
-      const std::string name = plugin + " (" + layout.text() + "): output " + std::to_string(i);
-      const Tensor& got = outputs[i];
+  void compare(const std::string& plugin, const Layout& layout, const std::vector<Tensor>& tensors,
+               const std::vector<int32_t>& wanted = kAllWanted) const {
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const std::string name = plugin + " (" + layout.text() + "): output " + kOutputs[i].name;
+      const Bytes& expected = outputs[i];
+      const Tensor& got = tensors[i];
       if (!wanted[i]) {
         expect(count_of(got.shape) == 1, name + " is not wanted");
         continue;
       }
-      expect(got.shape == layout.shape(expected[i]->shape) && got.type == layout.type, name + "'s shape");
+      expect(got.shape == layout.shape(expected.shape) && got.type == layout.type, name + "'s shape");
       if (got.values.empty()) continue;
       size_t other = 0;
       float worst = 0.0f;
       for (size_t at = 0; at < got.values.size(); ++at) {
         const float value = layout.range == 255 ? got.values[at] : got.values[at] * 255.0f;
-        const float off =
-            std::fabs(value - static_cast<float>(expected[i]->values[layout.place(at, expected[i]->shape)]));
+        const float off = std::fabs(value - static_cast<float>(expected.values[layout.place(at, expected.shape)]));
         worst = off > worst ? off : worst;
         other += layout.range == 255 ? off != 0.0f : off > 0.6f;
       }
-      // At most one level, and that only where the CPU's and the CUDA's sums fall on either side of a half.
+      // Allow one level of difference, where the sums of the two forms lie on different sides of a half.
       expect(worst <= 1.0f && other * 1000 <= got.values.size(),
              name + ": off by " + std::to_string(worst) + ", " + std::to_string(other) + " values");
     }
@@ -213,9 +218,9 @@ void compare_maps(const std::string& name, const Tensor& got, const std::vector<
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// One function an op
+// One test for each op
 
-// RVM's downsampling: a step that the sizes do not decide, and sizes.
+// RVM's downsampling: explicit steps that do not follow from the sizes.
 Settings sample_settings(const Layout& layout, int method, DataType type) {
   return frame_settings(layout)
       .ints("height", {9})
@@ -248,7 +253,7 @@ void test_frame_sample() {
       const float mean[] = {0.485f, 0.456f, 0.406f}, std[] = {0.229f, 0.224f, 0.225f};
       for (int c = 0; c < 3; ++c) op.mean[c] = mean[c], op.scale[c] = 1.0f / std[c];
       frame_sample(op, one_thread);
-      // A frame in 0...1 as half has lost some of its bytes' last bits already.
+      // A frame in 0...1 as half has already lost the last bits of some bytes.
       const bool coarse = half || (layout.range == 1 && layout.type == DataType::kHALF);
       compare_maps("FrameSample (" + layout.text() + ")", outputs[0], expected, coarse ? 4e-3f : 1e-5f);
     }
@@ -280,7 +285,8 @@ void test_matte_upsample() {
       Matte matte;
       MatteUpsample op{frame.bytes(), view(alpha), static_cast<Method>(method), matte.sinks()};
       matte_upsample(op, one_thread);
-      for (const std::vector<int32_t>& wanted : {std::vector<int32_t>{1, 1, 0, 0}, {0, 0, 1, 0}, {1, 1, 1, 1}}) {
+      for (const std::vector<int32_t>& wanted :
+           {wanted_outputs({output::fgr, output::pha}), wanted_outputs({output::rgba}), kAllWanted}) {
         const auto outputs =
             live(*creators["TrtMatteMatteUpsample"], matte_settings(layout, wanted).ints("method", {method}),
                  {layout.tensor(frame), alpha, matte.background});
@@ -338,7 +344,7 @@ void test_patch_select() {
       test_patch_select(op, kind, kBatch, 9, 13, 300);
     }
   }
-  // BackgroundMattingV2's own settings: 80,000 pixels of an HD frame, 320,000 of a 4K one.
+  // BackgroundMattingV2's default settings: 80,000 pixels of an HD frame, 320,000 of a 4K frame.
   op.mode = SelectMode::kSampling;
   op.rows = 270, op.columns = 480, op.k = 5000;
   test_patch_select(op, kMapKinds[1], 1, 68, 120, op.k);
@@ -348,7 +354,7 @@ void test_patch_select() {
 
 constexpr int kPatches = 40;
 
-// Some unused, at the end as PatchSelect leaves them.
+// Makes indices of which the last ones are unused, like those of PatchSelect.
 Tensor random_indices() {
   Tensor indices{DataType::kINT32, {kPatches, 3}, {}};
   for (int k = 0; k < kPatches; ++k) {
@@ -414,9 +420,9 @@ void test_patch_scatter() {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// What is not taken
+// Refusals
 
-// The settings that each op takes, with all of its fields.
+// Returns valid settings of each op, with all of its fields.
 std::map<std::string, Settings> good_settings() {
   const Layout layout = kLayouts[0];
   PatchSelect select;
@@ -455,12 +461,12 @@ void test_refusals() {
       refuses(plugin, with(Settings().ints(name.c_str(), {})), the_field + " has ");
       if (field.type == nvinfer1::PluginFieldType::kINT32) {
         refuses(plugin, with(Settings().floats(name.c_str(), std::vector<float>(length, 1.0f))),
-                the_field + " is not of int32");
+                the_field + " must be int32");
         refuses(plugin, with(Settings().longs(name.c_str(), std::vector<int64_t>(length, int64_t{1} << 40))),
-                the_field + " is not of int32");
+                the_field + " must be int32");
       } else {
         refuses(plugin, with(Settings().ints(name.c_str(), std::vector<int32_t>(length, 1))),
-                the_field + " is not of float32");
+                the_field + " must be float32");
       }
     }
     const nvinfer1::PluginFieldCollection hollow{3, nullptr};
@@ -495,8 +501,8 @@ void test_refusals() {
   bad(sample, Settings().ints("frame_range", {256}), "frame_range is 256");
   bad(guided, Settings().ints("matte_type", {2}), "cast them outside");
   bad(guided, Settings().ints("matte_perm", {-1, 2, 3, 1}), "matte_perm");
-  bad(guided, Settings().ints("matte_wanted", {0, 0, 0, 0}), "at least one");
-  bad(guided, Settings().ints("matte_wanted", {1, 1, 2, 0}), "zeros and ones");
+  bad(guided, Settings().ints("matte_wanted", wanted_outputs({})), "at least one");
+  bad(guided, Settings().ints("matte_wanted", std::vector<int32_t>(kOutputCount, 2)), "zeros and ones");
   bad("TrtMatteMatteUpsample", Settings().ints("method", {2}), "method is 2");
   bad("TrtMattePatchCrop", Settings().ints("kernel", {2}), "kernel is 2");
   bad(select, Settings().ints("k", {101}), "k is 101");
@@ -507,7 +513,7 @@ void test_refusals() {
   bad(select, Settings().floats("threshold", {NAN}), "threshold");
 }
 
-// Missing settings that have a default get it, from ONNX though not from a plan.
+// Missing settings get their defaults in ONNX, but not in a plan.
 void test_defaults() {
   const auto all = good_settings();
   const Plugin short_one =
@@ -518,13 +524,14 @@ void test_defaults() {
           "the field height is missing");
 }
 
-// Shapes follow inputs whose sizes are not known when they are made.
+// Output shapes follow inputs whose sizes are unknown at first.
 void test_dynamic_shapes() {
   auto all = good_settings();
   const Plugin guided = make(*creators["TrtMatteGuidedUpsample"], all["TrtMatteGuidedUpsample"]);
   OutputShapes matte(guided, {{1, 36, 52, 3}, {1, 4, 9, 13}, {1, 4, 9, 13}, {1, 3, 1, 1}});
   const auto larger = matte.of({{3, 720, 1280, 3}, {3, 4, 90, 160}, {3, 4, 90, 160}, {1, 3, 1, 1}});
-  const std::vector<Shape> expected{{3, 720, 1280, 3}, {3, 720, 1280, 1}, {3, 720, 1280, 4}, {3, 720, 1280, 3}};
+  std::vector<Shape> expected;
+  for (const Output& output : kOutputs) expected.push_back({3, 720, 1280, output.channels});
   expect(larger == expected, "a matte's shape follows its frame's");
 
   const Plugin crop = make(*creators["TrtMattePatchCrop"], all["TrtMattePatchCrop"]);
@@ -538,7 +545,7 @@ void test_dynamic_shapes() {
   expect(few.status != 0, "a node with too few inputs is refused");
 }
 
-// What onShapeChange refuses, each with the message that says why.
+// onShapeChange refuses shapes that do not fit, each with a message that tells why.
 void test_shapes_that_do_not_fit() {
   auto all = good_settings();
   const auto refused = [&](const std::string& name, const std::vector<Tensor>& in, const std::vector<Shape>& out,
@@ -559,7 +566,8 @@ void test_shapes_that_do_not_fit() {
   refused("TrtMatteFrameSample", {half({1, 36, 52, 4})}, {{1, 3, 9, 13}}, DataType::kFLOAT, "4 channels");
   refused("TrtMatteFrameSample", {half({2, 36, 52, 3})}, {{1, 3, 9, 13}}, DataType::kFLOAT, "batch of 1; expected 2");
   refused("TrtMatteFrameSample", {half({1, 36, 70000, 3})}, {{1, 3, 9, 13}}, DataType::kFLOAT, "65536");
-  const std::vector<Shape> matte{{1, 36, 52, 3}, {1, 36, 52, 1}, {1, 36, 52, 4}, {1, 36, 52, 3}};
+  std::vector<Shape> matte;
+  for (const Output& output : kOutputs) matte.push_back({1, 36, 52, output.channels});
   const Tensor frame = half({1, 36, 52, 3}), background = half({1, 3, 1, 1});
   refused("TrtMatteGuidedUpsample", {frame, half({1, 3, 9, 13}), half({1, 4, 9, 13}), background}, matte,
           DataType::kHALF, "A has 3 channels");
@@ -586,7 +594,7 @@ Function symbol(void* library, const char* name) {
 
 }  // namespace
 
-// TensorRT's library has this; the plugins ask it.
+// Replaces the function of TensorRT's library that the plugins call.
 extern "C" __attribute__((visibility("default"))) int32_t getInferLibVersion() { return running_version; }
 
 int main(int argc, char** argv) try {
@@ -620,7 +628,10 @@ int main(int argc, char** argv) try {
     }
     return 0;
   }
-  if (!expect(count == 6 && creators.size() == 6, "six creators")) return 1;
+#define ONE_OP(name, Op, compilation) +1
+  constexpr int kOps = TRTMATTE_OPS(ONE_OP);
+#undef ONE_OP
+  if (!expect(count == kOps && creators.size() == kOps, "one creator for each op")) return 1;
   running_version = 10000 * (NV_TENSORRT_MAJOR == 10 ? 11 : 10);
   int32_t others = -1;
   get(others);
@@ -645,7 +656,7 @@ int main(int argc, char** argv) try {
   const char* promised = getenv("TRTMATTE_REQUIRE_GPU");
   expect(has_device() || !promised || strcmp(promised, "1") != 0,
          "the CUDA device that TRTMATTE_REQUIRE_GPU=1 promises");
-  printf(has_device() ? "values compared with the CPU forms\n" : "values not compared: there is no CUDA device\n");
+  printf(has_device() ? "values compared with the CPU forms\n" : "values not compared: no CUDA device was found\n");
   printf(failures ? "%d checks FAILED\n" : "all checks passed\n", failures);
   return failures ? 1 : 0;
 } catch (const std::exception& error) {

@@ -1,4 +1,4 @@
-// Plugin fields with storage of their own, and a logger that remembers.
+// Plugin fields that own their values, and a logger that stores its messages.
 #pragma once
 
 #include <NvInferRuntime.h>
@@ -47,7 +47,7 @@ class Settings {
     return *this;
   }
 
-  // Valid until this changes.
+  // The result is valid until the settings change.
   nvinfer1::PluginFieldCollection collection() {
     fields_.clear();
     for (const Entry& entry : entries_) {

@@ -1,0 +1,31 @@
+// The interface through which CPU forms get workers and memory. The runtime's thread pool implements it.
+#pragma once
+
+#include <cstddef>
+
+namespace trtmatte {
+
+class Parallel {
+ public:
+  // Processes items [begin, end). `worker` is below workers(); no two calls have the same one at the same time.
+  using Work = void (*)(const void* context, int begin, int end, int worker);
+
+  virtual ~Parallel() = default;
+  virtual int workers() const = 0;
+  // Returns one block of 64-byte aligned memory with undefined content. It stays valid until the next call.
+  virtual void* scratch(size_t bytes) = 0;
+  // Splits [0, items) into pieces of `grain` items and returns when all of them are processed.
+  virtual void run(int items, int grain, Work work, const void* context) = 0;
+
+  template <typename Function>
+  void for_each(int items, int grain, const Function& function) {
+    run(
+        items, grain,
+        [](const void* context, int begin, int end, int worker) {
+          (*static_cast<const Function*>(context))(begin, end, worker);
+        },
+        &function);
+  }
+};
+
+}  // namespace trtmatte

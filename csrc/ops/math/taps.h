@@ -1,0 +1,76 @@
+// Weighted sums along one axis: the sampling methods that read more than two neighbours.
+#pragma once
+
+#include <cmath>
+
+#include "ops/math/axis.h"
+
+namespace trtmatte {
+
+enum class Method : int { kLinear, kArea, kAntialias, kGaussian };
+
+// A sampling method along one axis.
+struct Filter {
+  Method method;
+  Axis axis;
+  float sigma;  // of the Gaussian, in source pixels
+};
+
+// The source pixels [begin, end) that have a weight.
+struct TapRange {
+  int begin;
+  int end;
+};
+
+TRTMATTE_HD int64_t floor_pixel(int64_t c) { return c >> 32; }
+TRTMATTE_HD int64_t ceil_pixel(int64_t c) { return (c + 0xffffffff) >> 32; }
+
+// Returns half the width of the filter, in source pixels.
+TRTMATTE_HD float filter_support(const Filter& filter) {
+  const float step = static_cast<float>(filter.axis.step) * 0x1p-32f;
+  if (filter.method == Method::kGaussian) return 3.0f * filter.sigma;
+  return filter.method == Method::kAntialias && step > 1.0f ? step : 1.0f;
+}
+
+TRTMATTE_HD int bounded(int64_t value, int low, int high) {
+  return static_cast<int>(value < low ? low : value > high ? high : value);
+}
+
+TRTMATTE_HD TapRange tap_range(const Filter& filter, int i) {
+  const Axis& axis = filter.axis;
+  if (filter.method == Method::kLinear) {
+    const Tap tap = tap_at(axis, i);
+    return TapRange{tap.first, tap.second + 1};
+  }
+  if (filter.method == Method::kArea) {
+    // The slack keeps a rounded step from missing a boundary by one pixel.
+    const int64_t slack = int64_t{1} << 16;
+    const int begin = bounded(floor_pixel(axis.step * i + slack), 0, axis.in - 1);
+    return TapRange{begin, bounded(ceil_pixel(axis.step * (i + 1) - slack), begin + 1, axis.in)};
+  }
+  const int64_t centre = axis.step * i + axis.step / 2;
+  const auto support = static_cast<int64_t>(filter_support(filter) * 0x1p32f);
+  const int begin = bounded(floor_pixel(centre - support), 0, axis.in - 1);
+  return TapRange{begin, bounded(ceil_pixel(centre + support), begin + 1, axis.in)};
+}
+
+// Returns a weight that is not normalised: divide by the sum over the range.
+TRTMATTE_HD float tap_weight(const Filter& filter, int i, int j) {
+  const Axis& axis = filter.axis;
+  if (filter.method == Method::kLinear) {
+    const Tap tap = tap_at(axis, i);
+    return j == tap.first ? 1.0f - tap.weight : tap.weight;
+  }
+  if (filter.method == Method::kArea) return 1.0f;
+  const int64_t distance = (static_cast<int64_t>(j) << 32) + (int64_t{1} << 31) - (axis.step * i + axis.step / 2);
+  const float d = static_cast<float>(distance) * 0x1p-32f;
+  if (filter.method == Method::kAntialias) {
+    const float weight = 1.0f - fabsf(d) / filter_support(filter);
+    return weight > 0.0f ? weight : 0.0f;
+  }
+  const float z = d / filter.sigma;
+  const float weight = expf(-0.5f * z * z) - 0.011108996538f;  // exp(-9/2): falls to 0 at three sigma
+  return weight > 0.0f ? weight : 0.0f;
+}
+
+}  // namespace trtmatte

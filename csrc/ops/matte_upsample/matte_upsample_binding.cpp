@@ -1,0 +1,36 @@
+#include "bindings/call.h"
+#include "bindings/register.h"
+#include "bindings/run.h"
+#include "ops/matte_upsample/matte_upsample.h"
+
+namespace py = pybind11;
+
+namespace trtmatte {
+namespace {
+
+void bound(const py::object& frame, const py::object& alpha, const std::string& method, const py::dict& out,
+           const py::object& background, const std::string& frame_layout, const std::string& layout,
+           const std::string& color, const py::object& cuda_stream) {
+  Call call(cuda_stream, color);
+  MatteUpsample op;
+  op.frame = call.frame(frame, "frame", frame_layout);
+  op.alpha = call.maps(alpha, "alpha", 1);
+  op.method = method_named(method);
+  if (op.method != Method::kLinear && op.method != Method::kArea) {
+    throw SettingError("method is '" + method + "'; expected 'linear' or 'area'");
+  }
+  const Size size = size_of_frame(op.frame);
+  expect_batch(op.alpha, "alpha", size.batch);
+  op.sinks = call.sinks(out, background, layout, size);
+  TRTMATTE_RUN(call, matte_upsample(op, pool), matte_upsample(op, call.cuda_stream()));
+}
+
+}  // namespace
+
+void register_matte_upsample(py::module_& m) {
+  m.def("matte_upsample", &bound, py::arg("frame"), py::arg("alpha"), py::kw_only(), py::arg("method") = "linear",
+        py::arg("out"), py::arg("background") = py::none(), py::arg("frame_layout") = "", py::arg("layout") = "HWC",
+        py::arg("color") = "rgb", py::arg("stream") = py::none());
+}
+
+}  // namespace trtmatte

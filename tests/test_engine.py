@@ -111,11 +111,6 @@ def test_an_engine_takes_the_place_of_another(engine: Engine, path: Path) -> Non
     open_one.verify()  # what is mapped stays as it was
 
 
-def test_the_version_is_that_of_the_package() -> None:
-    project = (Path(__file__).parent.parent / "pyproject.toml").read_text()
-    assert f'\nversion = "{trtmatte.__version__}"\n' in project
-
-
 def test_importing_reads_neither_onnx_nor_torch() -> None:
     program = (
         "import sys, trtmatte.engine; trtmatte.load; trtmatte.Engine; "

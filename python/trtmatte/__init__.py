@@ -19,6 +19,7 @@ from trtmatte.errors import (
     TrtmatteError,
     TruncatedError,
 )
+from trtmatte.version import __version__
 
 if TYPE_CHECKING:
     from trtmatte import families as families
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from trtmatte.engine import load as load
     from trtmatte.session import Matte as Matte
     from trtmatte.session import Session as Session
-
-__version__: Final = "0.1.0"
 
 # What is imported when it is first asked for, so that `import trtmatte` needs numpy and the native core alone.
 _LAZY: Final = {

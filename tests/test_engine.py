@@ -13,6 +13,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,7 +125,7 @@ def test_importing_reads_neither_onnx_nor_torch() -> None:
 # Files that are wrong
 
 
-def rewritten(path: Path, change: Callable[[dict[str, bytes]], None], **options: int) -> None:
+def rewritten(path: Path, change: Callable[[dict[str, bytes]], None], **options: Any) -> None:
     """The archive with its members changed, as another program would write it."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}

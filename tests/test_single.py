@@ -19,6 +19,7 @@ from tests.backends import fake_tensorrt as fake
 from tests.session import engines
 from tests.test_compiler import shrinking
 from trtmatte import plugins, single
+from trtmatte.backends import tensorrt
 from trtmatte.backends.tensorrt import device
 from trtmatte.engine import Engine
 from trtmatte.errors import BackendError, SettingError
@@ -337,7 +338,7 @@ def test_without_the_library(world: fake.World, model: Path, monkeypatch: pytest
 
 
 def test_without_tensorrt(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(single.tensorrt, "why_not", lambda target: "TensorRT is not installed: pip install tensorrt")
+    monkeypatch.setattr(tensorrt, "why_not", lambda target: "TensorRT is not installed: pip install tensorrt")
     with pytest.raises(BackendError, match=r"pip install tensorrt; or write the graph with -o NAME\.onnx"):
         single.build(model, out="m.plan", **SMALL)
     made = single.build(model, out="m.onnx", **SMALL)

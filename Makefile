@@ -1,19 +1,78 @@
-# make demo   builds the core and shows what it does
-# make test   the same, and every check: formatter, linter, types, tests
-# make help   the rest
+# `make help` lists what can be made.
 
 PYTHON ?= python3
 TORCH ?= -r requirements/torch.txt
 VENV := .venv
 RUN := $(VENV)/bin/
+ON_PATH := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP := $(RUN)python -m pip install --quiet --disable-pip-version-check
-CORE := $(shell find csrc cmake -type f 2>/dev/null) CMakeLists.txt setup.py pyproject.toml
+CORE := $(shell find csrc cmake -type f 2>/dev/null) CMakeLists.txt
 CPP := $(shell find csrc tests/native examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: help demo test lint types unit slow emulated plugins gpu sanitize bench format clean
-help:
-	@grep -E '^# make' Makefile
-	@echo "# make lint | types | unit | slow | emulated | plugins | format | sanitize | bench | gpu | clean"
+.PHONY: help demo test core lint types unit test-one slow emulated plugins gpu sanitize bench format clean FORCE
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+
+demo: $(VENV)/.core ## build the core, fetch a model and a film, and put a green background behind the person
+	$(RUN)python examples/demo.py
+
+test: lint types unit emulated ## run all checks: what CI runs
+
+# One step of `make test` each
+
+lint: $(VENV)/.test ## check style and format of Python and C++
+	$(RUN)ruff check .
+	$(RUN)ruff format --check .
+	$(RUN)clang-format --dry-run -Werror $(CPP)
+
+types: $(VENV)/.test $(VENV)/.core ## check the types of the package, the tests and the benchmarks
+	$(RUN)mypy
+
+unit: $(VENV)/.test $(VENV)/.core ## run the tests, without the slow ones
+	$(RUN)python -m pytest -n 2 -m "not slow and not alone"
+	$(RUN)python -m pytest -m "alone and not slow"
+
+# The CUDA forms are compiled for the CPU; everything else is as on a GPU.
+emulated: $(VENV)/.test $(VENV)/.core ## rehearse the GPU checks on the CPU
+	$(ON_PATH) tools/gpu_check.sh --rehearse
+
+# For daily work
+
+core: $(VENV)/.core ## build the native core; compile only what changed
+
+test-one: $(VENV)/.test $(VENV)/.core ## run one test: make test-one TEST=tests/ops/test_patch_crop.py
+	$(if $(TEST),,$(error TEST is empty; name a test file: make test-one TEST=tests/ops/test_patch_crop.py))
+	$(RUN)python -m pytest $(TEST)
+
+format: $(VENV)/.test ## format Python and C++, and fix what ruff can fix
+	$(RUN)ruff check --fix .
+	$(RUN)ruff format .
+	$(RUN)clang-format -i $(CPP)
+
+slow: $(VENV)/.test $(VENV)/.core ## run the slow tests
+	$(RUN)python -m pytest -n 2 -m slow
+
+sanitize: $(VENV)/.test ## run the native tests with AddressSanitizer and UndefinedBehaviorSanitizer
+	$(ON_PATH) tests/native/sanitize.sh
+
+bench: $(VENV)/.test $(VENV)/.core ## run the benchmarks: ten minutes on two cores
+	$(RUN)python -m benchmarks
+
+gpu: $(VENV)/.test $(VENV)/.core ## run the tests that need a CUDA device; fail if there is none
+	TRTMATTE_REQUIRE_GPU=1 $(RUN)python -m pytest -m gpu
+
+# Without TensorRT_ROOT, NVIDIA's headers of each supported version are fetched.
+HEADERS := $(if $(TensorRT_ROOT),,$(patsubst %,build/tensorrt-%/include,10.3 10.16 11.1))
+build/tensorrt-%/include: $(VENV)/.run
+	$(RUN)cmake -DVERSION=$* -DFOLDER=$(@D) -P cmake/fetch_tensorrt_headers.cmake
+
+plugins: $(VENV)/.test $(VENV)/.core $(HEADERS) ## build and test the TensorRT plugins; fail if they cannot be built
+	TensorRT_ROOT="$(TensorRT_ROOT)" TRTMATTE_REQUIRE_PLUGINS=1 $(RUN)python -m pytest tests/test_plugins.py
+
+clean: ## remove the virtual environment and everything that was built
+	rm -rf $(VENV) build python/trtmatte/*.so python/*.egg-info
+
+# The virtual environment, in the order in which it is filled
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -27,58 +86,24 @@ $(VENV)/.test: $(VENV)/.run requirements/test.txt requirements/torch.txt
 	$(PIP) -r requirements/test.txt
 	@touch $@
 
-# In place, so that only what changed is compiled again.
-$(VENV)/.core: $(VENV)/.run $(CORE)
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PIP) --no-build-isolation --no-deps --editable .
+# An editable install of the Python code. pip would compile the whole core each time, so it leaves the core out.
+$(VENV)/.package: $(VENV)/.run setup.py pyproject.toml python/trtmatte/version.py
+	TRTMATTE_WITHOUT_CORE=1 $(PIP) --no-build-isolation --no-deps --editable .
 	@touch $@
 
-demo: $(VENV)/.core
-	$(RUN)python examples/demo.py
+# The environment variables and the Python that the core is built with. The file is written only if they change.
+SETTINGS := CC CXX CFLAGS CXXFLAGS LDFLAGS CUDACXX CUDAHOSTCXX CUDAFLAGS CUDAARCHS CMAKE_ARGS TensorRT_ROOT \
+  TRTMATTE_CUDA TRTMATTE_PLUGINS TRTMATTE_FETCH_TENSORRT_HEADERS TRTMATTE_TENSORRT_VERSION
+build/core/settings.txt: $(VENV)/.run FORCE
+	@mkdir -p $(@D)
+	@{ $(RUN)python -VV; for name in $(SETTINGS); do printenv "$$name" | sed "s/^/$$name=/"; done; } >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-test: lint types unit emulated
-
-lint: $(VENV)/.test
-	$(RUN)ruff check .
-	$(RUN)ruff format --check .
-	$(RUN)clang-format --dry-run -Werror $(CPP)
-
-types: $(VENV)/.test $(VENV)/.core
-	$(RUN)mypy
-
-unit: $(VENV)/.test $(VENV)/.core
-	$(RUN)python -m pytest -n 2 -m "not slow and not alone"
-	$(RUN)python -m pytest -m "alone and not slow"
-
-slow: $(VENV)/.test $(VENV)/.core
-	$(RUN)python -m pytest -n 2 -m slow
-
-# What a GPU will be asked to do, rehearsed with the CUDA forms compiled for the CPU.
-emulated: $(VENV)/.test $(VENV)/.core
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/gpu_check.sh --rehearse
-
-# The TensorRT plugins, with the headers of TensorRT_ROOT, or without it with NVIDIA's of each version that they are
-# made for. Fails instead of skipping.
-HEADERS := $(if $(TensorRT_ROOT),,$(patsubst %,build/tensorrt-%/include,10.3 10.16 11.1))
-build/tensorrt-%/include: $(VENV)/.run
-	$(RUN)cmake -DVERSION=$* -DFOLDER=$(@D) -P cmake/fetch_tensorrt_headers.cmake
-
-plugins: $(VENV)/.test $(VENV)/.core $(HEADERS)
-	TensorRT_ROOT="$(TensorRT_ROOT)" TRTMATTE_REQUIRE_PLUGINS=1 $(RUN)python -m pytest tests/test_plugins.py
-
-# Fails instead of skipping where there is no device.
-gpu: $(VENV)/.test $(VENV)/.core
-	TRTMATTE_REQUIRE_GPU=1 $(RUN)python -m pytest -m gpu
-
-sanitize: $(VENV)/.test
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tests/native/sanitize.sh
-
-bench: $(VENV)/.test $(VENV)/.core
-	$(RUN)python -m benchmarks
-
-format: $(VENV)/.test
-	$(RUN)ruff check --fix .
-	$(RUN)ruff format .
-	$(RUN)clang-format -i $(CPP)
-
-clean:
-	rm -rf $(VENV) build python/trtmatte/*.so python/*.egg-info
+# The core, in a folder that is kept: Ninja compiles what changed. New settings begin with an empty folder.
+$(VENV)/.core: $(VENV)/.package build/core/settings.txt $(CORE)
+	@[ build/core/build.ninja -nt build/core/settings.txt ] || \
+	  $(ON_PATH) cmake --fresh -S . -B build/core -G Ninja -DCMAKE_BUILD_TYPE=Release $(CMAKE_ARGS) --log-level=WARNING \
+	    -DPython_EXECUTABLE="$(CURDIR)/$(RUN)python" -Dpybind11_DIR="$$($(RUN)python -m pybind11 --cmakedir)"
+	@$(ON_PATH) cmake --build build/core
+	@$(RUN)cmake --install build/core --prefix python
+	@touch $@

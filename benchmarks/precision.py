@@ -159,7 +159,7 @@ class Sequence:
         """The mattes, and whether all that the networks made on the way are numbers."""
         runner = StagedRunner(self.model, ("pha",))
         checked = [_Checked(Network(network.SerializeToString(), 2)) for network in networks]
-        runner.networks = dict(zip(runner.networks, checked, strict=True))  # type: ignore[arg-type]
+        runner.networks = dict(zip(runner.networks, checked, strict=True))
         pictures = runner.program.pictures
         mattes = [runner(**{name: each[name] for name in pictures})["pha"] for each in self.inputs()]
         return np.stack(mattes), all(network.is_finite for network in checked)
@@ -212,7 +212,7 @@ def ranges(subject: Subject, pictures: Callable[[Size], Frames], frames: int) ->
     sequence = Sequence(subject, pictures, frames)
     probes = [_Probe(network) for network in sequence.networks]
     runner = StagedRunner(sequence.model, ("pha",))
-    runner.networks = dict(zip(runner.networks, probes, strict=True))  # type: ignore[arg-type]
+    runner.networks = dict(zip(runner.networks, probes, strict=True))
     for each in sequence.inputs():
         runner(**{name: each[name] for name in runner.program.pictures})
     return {

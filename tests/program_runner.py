@@ -35,7 +35,10 @@ class StagedRunner:
 
     def reset(self) -> None:
         tensors = self.program.tensors
-        self.states = {state.input: np.zeros(tensors[state.input].shape, np.float32) for state in self.program.states}
+        self.states = {
+            state.input: np.zeros(tuple(map(int, tensors[state.input].shape)), np.float32)
+            for state in self.program.states
+        }
 
     def __call__(self, **pictures: np.ndarray) -> Arrays:
         """The pictures are NCHW; the mattes are as well."""
@@ -67,7 +70,7 @@ class StagedRunner:
             return dict(zip(stage.outputs, (indices[:used], count, ref), strict=True))
         if stage.op == "PatchCrop":
             return dict(zip(stage.outputs, ops.patch_crop(*inputs, **settings, frame_layout="CHW"), strict=True))
-        run = {
+        run: Any = {
             "GuidedUpsample": ops.guided_upsample,
             "MatteUpsample": ops.matte_upsample,
             "PatchScatter": ops.patch_scatter,

@@ -143,7 +143,7 @@ def load_weights(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-def network(model: str, **options: Any) -> nn.Module:
+def network(model: str, **options: Any) -> Any:
     """A network with stand-in weights."""
     from trtmatte.compiler.families import networks as families
 

@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,7 +72,10 @@ def test_no_such_subject(tmp_path):
 
 def test_what_is_wrong_is_not_timed():
     race = Race(SUBJECT, "cpu", [], Pace(1, 1, 1))
-    expected = {"composite": np.zeros((48, 64, 3), np.uint8), "pha": np.zeros((1, 1, 48, 64), np.float32)}
+    expected: dict[str, Any] = {
+        "composite": np.zeros((48, 64, 3), np.uint8),
+        "pha": np.zeros((1, 1, 48, 64), np.float32),
+    }
     off = {"composite": expected["composite"] + 1}
     race._compare("openvino", "frame", off, expected)  # which cuts off where others round
     with pytest.raises(CheckError, match="composite of trtmatte"):
@@ -164,7 +168,7 @@ def test_a_busy_machine_is_told(tmp_path):
 
 def test_what_is_measured_anew_has_its_own_commit(tmp_path):
     for name, commit in (("one", "abc"), ("two", "abc"), ("two", "def")):
-        part = {"commit_info": {"id": commit}, "machine_info": {}}
+        part: dict[str, Any] = {"commit_info": {"id": commit}, "machine_info": {}}
         part["benchmarks"] = [{"name": name, "extra_info": _facts({"trtmatte": [[10.0]]}, name=name)}]
         (tmp_path / f"{name}.json").write_text(json.dumps(part))
         _merge(tmp_path, tmp_path, [name], keep=True)

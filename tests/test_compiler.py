@@ -121,7 +121,9 @@ VECTORS = [
 
 
 def options_of(vector: reference.Vector) -> dict[str, Any]:
-    found = {name: vector.settings[name] for name in ("batch", "downsample_ratio") if name in vector.settings}
+    found: dict[str, Any] = {
+        name: vector.settings[name] for name in ("batch", "downsample_ratio") if name in vector.settings
+    }
     found["size"] = (vector.settings["width"], vector.settings["height"])
     if vector.family == "bgmv2" and "_refine_" in vector.model:
         found |= vector.options
@@ -552,7 +554,7 @@ def test_a_name_that_ends_in_nothing_is_no_other_file(tmp_path: Path) -> None:
         (cache, "code", lambda: "other code"),
         (cache, "version_of", lambda package: f"another version of {package}"),
         (compiler, "_plugins_hash", lambda: "another library"),
-        (compiler.engine_file, "FORMAT", 0),
+        (trtmatte.engine, "FORMAT", 0),
     ],
     ids=["trtmatte's code", "onnx and torch", "the plugin library", "the format"],
 )
@@ -658,7 +660,7 @@ def test_a_cache_on_a_full_disk(small: Path, small_disk: Path, monkeypatch: pyte
 
 def test_a_folder_that_is_not_the_user_s(small: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said before anything is built; root may write anywhere, so the answer is made up."""
-    monkeypatch.setattr(compiler.os, "access", lambda place, mode: False)
+    monkeypatch.setattr(os, "access", lambda place, mode: False)
     with pytest.raises(EngineError, match=r"e.trtm cannot be written: .* is not yours to write to; choose another"):
         trtmatte.build(small, out=small.parent / "e.trtm", **SMALL)
     assert not files(own_cache)

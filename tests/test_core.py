@@ -54,7 +54,7 @@ class Work:
         self.small = maps(4, height // 4, width // 4, seed=seed + 1)
         self.err = self.small[:, :1]
         self.grid = height // 4, width // 4
-        self.out = {
+        self.out: dict[str, np.ndarray] = {
             "sample": np.zeros((1, 3, height // 3, width // 3), np.float32),
             "fgr": np.zeros((height, width, 3), np.uint8),
             "pha": np.zeros((height, width, 1), np.uint8),
@@ -329,4 +329,4 @@ def test_stubs_name_the_parameters():
         documented = re.findall(r"(\w+): ", getattr(_core, node.name).__doc__.splitlines()[0])
         if documented:
             assert documented == [each.arg for each in (*node.args.args, *node.args.kwonlyargs)], node.name
-    assert "step_y" in _core.frame_sample.__doc__
+    assert "step_y" in str(_core.frame_sample.__doc__)

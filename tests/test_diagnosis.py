@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.machinery
 import json
+import os
 import re
 import subprocess
 import sys
@@ -223,7 +225,7 @@ def test_a_driver_that_fails(function: str, gpu: None, monkeypatch: pytest.Monke
 
     setattr(Failing, function, lambda *_: 999)
     monkeypatch.undo()
-    monkeypatch.setattr(device.ctypes, "CDLL", lambda name: Failing())
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Failing())
     assert re.search(r"\(CUDA error 999\): see what nvidia-smi says|none, see the driver", str(diagnosis.doctor()))
 
 
@@ -288,9 +290,9 @@ def test_the_cache(own_cache: Path) -> None:
 
 def test_a_cache_that_cannot_be_used(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own_cache.mkdir()
-    monkeypatch.setattr(diagnosis.os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda *_: False)
     assert f"{own_cache} cannot be written: set TRTMATTE_CACHE to a folder of your own" in found("cache")
-    monkeypatch.setattr(diagnosis.os, "getuid", lambda: own_cache.stat().st_uid + 1)
+    monkeypatch.setattr(os, "getuid", lambda: own_cache.stat().st_uid + 1)
     assert f"{own_cache} belongs to another user" in found("cache")
     own_cache.rmdir()
     own_cache.touch()

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -78,7 +79,7 @@ def test_the_loop_in_python(folder, monkeypatch):
     monkeypatch.chdir(folder)
     code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "trtmatte.build(" in block)
     frames = list(models.clip(96, 64))[:3]
-    found = {"frames": frames}
+    found: dict[str, Any] = {"frames": frames}
     exec(code, found)
     assert found["composite"].shape == frames[0].shape
     assert found["pha"].shape == (*frames[0].shape[:2], 1)

@@ -76,8 +76,8 @@ class Runner:
         self.facts["load"] = self._answer()["load"]
         self.facts["first_ms"] = self.ask("first")["ms"][0]
         self.facts |= self.ask("facts")
-        if before is not None:
-            self.facts["device_memory"] = machine.device_memory_used() - before
+        if before is not None and (after := machine.device_memory_used()) is not None:
+            self.facts["device_memory"] = after - before
 
     def ask(self, what: str, **arguments: Any) -> dict[str, Any]:
         assert self._process.stdin is not None

@@ -158,7 +158,7 @@ def _published_network(subject: Subject) -> Any:
     return net
 
 
-def _in_order(net: Any, kinds: tuple[type, ...], more: dict[str, Any]) -> list[Any]:
+def _in_order(net: Any, kinds: tuple[type[Any], ...], more: dict[str, Any]) -> list[Any]:
     """Modules of these kinds as they are called."""
     import torch
 

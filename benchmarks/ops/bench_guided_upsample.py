@@ -15,7 +15,7 @@ from trtmatte import ops
 )
 def test_guided_upsample(benchmark, place, name, size, small, copies):
     """At least 8 times as fast as the body; at most so many copies of as many bytes (at 1080p they lie in cache)."""
-    frame, A, b = picture(*size), maps(4, *small, seed=0), maps(4, *small, seed=1)
+    frame, A, b = picture(*size), maps(4, small[0], small[1], seed=0), maps(4, small[0], small[1], seed=1)
     out = {"fgr": place.put(np.empty_like(frame)), "pha": place.put(np.empty((*size, 1), np.uint8))}
     inputs = [place.put(each) for each in (frame, A, b)]
     black = np.zeros((1, 3, 1, 1), np.float32)

@@ -22,12 +22,12 @@ def test_patch_crop(benchmark, place, kernel):
         "full": np.empty((5000, 6, full_side, full_side), np.float32),
     }
     out = {name: place.put(each) for name, each in out.items()}
-    on_place = [place.put(each) for each in (small, src, bgr, indices)]
+    hidden, one, other, places = (place.put(each) for each in (small, src, bgr, indices))
     inputs = {"maps": small, "src": src[None], "bgr": bgr[None], "indices": indices}
     reference = body("PatchCrop", inputs, kernel=kernel)
 
     def run() -> None:
-        ops.patch_crop(*on_place, kernel=kernel, **out, **place.options)
+        ops.patch_crop(hidden, one, other, places, kernel=kernel, **out, **place.options)
 
     run()
     for output, value in reference().items():

@@ -25,7 +25,7 @@ def test_patch_select(benchmark, place, name, grid, k):
     reference = body("PatchSelect", {"err": err}, height=grid[0], width=grid[1], k=k, capacity=k)
 
     def run() -> None:
-        ops.patch_select(on_place, *grid, k=k, **out, **options)
+        ops.patch_select(on_place, grid[0], grid[1], k=k, **out, **options)
 
     run()
     for output, value in reference().items():

@@ -36,10 +36,12 @@ def write(results: Results) -> list[Path]:
 
 def _bars(path: Path, races: list[Race], question: str) -> Path:
     import matplotlib.pyplot as plt
+    from matplotlib.patches import Rectangle
 
     names = [name for name in ENTRIES if any(name in race.names(question) for race in races)]
     figure, axes = plt.subplots(figsize=(9, 1 + 0.18 * sum(1 + len(race.names(question)) for race in races)))
-    colours = dict(zip(names, plt.colormaps["tab20"].colors, strict=False))
+    palette: Any = plt.colormaps["tab20"]
+    colours = dict(zip(names, palette.colors, strict=False))
     place, ticks = 0.0, []
     for race in races:
         here = race.names(question)
@@ -55,7 +57,7 @@ def _bars(path: Path, races: list[Race], question: str) -> Path:
     axes.set_yticks(*zip(*ticks, strict=True))
     axes.invert_yaxis()
     axes.set_xlabel("times as long as trtmatte, with quartiles; beside the bars milliseconds a frame")
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colours[name]) for name in names]
+    handles = [Rectangle((0, 0), 1, 1, color=colours[name]) for name in names]
     axes.legend(
         handles,
         [ENTRIES[name].what for name in names],

@@ -1,5 +1,3 @@
-"""The version of trtmatte, stated once."""
+"""The version of trtmatte. The package, its metadata and the engine files read it from here."""
 
-from typing import Final
-
-__version__: Final = "0.1.0"
+__version__ = "0.1.0"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import enum
+import importlib.util
 import inspect
 import json
 import os
@@ -281,7 +283,7 @@ def test_importing_it_imports_no_binding():
 
 @pytest.mark.parametrize(("target", "package"), [("tensorrt", "tensorrt"), ("tensorrt-rtx", "tensorrt-rtx")])
 def test_bindings_that_are_missing(monkeypatch, target, package):
-    monkeypatch.setattr(bindings.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert f"is not installed: pip install --upgrade {package}" in str(tensorrt.why_not(target))
     assert tensorrt.targets_available() == []
     with pytest.raises(BackendError, match=f"pip install --upgrade {package}"):
@@ -310,7 +312,7 @@ def test_no_driver(monkeypatch, world):
         raise OSError(name)
 
     monkeypatch.setitem(sys.modules, "tensorrt", fake.bindings(world, "tensorrt", "10.16.1"))
-    monkeypatch.setattr(device.ctypes, "CDLL", missing)
+    monkeypatch.setattr(ctypes, "CDLL", missing)
     reason = str(tensorrt.why_not("tensorrt"))
     assert "there is no NVIDIA driver" in reason
     assert "or build for tensorrt-rtx" in reason
@@ -364,7 +366,11 @@ def test_the_stand_in_has_names_of_tensorrt_rtx_alone(rtx):
 
 def test_the_stand_in_has_names_of_tensorrt_alone():
     recorded = json.loads((Path(__file__).parent / "names.json").read_text())
-    only_rtx = ("RtxExecutionContext", "CudaGraphStrategy", "DynamicShapesKernelSpecializationStrategy")
+    only_rtx: tuple[str, ...] = (
+        "RtxExecutionContext",
+        "CudaGraphStrategy",
+        "DynamicShapesKernelSpecializationStrategy",
+    )
     only_rtx += ("ComputeCapability", "IRuntimeConfig", "IRuntimeCache")
     exempt = {"ICudaEngine.create_runtime_config", "IBuilderConfig.set_compute_capability"}
     names = {f"{kind}.{name}" for kind, name in fake_names() if kind not in only_rtx} - exempt

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -407,7 +408,7 @@ def test_whole_patches(tmp_path):
     places = {name: tmp_path / f"{name}.png" for name in ("alpha", "foreground")}
     for name, picture in (("frame", frame), ("background", background)):
         Image.fromarray(picture).save(tmp_path / f"{name}.png")
-    made = []
+    made: list[Any] = []
     task = stills.Task(tmp_path / "frame.png", places, tmp_path / "background.png")
     assert stills.convert([task], lambda size: made.append(Patches(size)) or made[-1]) == []
     assert made[0].size == (32, 44)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ class Patient(cameras.Camera):
 @pytest.fixture
 def screen(monkeypatch):
     """The window, and what was pressed in it."""
-    shown = Screen()
+    shown: Any = Screen()
     shown.close = lambda: None
     monkeypatch.setattr(window, "Window", lambda title, size: shown)
     monkeypatch.setattr(cameras, "Camera", Patient)

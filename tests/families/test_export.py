@@ -106,10 +106,10 @@ def test_equal_errors_are_taken_in_row_major_order() -> None:
     """Exported selection breaks ties as the network does."""
     from trtmatte.compiler.families import networks as families
 
-    class Select(torch.nn.Module):
+    class Select(torch.nn.Module):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
             super().__init__()
-            self.network = families.network("bgmv2_refine_mobilenetv2", refine_sample_pixels=16 * 40)
+            self.network: Any = families.network("bgmv2_refine_mobilenetv2", refine_sample_pixels=16 * 40)
 
         def forward(self, err: Any) -> Any:
             return self.network.select(err, 12, 12)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -49,7 +51,7 @@ def read(model, folder, **settings):
 
 def expected(frame, seen, method, output):
     """Prepared, computed and enlarged by PyTorch."""
-    resize = {"area": {"mode": "area"}, "linear": {"mode": "bilinear"}}
+    resize: dict[str, dict[str, Any]] = {"area": {"mode": "area"}, "linear": {"mode": "bilinear"}}
     resize["antialias"] = {"mode": "bilinear", "antialias": True}
     back = resize["area" if method == "area" else "linear"]
     x = functional.interpolate(torch.from_numpy(frame.astype(np.float32) / 255), seen[::-1], **resize[method])

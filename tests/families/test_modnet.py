@@ -29,10 +29,10 @@ class SlicedNorm(nn.Module):
 
     def __init__(self, norm):
         super().__init__()
-        self.half, self.bnorm, self.inorm = norm.split[0], norm.bnorm, norm.inorm
+        self.channels, self.bnorm, self.inorm = norm.split[0], norm.bnorm, norm.inorm
 
     def forward(self, x):
-        return torch.cat([self.bnorm(x[:, : self.half]), self.inorm(x[:, self.half :])], 1)
+        return torch.cat([self.bnorm(x[:, : self.channels]), self.inorm(x[:, self.channels :])], 1)
 
 
 class ViewedGate(nn.Module):

@@ -238,7 +238,7 @@ def test_more_patches_than_there_are_select_all() -> None:
 
 
 def test_equal_errors_are_taken_in_row_major_order() -> None:
-    network = families.network("bgmv2_refine_mobilenetv2", refine_sample_pixels=16 * 40)
+    network: Any = families.network("bgmv2_refine_mobilenetv2", refine_sample_pixels=16 * 40)
     ref = network.select(torch.ones(2, 1, 12, 12), 12, 12)
     assert ref.flatten(1).argsort(descending=True, stable=True)[:, :40].tolist() == [list(range(40))] * 2
     assert ref.sum() == 80

@@ -1,5 +1,7 @@
 """The function bodies in ONNX Runtime against PyTorch and plain numpy."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -69,7 +71,7 @@ def test_sampling_by_scale_has_the_step_of_the_scale(height, width, ratio, step)
     expected = F.interpolate(
         exact, scale_factor=ratio, mode="bilinear", align_corners=False, recompute_scale_factor=False
     )
-    close(sample(frame, *expected.shape[2:], step, step), expected)
+    close(sample(frame, expected.shape[2], expected.shape[3], step, step), expected)
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
@@ -107,7 +109,7 @@ def test_gaussian_weights(length, count, sigma):
 def test_frames_of_every_kind(dtype, layout, color):
     rgb = picture(9, 7, batch=2, dtype=dtype)
     frame = rgb if color == "rgb" else rgb[..., ::-1]
-    attributes = {"frame_range": 255 if dtype == np.uint8 else 1}
+    attributes: dict[str, Any] = {"frame_range": 255 if dtype == np.uint8 else 1}
     if color == "bgr":
         attributes["frame_channels"] = [2, 1, 0]
     if layout == "CHW":
@@ -172,7 +174,8 @@ def test_guided_upsample(height, width, batch):
     inputs = {"frame": frame, "A": maps(4, 5, 9, batch), "b": maps(4, 5, 9, batch)}
     background = random.random((1, 3, 4, 6), np.float32)
     results = run("GuidedUpsample", {**inputs, "background": background}, **FLOAT_PLANES)
-    for name, expected in sinks(*guided(**inputs), background).items():
+    fgr, pha = guided(**inputs)
+    for name, expected in sinks(fgr, pha, background).items():
         close(results[name], expected)
 
 
@@ -200,7 +203,8 @@ def test_every_sink_in_every_form(layout, color, dtype):
         matte_range=255 if dtype == np.uint8 else 1,
         matte_type=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)),
     )
-    for name, value in sinks(*guided(**inputs), background).items():
+    fgr, pha = guided(**inputs)
+    for name, value in sinks(fgr, pha, background).items():
         value = value.numpy()
         if color == "bgr" and name != "pha":
             value = np.concatenate([value[:, 2::-1], value[:, 3:]], 1)
@@ -451,7 +455,7 @@ def test_bodies_are_flat_and_use_standard_operators_alone(op):
 FLOAT, INT32 = TensorProto.FLOAT, TensorProto.INT32
 FRAME_INPUT, BACKDROP_INPUT = ("frame", FLOAT, [1, 32, 48, 3]), ("background", FLOAT, [1, 3, 1, 1])
 STEPS = {"step_y": [4, 1], "step_x": [4, 1]}
-FOR_TENSORRT = {
+FOR_TENSORRT: dict[str, Any] = {
     "FrameSample": ([FRAME_INPUT], {"height": 8, "width": 12, **STEPS}),
     "GuidedUpsample": ([FRAME_INPUT, ("A", FLOAT, [1, 4, 8, 12]), ("b", FLOAT, [1, 4, 8, 12]), BACKDROP_INPUT], {}),
     "MatteUpsample": ([FRAME_INPUT, ("alpha", FLOAT, [1, 1, 8, 12]), BACKDROP_INPUT], {}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ cv = pytest.importorskip("cv2")
 @pytest.fixture
 def screen(monkeypatch):
     """What OpenCV was asked for; the keys that it gives, and whether the window is still there."""
-    told = {"shown": [], "keys": [], "visible": 1.0}
+    told: dict[str, Any] = {"shown": [], "keys": [], "visible": 1.0}
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(cv, "namedWindow", lambda title, flags: told.update(title=title))
     monkeypatch.setattr(cv, "resizeWindow", lambda title, width, height: told.update(size=(width, height)))

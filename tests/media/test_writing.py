@@ -112,7 +112,7 @@ def test_colours_are_tagged_as_they_are_meant(matrix: int, tmp_path: Path) -> No
 
 
 def test_mattes_are_grey(tmp_path: Path) -> None:
-    ramp = np.repeat(np.arange(0, 256, 5, np.uint8), 4).reshape(1, -1, 1).repeat(48, 0)
+    ramp = np.repeat(np.arange(0, 256, 5).astype(np.uint8), 4).reshape(1, -1, 1).repeat(48, 0)
     frame = write(tmp_path / "a.mp4", [ramp], crf=0).frames[0]
     grey = np.frombuffer(frame.planes[0], np.uint8).reshape(48, -1)[:, : ramp.shape[1]]
     assert np.abs(grey - (16 + ramp[..., 0] * (219 / 255))).max() <= 1

@@ -175,7 +175,7 @@ def matte_attributes(dtype: Any, layout: str = "HWC", color: str = "rgb") -> dic
 # ---------------------------------------------------------------------------------------------------------------------
 # The three ops that end in a matte
 
-NATIVE = {
+NATIVE: dict[str, Any] = {
     "GuidedUpsample": ops.guided_upsample,
     "MatteUpsample": ops.matte_upsample,
     "PatchScatter": ops.patch_scatter,

@@ -28,7 +28,7 @@ def coefficients(height, width, batch=1, dtype=np.float32):
 
 def check(device, frame, small=(9, 14), kind=np.float32, **settings):
     batch = len(frame) if frame.ndim == 4 else 1
-    check_matte(device, "GuidedUpsample", frame, coefficients(*small, batch, kind), **settings)
+    check_matte(device, "GuidedUpsample", frame, coefficients(small[0], small[1], batch, kind), **settings)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -83,7 +83,7 @@ def test_backgrounds(device, background, dtype, color):
 @pytest.mark.parametrize("batch", [1, 2])
 def test_backgrounds_of_a_batch(device, size, batch):
     """One for all, or one for each frame."""
-    check(device, picture(20, 30, batch=2), background=picture(*size, batch=batch, seed=6), dtype="float32")
+    check(device, picture(20, 30, batch=2), background=picture(size[0], size[1], batch, seed=6), dtype="float32")
 
 
 def test_a_blurred_frame_as_background(device):

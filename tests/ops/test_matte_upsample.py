@@ -10,7 +10,7 @@ from tests.ops.specification import MEMORIES, SIZES, check_matte, maps, picture
 
 def check(device, frame, small, kind=np.float32, **settings):
     batch = len(frame) if frame.ndim == 4 else 1
-    check_matte(device, "MatteUpsample", frame, {"alpha": maps(1, *small, batch, kind)}, **settings)
+    check_matte(device, "MatteUpsample", frame, {"alpha": maps(1, small[0], small[1], batch, kind)}, **settings)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)

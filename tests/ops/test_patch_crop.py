@@ -30,7 +30,7 @@ def check(
     batch = len(src) if src.ndim == 4 else 1
     bgr = 1 - src if src.dtype.kind == "f" else 255 - src
     inputs = {
-        "maps": maps(channels, *small, batch, kind),
+        "maps": maps(channels, small[0], small[1], batch, kind),
         "src": laid(src, layout, color),
         "bgr": laid(bgr, layout, color),
         "indices": indices,
@@ -44,9 +44,11 @@ def check(
         **frame_attributes(src.dtype, layout, color),
     )
     outputs = {name: device.put(np.full(value.shape, 77, dtype)) for name, value in expected.items()}
+    one, other = (memory.view(device.put(memory.buffer(inputs[name]))) for name in ("src", "bgr"))
     ops.patch_crop(
         device.put(inputs["maps"]),
-        *(memory.view(device.put(memory.buffer(inputs[name]))) for name in ("src", "bgr")),
+        one,
+        other,
         device.put(indices),
         kernel=kernel,
         frame_layout=layout,

@@ -23,7 +23,7 @@ def places(count, batch, height, width, seed=3, unused=0.1):
 def refined(frame, count, small=(9, 14), kind=np.float32):
     batch, height, width = frame.shape[:3] if frame.ndim == 4 else (1, *frame.shape[:2])
     return {
-        "coarse": maps(4, *small, batch, kind),
+        "coarse": maps(4, small[0], small[1], batch, kind),
         "patches": maps(4, 4, 4, count, kind, seed=2),
         "indices": places(count, batch, height, width),
     }

@@ -195,7 +195,7 @@ def selections(draw):
 @given(case=selections())
 def test_a_plain_sort_selects_the_same(device, case):
     err, choice, capacity = case
-    result = select(device, err, *err.shape[2:], capacity, **choice)
+    result = select(device, err, err.shape[2], err.shape[3], capacity, **choice)
     check(result, plain(err, **choice))
 
 

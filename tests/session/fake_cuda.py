@@ -17,6 +17,7 @@ import types
 from collections import deque
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -296,12 +297,13 @@ def installed(monkeypatch, seed=0):
     core = types.ModuleType("cuda.core")
     for name in ("Buffer", "Device", "LegacyPinnedMemoryResource", "Stream"):
         setattr(core, name, globals()[name])
-    driver = types.ModuleType("cuda.bindings.driver")
+    driver: Any = types.ModuleType("cuda.bindings.driver")
     driver.cuCtxGetCurrent = lambda: (0, machine.current)
     driver.cuCtxSetCurrent = lambda context: (setattr(machine, "current", context),)
-    utils = types.ModuleType("cuda.core.utils")
+    utils: Any = types.ModuleType("cuda.core.utils")
     utils.StridedMemoryView = StridedMemoryView
-    package, bindings = types.ModuleType("cuda"), types.ModuleType("cuda.bindings")
+    package: Any = types.ModuleType("cuda")
+    bindings: Any = types.ModuleType("cuda.bindings")
     package.core, package.bindings, bindings.driver = core, bindings, driver
     monkeypatch.setitem(sys.modules, "cuda", package)
     monkeypatch.setitem(sys.modules, "cuda.bindings", bindings)

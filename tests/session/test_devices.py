@@ -10,7 +10,7 @@ import pytest
 
 from tests.backends import fake_tensorrt
 from tests.session import engines
-from trtmatte.backends import cuda, tensorrt
+from trtmatte.backends import cuda, onnxruntime_cuda, tensorrt
 from trtmatte.backends.cuda import Choice
 from trtmatte.backends.tensorrt import device
 from trtmatte.errors import BackendError, SettingError
@@ -27,7 +27,7 @@ def gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(cuda, "_why_no_cuda", lambda device: None)
     for name in ("tensorrt", "tensorrt_rtx"):
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr(cuda.onnxruntime_cuda, "why_not", lambda: "it lacks CUDA")
+    monkeypatch.setattr(onnxruntime_cuda, "why_not", lambda: "it lacks CUDA")
 
 
 @pytest.fixture(params=["tensorrt", "tensorrt-rtx"])
@@ -121,7 +121,7 @@ def test_where_a_plan_cannot_be_built_the_next_best_runs_it(target, monkeypatch,
     assert line.startswith("running on the CPU: ")
     assert "it lacks CUDA" in line
     assert "because of node Conv_8" in line
-    monkeypatch.setattr(cuda.onnxruntime_cuda, "why_not", lambda: None)
+    monkeypatch.setattr(onnxruntime_cuda, "why_not", lambda: None)
     assert cuda.choose("auto", None, fresh()) == Choice("onnxruntime", 0)
     for place in (None, "cuda:0"):
         with pytest.raises(BackendError, match="cannot run on cuda:0: it cannot build network-0 because of node"):
@@ -145,7 +145,7 @@ def test_a_build_that_is_stopped_leaves_nothing(target, monkeypatch, tmp_path):
 
 
 def test_auto_takes_onnxruntime_without_tensorrt(gpu, monkeypatch):
-    monkeypatch.setattr(cuda.onnxruntime_cuda, "why_not", lambda: None)
+    monkeypatch.setattr(onnxruntime_cuda, "why_not", lambda: None)
     assert cuda.choose("auto", None, ENGINE) == Choice("onnxruntime", 0)
     assert cuda.choose("onnxruntime", "cuda:2", ENGINE) == Choice("onnxruntime", 2)
 

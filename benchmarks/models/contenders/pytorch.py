@@ -25,7 +25,7 @@ class Torch(Contender):
         self._dtype = torch.float32 if exact or device == "cpu" else torch.float16
         self._layout = torch.contiguous_format if self._dtype == torch.float32 else torch.channels_last
         net = weights.loaded(subject, folder).to(device, self._dtype).to(memory_format=self._layout)
-        self._net = _Call(net, subject).eval()
+        self._net: Any = _Call(net, subject).eval()
         self._green = torch.from_numpy(green_planes()).to(device, self._dtype)
         self._background = self._planes(torch.from_numpy(background(subject))) if subject.family == "bgmv2" else None
         self._states: Any = ()

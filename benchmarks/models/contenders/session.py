@@ -92,7 +92,9 @@ class Network(Contender):
         engine = trtmatte.load(weights.engine_path(subject, folder))
         (stage,) = engine.program.networks
         network = backends.networks(engine, backends.choose_on_cpu(backend), 0)[stage.name]
-        tensors = {name: np.zeros(each.shape, each.dtype) for name, each in engine.program.tensors.items()}
+        tensors = {
+            name: np.zeros(tuple(map(int, each.shape)), each.dtype) for name, each in engine.program.tensors.items()
+        }
         seen = next(name for name in stage.inputs if name not in {state.input for state in engine.program.states})
         tensors[seen][:] = np.random.default_rng(0).random(tensors[seen].shape)
         turned = {state.input: tensors[state.output] for state in engine.program.states}

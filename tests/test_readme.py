@@ -33,7 +33,7 @@ MORE = {
 def folder(tmp_path_factory):
     """The files that README's commands read, small."""
     torch, av = pytest.importorskip("torch"), pytest.importorskip("av")
-    from tests.families import test_generic, test_modnet
+    from tests.compiler.families import test_generic, test_modnet
 
     place = tmp_path_factory.mktemp("readme")
     shutil.copy(models.model("rvm-mobilenetv3"), place / "rvm_mobilenetv3_fp32.onnx")

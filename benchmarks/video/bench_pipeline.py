@@ -81,7 +81,13 @@ class Subject:
 
     def _convert(self) -> None:
         trtmatte.convert_video(
-            self.engine, self.film, output=self._out, overwrite=True, background=BACKGROUND, device="cpu", progress=False
+            self.engine,
+            self.film,
+            output=self._out,
+            overwrite=True,
+            background=BACKGROUND,
+            device="cpu",
+            progress=False,
         )
 
 

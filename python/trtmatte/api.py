@@ -6,7 +6,7 @@ The runtime never imports the compiler. When a session needs a plan that its eng
 
 from __future__ import annotations
 
-import functools
+import inspect
 import logging
 import threading
 from collections.abc import Mapping
@@ -55,8 +55,8 @@ class Engine(EngineFile):
 
 class Session(RuntimeSession):
     __doc__ = RuntimeSession.__doc__
+    __signature__ = inspect.signature(RuntimeSession)
 
-    @functools.wraps(RuntimeSession.__init__)
     def __init__(self, engine: EngineFile | str | Path, **options: Any) -> None:
         """`engine` is an engine or the path of one. `options` are those of `trtmatte.runtime.session.Session`."""
         super().__init__(engine if isinstance(engine, EngineFile) else load(engine), **options)
@@ -115,9 +115,7 @@ def _engine(file: EngineFile) -> Engine:
     return Engine(file.manifest, file._members, file.path)
 
 
-def _validated(
-    engine: EngineFile, frames: str | Path | None, force: bool, progress: Progress | None
-) -> EngineFile:
+def _validated(engine: EngineFile, frames: str | Path | None, force: bool, progress: Progress | None) -> EngineFile:
     """The engine with its errors, measured once."""
     pictures = None if frames is None else Path(frames)
     return compiler.with_errors(

@@ -16,15 +16,15 @@ import numpy as np
 
 from trtmatte import _core
 from trtmatte.errors import FrameError, SettingError
+from trtmatte.format.outputs import CHANNELS
+from trtmatte.support.renamed import notice
 
 Array = Any  # anything that speaks one of the array protocols
 Layout = Literal["HWC", "CHW"]
 Color = Literal["rgb", "bgr"]
-Output = Literal["fgr", "pha", "rgba", "composite"]
+Output = str  # a name of `trtmatte.format.outputs`
 
 _LEGACY_STREAM = 1  # CUDA's default stream, which torch and CuPy call 0
-
-CHANNELS: Mapping[str, int] = {"fgr": 3, "pha": 1, "rgba": 4, "composite": 3}
 
 
 def frame_sample(
@@ -42,7 +42,8 @@ def frame_sample(
     frame_layout: Layout | None = None,
     color: Color = "rgb",
     out: Array | None = None,
-    stream: Any = None,
+    cuda_stream: Any = None,
+    stream: Any = None,  # an old name of `cuda_stream`
 ) -> Array:
     """The small, normalised tensor `[N,3,height,width]` that a network sees."""
     if out is None:
@@ -59,7 +60,7 @@ def frame_sample(
         std=_three("std", std),
         frame_layout=frame_layout or "",
         color=color,
-        stream=stream_handle(stream),
+        stream=_stream(cuda_stream, stream),
     )
     return out
 
@@ -76,10 +77,11 @@ def guided_upsample(
     frame_layout: Layout | None = None,
     color: Color = "rgb",
     out: Mapping[str, Array] | None = None,
-    stream: Any = None,
+    cuda_stream: Any = None,
+    stream: Any = None,  # an old name of `cuda_stream`
 ) -> tuple[Array, ...]:
     """RVM's refiner: the matte of a frame from the small maps A and b. Returns the outputs in the order asked for."""
-    options = (outputs, background, dtype, layout, frame_layout, color, out, stream)
+    options = (outputs, background, dtype, layout, frame_layout, color, out, _stream(cuda_stream, stream))
     return _write_matte(_core.guided_upsample, (frame, A, b), frame, *options)
 
 
@@ -95,10 +97,11 @@ def matte_upsample(
     frame_layout: Layout | None = None,
     color: Color = "rgb",
     out: Mapping[str, Array] | None = None,
-    stream: Any = None,
+    cuda_stream: Any = None,
+    stream: Any = None,  # an old name of `cuda_stream`
 ) -> tuple[Array, ...]:
     """The matte of a frame from a small alpha. Returns the outputs in the order asked for."""
-    options = (outputs, background, dtype, layout, frame_layout, color, out, stream)
+    options = (outputs, background, dtype, layout, frame_layout, color, out, _stream(cuda_stream, stream))
     return _write_matte(_core.matte_upsample, (frame, alpha), frame, *options, method=method)
 
 
@@ -116,7 +119,8 @@ def patch_select(
     count: Array | None = None,
     ref: Array | None = None,
     workspace: Array | None = None,
-    stream: Any = None,
+    cuda_stream: Any = None,
+    stream: Any = None,  # an old name of `cuda_stream`
 ) -> tuple[Array, Array, Array]:
     """Where to refine on a grid of `height` × `width` patches: `(indices, count, ref)`.
 
@@ -142,7 +146,7 @@ def patch_select(
         threshold=threshold,
         prevent_oversampling=prevent_oversampling,
         workspace=workspace,
-        stream=stream_handle(stream),
+        stream=_stream(cuda_stream, stream),
     )
     return indices, count, ref
 
@@ -159,7 +163,8 @@ def patch_crop(
     color: Color = "rgb",
     half: Array | None = None,
     full: Array | None = None,
-    stream: Any = None,
+    cuda_stream: Any = None,
+    stream: Any = None,  # an old name of `cuda_stream`
 ) -> tuple[Array, Array]:
     """What the patch refiner reads: `half` of the half-resolution picture, `full` of the frames themselves."""
     if half is None or full is None:
@@ -178,7 +183,7 @@ def patch_crop(
         kernel=kernel,
         frame_layout=frame_layout or "",
         color=color,
-        stream=stream_handle(stream),
+        stream=_stream(cuda_stream, stream),
     )
     return half, full
 
@@ -197,10 +202,11 @@ def patch_scatter(
     color: Color = "rgb",
     out: Mapping[str, Array] | None = None,
     workspace: Array | None = None,
-    stream: Any = None,
+    cuda_stream: Any = None,
+    stream: Any = None,  # an old name of `cuda_stream`
 ) -> tuple[Array, ...]:
     """The matte of a frame from coarse maps and refined patches. Returns the outputs in the order asked for."""
-    options = (outputs, background, dtype, layout, frame_layout, color, out, stream)
+    options = (outputs, background, dtype, layout, frame_layout, color, out, _stream(cuda_stream, stream))
     return _write_matte(_core.patch_scatter, (coarse, patches, indices, frame), frame, *options, workspace=workspace)
 
 
@@ -227,8 +233,16 @@ def stream_handle(stream: Any) -> int | None:
         if hasattr(stream, name):
             return int(getattr(stream, name)) or _LEGACY_STREAM
     raise SettingError(
-        f"stream is a {type(stream).__name__}; expected a CUDA stream (an object with __cuda_stream__, or its number)"
+        f"cuda_stream is a {type(stream).__name__}; expected an object with __cuda_stream__, or a number"
     )
+
+
+def _stream(cuda_stream: Any, stream: Any) -> int | None:
+    """The number of the CUDA stream, which callers may still give by its old name."""
+    if stream is not None and cuda_stream is None:
+        notice("stream", "cuda_stream")
+        return stream_handle(stream)
+    return stream_handle(cuda_stream)
 
 
 def _write_matte(
@@ -242,7 +256,7 @@ def _write_matte(
     frame_layout: str | None,
     color: str,
     out: Mapping[str, Array] | None,
-    stream: Any,
+    stream: int | None,
     **own: Any,
 ) -> tuple[Array, ...]:
     """Call an op that writes a matte, with its own keywords. Returns the outputs in the order asked for."""
@@ -254,7 +268,7 @@ def _write_matte(
         frame_layout=frame_layout or "",
         layout=layout,
         color=color,
-        stream=stream_handle(stream),
+        stream=stream,
         **own,
     )
     # From a list: a tuple that grows from a generator leaves its first, larger block behind, frame by frame.

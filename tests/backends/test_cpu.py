@@ -10,7 +10,7 @@ import weakref
 import numpy as np
 import pytest
 
-from tests.session import engines
+from tests.runtime.session import engines
 from trtmatte import backends
 from trtmatte.backends import CPU_PLAN
 from trtmatte.errors import BackendError

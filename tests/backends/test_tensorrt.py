@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
+from trtmatte.compiler.families.precision import for_family
 
 from tests import models, reference
 from tests.backends import fake_tensorrt as fake
 from trtmatte.backends import tensorrt
 from trtmatte.backends.tensorrt import bindings, device
 from trtmatte.compiler.families import reading as importing
-from trtmatte.compiler.families.precision import for_family
 from trtmatte.compiler.graph.cut import cut
 from trtmatte.compiler.graph.precision import to_fp16
 from trtmatte.errors import BackendError, ModelError, SettingError

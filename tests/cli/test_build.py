@@ -15,7 +15,7 @@ import onnx
 import pytest
 
 from tests.cli import terminal
-from tests.test_compiler import shrinking
+from tests.compiler.test_build import shrinking
 from trtmatte.backends import tensorrt
 from trtmatte.cli import build
 from trtmatte.compiler import build as compiler

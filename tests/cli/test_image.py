@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from tests import models
-from tests.session import engines
+from tests.runtime.session import engines
 from trtmatte.apps import pictures as stills
 from trtmatte.cli import image, main
 from trtmatte.errors import SettingError

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tests import exports, reference
-from tests.families.test_generic import unknown
-from tests.families.test_importing import small_model
+from tests.compiler.families.test_generic import unknown
+from tests.compiler.families.test_importing import small_model
 from trtmatte.cli import arguments, inspect
 from trtmatte.compiler.families import reading as importing
 from trtmatte.compiler.graph.cut import cut

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from tests import models
+from tests.apps.test_live import Screen
 from tests.media.test_camera import film
 from tests.media.test_virtual_camera import Recorder
-from tests.session import engines
-from tests.test_live import Screen
+from tests.runtime.session import engines
 from trtmatte.cli import live, main
 from trtmatte.format import file as engine
 from trtmatte.media import camera as cameras

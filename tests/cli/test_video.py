@@ -15,7 +15,7 @@ import pytest
 
 from tests.cli import terminal
 from tests.media import films
-from tests.session import engines
+from tests.runtime.session import engines
 from trtmatte.apps import video as convert
 from trtmatte.apps.video import Interrupted, Summary
 from trtmatte.cli.main import main

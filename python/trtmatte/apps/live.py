@@ -9,19 +9,18 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
+from trtmatte.api import Engine, Session
 from trtmatte.errors import SettingError
-from trtmatte.format.file import Engine
 from trtmatte.format.program import PLATE
-from trtmatte.media.backdrops import Backdrop
-from trtmatte.media.camera import Camera, Shot
-from trtmatte.runtime.session import Session
+from trtmatte.media.backgrounds import FrameBackground
+from trtmatte.media.camera import Camera, CameraFrame
 
 Array = np.ndarray[Any, Any]
 
 VIEWS: Final = {"composite": "composite", "foreground": "fgr", "alpha": "pha", "camera": ""}
 """What can be shown, and the session's output that it is; the camera is shown as it is."""
 
-_GUIDE: Final = "Step out of the picture, then press B: it is taken as the background"
+_GUIDE: Final = "Step out of the picture, then press B: the picture becomes the plate"
 _KEPT: Final = 10_000  # latencies
 _SMOOTHING: Final = 0.1
 
@@ -53,7 +52,7 @@ class Summary:
 
 
 class Live:
-    """Keys: `b` takes the background, or lets go of it; `r` begins anew; `o` shows the next output; `q` ends.
+    """Keys: `b` takes the plate, or drops it; `r` resets the states; `o` shows the next output; `q` ends.
 
     Everything is BGR, as cameras and windows have it. Nothing is sent to the virtual camera before there is a matte.
     """
@@ -66,20 +65,20 @@ class Live:
         window: Screen | None = None,
         virtual_camera: Sink | None = None,
         view: str = "composite",
-        background: Array | None = None,
-        backdrop: Any = "greenscreen",  # as it is typed: a colour, blur, the path of a picture or a video
+        plate: Array | None = None,
+        background: Any = "greenscreen",  # as users type it: a colour, blur, the path of a picture or a video
         mirror: bool = False,
         overlay: bool = True,
         **session: Any,
     ) -> None:
         self._engine, self._camera, self._window, self._virtual_camera = engine, camera, window, virtual_camera
-        self._view, self._background, self._behind = view, background, Backdrop(backdrop)
+        self._view, self._plate, self._background = view, plate, FrameBackground(background)
         self._mirror, self._overlay, self._arguments = mirror, overlay, session
-        self._needs_background = PLATE in engine.program.pictures
-        if self._needs_background and background is None and window is None:
+        self._needs_plate = PLATE in engine.program.pictures
+        if self._needs_plate and plate is None and window is None:
             raise SettingError(
-                f"{engine.program.family} needs the picture of the scene without its subject; it is taken in the "
-                "window with the key b: leave --no-window out, or give the picture with --background-shot"
+                f"{engine.program.family} needs the plate, the photographed empty scene; the key b takes it in the "
+                "window: leave --no-window out, or give the picture with --plate"
             )
         self._sessions: dict[str, Session] = {}
         self._session = self._session_of(view)
@@ -105,12 +104,12 @@ class Live:
 
     @property
     def _is_ready(self) -> bool:
-        return not self._needs_background or self._background is not None
+        return not self._needs_plate or self._plate is not None
 
     def _guided(self, picture: Array) -> bool:
         return self._window is not None and self._obeyed(self._window.show(picture, _GUIDE), picture)
 
-    def _matted(self, picture: Array, shot: Shot) -> bool:
+    def _matted(self, picture: Array, frame: CameraFrame) -> bool:
         """Shows and sends one frame; true where it was the last."""
         began = time.perf_counter()
         self._began = self._began or began
@@ -118,24 +117,24 @@ class Live:
         if self._virtual_camera is not None:
             self._virtual_camera.send(result)
         key = self._window.show(result, self._text()) if self._window is not None else ""
-        self._count(shot)
+        self._count(frame)
         return self._obeyed(key, picture)
 
     def _result(self, picture: Array) -> Array:
         if self._view == "camera":
             return picture
-        matte = self._session(picture, self._background, backdrop=self._next_backdrop())
+        matte = self._session(picture, self._plate, background=self._next_background())
         result: Array = matte[0]
         return result
 
-    def _next_backdrop(self) -> Any:
-        if not self._behind.is_film or self._session.outputs != ("composite",):
+    def _next_background(self) -> Any:
+        if not self._background.is_film or self._session.outputs != ("composite",):
             return None
-        return _bgr(self._behind.behind(self._camera.size))
+        return _bgr(self._background.behind(self._camera.size))
 
-    def _count(self, shot: Shot) -> None:
+    def _count(self, frame: CameraFrame) -> None:
         now = time.perf_counter()
-        self._latencies.append(now - shot.time)
+        self._latencies.append(now - frame.time)
         if self._frames:
             rate = 1 / max(now - self._last, 1e-6)
             self._fps = rate if self._frames == 1 else self._fps + _SMOOTHING * (rate - self._fps)
@@ -148,8 +147,8 @@ class Live:
         return f"{self._fps:.0f} fps, {self._latencies[-1] * 1000:.0f} ms, {self._view}"
 
     def _obeyed(self, key: str, picture: Array) -> bool:
-        if key == "b" and self._needs_background:
-            self._background = picture.copy() if self._background is None else None
+        if key == "b" and self._needs_plate:
+            self._plate = picture.copy() if self._plate is None else None
             self._session.reset()
         elif key == "r":
             self._session.reset()
@@ -168,8 +167,8 @@ class Live:
     def _session_of(self, view: str) -> Session:
         output = VIEWS[view] or "composite"
         if output not in self._sessions:
-            backdrop = _bgr(self._behind.once(self._camera.size)) if output == "composite" else None
-            session = self._engine.session(outputs=(output,), color="bgr", backdrop=backdrop, **self._arguments)
+            background = _bgr(self._background.once(self._camera.size)) if output == "composite" else None
+            session = self._engine.session(outputs=(output,), color="bgr", background=background, **self._arguments)
             self._sessions[output] = session
             self._warm_up(session)
         return self._sessions[output]
@@ -178,11 +177,11 @@ class Live:
         """The first frame takes long; none of the camera's has to wait for it."""
         width, height = self._camera.size
         blank = np.zeros((height, width, 3), np.uint8)
-        behind = blank if self._behind.is_film and session.outputs == ("composite",) else None
-        session(blank, blank if self._needs_background else None, backdrop=behind)
+        behind = blank if self._background.is_film and session.outputs == ("composite",) else None
+        session(blank, blank if self._needs_plate else None, background=behind)
         session.reset()
 
 
-def _bgr(backdrop: Any) -> Any:
+def _bgr(background: Any) -> Any:
     """Pictures as cameras have them; colours are red, green, blue wherever they go."""
-    return backdrop[..., ::-1] if isinstance(backdrop, np.ndarray) else backdrop
+    return background[..., ::-1] if isinstance(background, np.ndarray) else background

@@ -19,7 +19,7 @@ class Network:
     """One network stage. Inputs and outputs are arrays by the names that they have in the model."""
 
     def __init__(self, model: bytes, threads: int = 0, patches: int = 0) -> None:
-        """`threads` limits its threads, 0 leaves that to the machine; `patches` fixes the number that a run works on."""
+        """`threads` limits its threads, 0 means no limit; `patches` fixes the number that a run works on."""
         try:
             onnxruntime: Any = importlib.import_module("onnxruntime")
         except ImportError as error:
@@ -51,7 +51,9 @@ class Network:
         for name in self.outputs:
             binding.bind_output(name, *_place(outputs[name]))
 
-        def run(held: object = (inputs, outputs)) -> None:  # keeps the arrays alive: the runtime holds their addresses alone
+        def run(
+            held: object = (inputs, outputs),
+        ) -> None:  # keeps the arrays alive
             self._session.run_with_iobinding(binding)
 
         return run
@@ -74,9 +76,11 @@ def _place(array: Any) -> tuple[Any, ...]:
 
 def _load(request: LoadRequest) -> dict[str, Network]:
     def network(name: str) -> Network:
-        return Network(request.model(name), request.threads, request.patches)
+        key = (name, request.patches, request.threads)
+        shared: Network = request.once(key, lambda: Network(request.model(name), request.threads, request.patches))
+        return shared
 
-    return {name: request.once((name, request.patches, request.threads), lambda: network(name)) for name in request.names}
+    return {name: network(name) for name in request.names}
 
 
 BACKEND = Backend(

@@ -71,9 +71,11 @@ def _fixed(shape: Any, patches: int) -> list[int]:
 
 def _load(request: LoadRequest) -> dict[str, Network]:
     def network(name: str) -> Network:
-        return Network(request.model(name), request.threads, request.patches)
+        key = (name, request.patches, request.threads)
+        shared: Network = request.once(key, lambda: Network(request.model(name), request.threads, request.patches))
+        return shared
 
-    return {name: request.once((name, request.patches, request.threads), lambda: network(name)) for name in request.names}
+    return {name: network(name) for name in request.names}
 
 
 BACKEND = Backend(

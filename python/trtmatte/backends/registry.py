@@ -15,9 +15,9 @@ __all__ = ["all_backends", "names", "on"]
 @functools.cache
 def all_backends() -> tuple[Backend, ...]:
     """Every backend, in the order in which `auto` prefers them: GPUs first."""
-    modules = (importlib.import_module(f"{folder.__name__}.{each.name}") for each in pkgutil.iter_modules(folder.__path__))
     found: list[Backend] = []
-    for module in modules:
+    for each in pkgutil.iter_modules(folder.__path__):
+        module = importlib.import_module(f"{folder.__name__}.{each.name}")
         found += getattr(module, "BACKENDS", [])
         found += [module.BACKEND] if hasattr(module, "BACKEND") else []
     return tuple(sorted(found, key=lambda backend: (backend.device != "cuda", backend.rank)))

@@ -1,12 +1,17 @@
-"""What flags are written as."""
+"""Flags: how values are written, the flags of the families, and old names."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["setting", "size"]
+from trtmatte.compiler.families import registry
+from trtmatte.support.renamed import notice_text
+
+__all__ = ["add_family_flags", "add_old_name", "setting", "size"]
 
 
 def size(text: str) -> tuple[int, int]:
@@ -23,6 +28,46 @@ def setting(text: str) -> tuple[str, Any]:
     if not (name and separator and value):
         raise argparse.ArgumentTypeError(f"{text!r} is no setting; expected NAME=VALUE, such as downsample_ratio=0.25")
     return name.replace("-", "_"), _parsed(value)
+
+
+def add_family_flags(parser: argparse._ActionsContainer) -> list[str]:
+    """Add the flags that the families describe. Returns their names."""
+    found = registry.flags()
+    for name, (families, flag) in found.items():
+        names = [f"--{name.replace('_', '-')}", *flag.aliases]
+        text = f"{', '.join(families)}: {flag.help}"
+        if flag.kind is bool:
+            parser.add_argument(*names, action=argparse.BooleanOptionalAction, help=text)
+        else:
+            kind = flag.kind if isinstance(flag.kind, type) else str
+            parser.add_argument(*names, type=kind, metavar=flag.metavar, choices=flag.choices, help=text)
+    parser.add_argument(
+        "--set",
+        type=setting,
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="NAME=VALUE",
+        help="another setting of the model's family, such as segmentation=true or mean=0.5,0.5,0.5",
+    )
+    return list(found)
+
+
+def add_old_name(parser: argparse._ActionsContainer, old: str, new: str, dest: str, **options: Any) -> None:
+    """Add a flag by its old name, which works for one release with a notice."""
+
+    class Renamed(argparse.Action):
+        def __call__(
+            self,
+            parser: argparse.ArgumentParser,
+            namespace: argparse.Namespace,
+            values: str | Sequence[Any] | None,
+            option_string: str | None = None,
+        ) -> None:
+            print(f"{parser.prog}: {notice_text(old, new)}", file=sys.stderr)
+            setattr(namespace, dest, values)
+
+    parser.add_argument(old, action=Renamed, dest=dest, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **options)
 
 
 def _parsed(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""`trtmatte bench`: what an engine takes on this machine, stage by stage; without one, the whole suite."""
+"""`trtmatte bench`: time an engine on this machine, stage by stage; without one, run the whole suite."""
 
 from __future__ import annotations
 

@@ -1,30 +1,32 @@
-"""`trtmatte-build`: a model in, an engine out."""
+"""`trtmatte-build`: a model in, an engine or an export out."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from trtmatte.cli import progress
-from trtmatte.cli.arguments import setting
-from trtmatte.compiler import build as compiler
-from trtmatte.compiler import export as single
-from trtmatte.compiler.options import AXES, COLORS, DTYPES, LAYOUTS, PRECISIONS, TARGETS, Options, read_recipe
+from trtmatte import api
+from trtmatte.api import Engine
+from trtmatte.cli.arguments import add_family_flags, add_old_name
+from trtmatte.compiler.export import ONNX, PLAN, SUFFIXES, Exported
+from trtmatte.compiler.families import registry
+from trtmatte.compiler.options import COLORS, DTYPES, EXPORTS, LAYOUTS, PRECISIONS, TARGETS, Options, read_recipe
 from trtmatte.errors import ModelError, SettingError, TrtmatteError
-from trtmatte.format.file import SUFFIX, Engine
+from trtmatte.format.file import SUFFIX
+from trtmatte.support import progress
+from trtmatte.support.signals import terminated_as_interrupted
 
 _NAME: Final = "trtmatte-build"
 _INPUT_IS_WRONG: Final = (ModelError, SettingError)
-_PLACES: Final = ("out", "triton")
+_OLD_LAYOUTS: Final = ("staged", "single")  # values of --layout before it meant HWC or CHW
 
 Built = tuple[list[str], list[Path]]
-"""What is told of what was built, and where it lies."""
+"""The text about the result, and its files."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,10 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quiet, settings = given.pop("quiet"), dict(given.pop("settings"))
     logging.basicConfig(format="%(message)s")
     logging.getLogger("trtmatte").setLevel(logging.DEBUG if given["verbose"] else logging.WARNING)
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
     try:
-        with _terminated_as_interrupted(), progress.steps(quiet) as advance:
-            build = _single if _layout(given) == "single" else _engine
-            told, files = build(given, progress=advance, **settings)
+        with terminated_as_interrupted(), progress.steps(quiet) as advance:
+            build = _engine if _export_of(given) is None else _export
+            about, files = build(given, progress=advance, **settings)
     except TrtmatteError as error:
         print(f"{_NAME}: {error}", file=sys.stderr)
         return 2 if isinstance(error, _INPUT_IS_WRONG) else 1
@@ -44,79 +47,99 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{_NAME}: stopped; nothing is left behind", file=sys.stderr)
         return 130
     if not quiet:
-        print("\n".join(told), file=sys.stderr)
+        print("\n".join(about), file=sys.stderr)
     print("\n".join(map(str, files)))
     return 0
 
 
 def _engine(given: Mapping[str, Any], **more: Any) -> Built:
-    out = Path(given["out"] or _place(given["model"], SUFFIX))
-    if given["triton"] is not None:
-        raise SettingError("triton is given, but the layout is staged; Triton takes the layout single")
-    engine = compiler.build(out=out, **more, **{name: value for name, value in given.items() if name not in _PLACES})
-    return _of_engine(engine), [out]
+    options = dict(given)
+    out = Path(options.pop("out") or _place(given["model"], SUFFIX))
+    if options.pop("triton") is not None:
+        raise SettingError("triton is given, but an engine is built; Triton takes an export: --export triton")
+    engine = api.build(out=out, **more, **options)
+    return _about_engine(engine), [out]
 
 
-def _single(given: Mapping[str, Any], **more: Any) -> Built:
-    out = given["out"] or (None if given["triton"] else _place(given["model"], single.PLAN))
-    made = single.build(**{**given, "out": out}, **more)
-    return _of_single(made), list(made.files)
+def _export(given: Mapping[str, Any], **more: Any) -> Built:
+    options = dict(given)
+    kind, out, triton = _export_of(given), options.pop("out"), given["triton"]
+    options.pop("export")
+    if out is None and kind == "triton" and triton is None:
+        raise SettingError("export is triton, and out is left out; expected the model repository: -o DIR")
+    if out is None and triton is None:
+        out = _place(given["model"], SUFFIXES[kind or "plan"])
+    if given["layout"] in _OLD_LAYOUTS:
+        options["layout"] = None
+    made = api.export(kind=kind, out=out, **options, **more)
+    return _about_export(made), list(made.files)
 
 
-def _layout(given: Mapping[str, Any]) -> Any:
-    """A recipe can say it too."""
+def _export_of(given: Mapping[str, Any]) -> str | None:
+    """The kind of export that is asked for by flags or by the recipe; None for an engine."""
+    asked = [given["export"], "plan" if given["layout"] == "single" else None]
     path = Path(given["model"])
-    if given["layout"] is None and path.suffix == ".toml":
-        return read_recipe(path)[1].get("layout")
-    return given["layout"]
+    if path.suffix == ".toml":
+        recipe = read_recipe(path)[1]
+        asked += [recipe.get("export"), "plan" if recipe.get("layout") == "single" else None]
+    found = next((each for each in asked if each is not None), None)
+    if found == "plan" and given["export"] is None and str(given["out"] or "").endswith(ONNX):
+        return "onnx"  # the old way to ask for the graph
+    return found
 
 
 def _parser() -> argparse.ArgumentParser:
     default = Options()
-    parser = _Parser(_NAME, description="Makes an engine (*.trtm) of a matting model.", allow_abbrev=False)
+    parser = _Parser(
+        _NAME, description="Make an engine (*.trtm) or an export from a matting model.", allow_abbrev=False
+    )
     add = parser.add_argument
     add("model", metavar="MODEL", help="an ONNX file, a checkpoint, a recipe (*.toml) or the name of a known model")
-    add("-o", "--out", metavar=f"ENGINE{SUFFIX}", help="where it is written (here, or beside the recipe); " + _SUFFIXES)
-    add("--family", metavar="NAME", help="rvm, bgmv2, modnet, u2net or generic; recognised when left out")
-    add("--size", metavar="WxH", help=f"the frame that the engine is meant for ({_joined(default.size)})")
-    add("--downsample-ratio", metavar="R", help="rvm: a number, or auto (the default): the long side to 512")
-    add("--backbone-scale", type=float, metavar="R", help="bgmv2 (0.25)")
-    add("--refine-mode", metavar="M", help="bgmv2: sampling, thresholding or full")
-    add("--refine-sample-pixels", type=int, metavar="N", help="bgmv2 (80000)")
-    add("--refine-threshold", type=float, metavar="T", help="bgmv2 (0.1)")
-    add("--refine-kernel-size", type=int, choices=(1, 3), help="bgmv2: checked against the model's")
-    add("--prevent-oversampling", action=argparse.BooleanOptionalAction, help="bgmv2")
-    add("--input-size", metavar="WxH", help="modnet, u2net, generic: what the network sees (the model's own rule)")
+    add("-o", "--out", metavar=f"ENGINE{SUFFIX}", help="the file to write (here, or beside the recipe)")
+    add("--family", metavar="NAME", help=f"{_families()} (left out: recognised)")
+    add("--size", metavar="WxH", help=f"the frame size that the engine is meant for ({_joined(default.size)})")
     add("--precision", choices=PRECISIONS, help=f"of plans ({default.precision}); the CPU always runs fp32")
     add("--batch", type=int, metavar="N", help=f"streams in lockstep ({default.batch})")
-    add("--target", action="append", choices=TARGETS, help="repeatable; left out: all that this machine can build")
-    add("--layout", choices=LAYOUTS, help="single: one TensorRT plan with the ops as plugins, for use outside Python")
-    add("--outputs", metavar="NAMES", help=_single_only("of fgr, pha, rgba, composite, between commas (fgr,pha)"))
-    add("--backdrop", metavar="COLOR|FILE", help=_single_only("what the output composite is made over"))
-    add("--dtype", choices=DTYPES, help=_single_only(f"of frames and mattes ({default.form.dtype})"))
-    add("--axes", choices=AXES, help=_single_only(f"of frames and mattes ({default.form.axes})"))
-    add("--color", choices=COLORS, help=_single_only(f"of frames and mattes ({default.form.color})"))
-    add("--triton", metavar="DIR", help=_single_only("put it into this model repository of Triton"))
-    add("--set", type=setting, action="append", default=[], dest="settings", metavar="NAME=VALUE", help=_SETTINGS)
-    add("--validate", action="store_true", help="measure the engine's errors against fp32 and keep them in it")
-    add("--frames", metavar="VIDEO", help="validate with this video or folder of pictures (generated ones)")
-    add("--force", action="store_true", help="build even what is built already")
-    add("--verbose", action="store_true", help="what TensorRT says, and a report of the plans' layers in the engine")
-    add("--quiet", action="store_true", help="print the engine's place and errors alone")
+    add("--target", action="append", choices=TARGETS, help="repeatable (left out: all that this machine can build)")
+    add("--validate", action="store_true", help="measure the engine's errors against fp32 and store them in it")
+    add("--frames", metavar="VIDEO", help="the video or folder of pictures to validate with (left out: generated)")
+    add("--force", action="store_true", help="build even if the cache has the engine")
+    add("--verbose", action="store_true", help="show TensorRT's messages, and store the plans' layers in the engine")
+    add("--quiet", action="store_true", help="print nothing but the files and errors")
+    add_family_flags(parser.add_argument_group("settings of the model's family"))
+    _add_export(parser.add_argument_group("exports, for use outside Python").add_argument, default)
+    add_old_name(parser, "--backdrop", "--background", "background", metavar="B")
+    add_old_name(parser, "--axes", "--layout", "layout", choices=LAYOUTS)
     return parser
 
 
-def _single_only(text: str) -> str:
-    return f"layout single: {text}"
+def _families() -> str:
+    return ", ".join(family.name for family in registry.families())
 
 
-_SUFFIXES: Final = f"layout single: NAME{single.PLAN}, or NAME{single.ONNX} for its graph"
-_SETTINGS: Final = "another setting of the family, such as segmentation=true or mean=0.5,0.5,0.5"
+def _add_export(add: Any, default: Options) -> None:
+    form = default.form
+    add(
+        "--export", choices=EXPORTS, help=f"a TensorRT plan ({PLAN}), its graph ({ONNX}), or a plan for Triton (-o DIR)"
+    )
+    add("--triton", metavar="DIR", help="put the export into this model repository of Triton as well")
+    add("--outputs", metavar="NAMES", help="fgr, pha, rgba or composite, several between commas (fgr,pha)")
+    add("--background", metavar="COLOR|FILE", help="the background of the output composite")
+    add("--dtype", choices=DTYPES, help=f"of frames and mattes ({form.dtype})")
+    add(
+        "--layout", choices=(*LAYOUTS, *_OLD_LAYOUTS), metavar="{HWC,CHW}", help=f"of frames and mattes ({form.layout})"
+    )
+    add("--color", choices=COLORS, help=f"of frames and mattes ({form.color})")
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    """Print a notice in one line."""
+    print(f"{_NAME}: {message}", file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """In one line."""
+        """Print the error in one line."""
         self.exit(2, f"{self.prog}: {message}; {self.prog} --help lists the flags\n")
 
 
@@ -127,17 +150,7 @@ def _place(model: str, suffix: str) -> str:
     return (path.stem if path.suffix else path.name) + suffix
 
 
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Being asked to end leaves as little behind as Ctrl-C."""
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _of_engine(engine: Engine) -> list[str]:
+def _about_engine(engine: Engine) -> list[str]:
     program = engine.program
     megabytes = sum(engine.members.values()) / 1e6
     targets = ", ".join(dict.fromkeys(("onnxruntime", *engine.plans)))
@@ -146,7 +159,7 @@ def _of_engine(engine: Engine) -> list[str]:
     return [*lines, *_errors(engine.manifest["errors"])]
 
 
-def _of_single(made: single.Single) -> list[str]:
+def _about_export(made: Exported) -> list[str]:
     graph, program = made.graph.graph, made.program
     inputs, outputs = (", ".join(each.name for each in values) for values in (graph.input, graph.output))
     about = f"{program.family} {program.variant} for {_joined(program.size)}, {inputs} → {outputs}"

@@ -1,4 +1,4 @@
-"""`trtmatte image`: pictures, cut out."""
+"""`trtmatte image`: matte pictures."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from trtmatte.cli import sessions
+from trtmatte.cli.arguments import add_old_name
 from trtmatte.errors import InputError, OutputError, SettingError
 from trtmatte.media.targets import KINDS
 from trtmatte.support import progress
@@ -40,16 +41,17 @@ def add_parser(subparsers: Subparsers) -> None:
     sessions.add_arguments(parser)
     add("--output", nargs="+", action="extend", default=[], choices=tuple(KINDS), help=_KINDS)
     add("--background", metavar="B", help=_BACKGROUND)
-    add("--background-shot", "--images-bgr", type=Path, metavar="PATH", help=_SHOT)
+    add("--plate", "--images-bgr", type=Path, metavar="PATH", help=_PLATE)
+    add_old_name(parser, "--background-shot", "--plate", "plate", type=Path)
     add(
         "--preprocess-alignment",
         action="store_true",
-        help="bgmv2: move the shot onto the picture, for cameras in a hand",
+        help="bgmv2: move the plate onto the picture, for cameras in a hand",
     )
     add("--format", choices=_SUFFIXES, help="of the files (png)")
     add("--quality", type=int, default=95, metavar="N", help="of JPEG and WebP, 1…100 (95); WebP: 100 is lossless")
-    add("-y", "--overwrite", action="store_true", help="overwrite what is there already")
-    add("--quiet", action="store_true", help="errors alone")
+    add("-y", "--overwrite", action="store_true", help="overwrite existing files")
+    add("--quiet", action="store_true", help="print nothing but errors")
     parser.set_defaults(run=run)
 
 
@@ -57,8 +59,8 @@ _KINDS: Final = (
     "one or several of rgba, composite, alpha, foreground (composite where there is a background or files are JPEG, "
     "else rgba)"
 )
-_BACKGROUND: Final = "what composites are made over: a colour, a picture, blur or blur:N (greenscreen)"
-_SHOT: Final = "bgmv2: the scene without its subject, one picture for all, or a folder with the same names"
+_BACKGROUND: Final = "what is put behind the subject: a colour, a picture, blur or blur:N (greenscreen)"
+_PLATE: Final = "bgmv2: the photographed empty scene, one picture for all, or a folder with the same names"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         problems = stills.convert(
             tasks,
             build((0, 0)) if args.engine is not None else build,
-            backdrop=args.background or "greenscreen",
+            background=args.background or "greenscreen",
             align=args.preprocess_alignment,
             quality=args.quality,
             done=advance,
@@ -95,7 +97,7 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
 
     outputs = list(dict.fromkeys(args.output)) or ["composite" if args.background or _is_jpeg(args) else "rgba"]
     if "composite" not in outputs and args.background is not None:
-        raise SettingError("--background is what a composite is made over; ask for it with --output composite")
+        raise SettingError("--background is put behind the subject of a composite; ask for one with --output composite")
     if not 1 <= args.quality <= 100:
         raise SettingError(f"--quality is {args.quality}; expected 1…100")
     sources = _sources(args.inputs)
@@ -104,7 +106,7 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
         Task(
             source,
             {output: name(source, output if number else "") for number, output in enumerate(outputs)},
-            _shot(args.background_shot, source),
+            _plate(args.plate, source),
         )
         for source in sources
     ]
@@ -159,7 +161,7 @@ def _is_jpeg(args: argparse.Namespace) -> bool:
     return args.format == "jpeg" or args.out.suffix.lower() in (".jpg", ".jpeg")
 
 
-def _shot(place: Path | None, source: Path) -> Path | None:
+def _plate(place: Path | None, source: Path) -> Path | None:
     """One picture for all, or that of the same name in a folder, whatever its kind."""
     if place is None or place.is_file():
         return place
@@ -175,7 +177,7 @@ def _shot(place: Path | None, source: Path) -> Path | None:
 
 def _require_free(tasks: Sequence[Task], overwrite: bool) -> None:
     """Each file is written once, never over what is read, and over others only if that is wanted."""
-    taken = {path.resolve() for task in tasks for path in (task.source, task.shot) if path is not None}
+    taken = {path.resolve() for task in tasks for path in (task.source, task.plate) if path is not None}
     for path in (path for task in tasks for path in task.places.values()):
         if path.resolve() in taken:
             raise SettingError(f"{path} would be written over what is read, or twice; choose another folder with -o")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from trtmatte.cli import sessions
+from trtmatte.cli.arguments import add_old_name
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -21,7 +22,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "live",
         help="matte a camera, into a window and a virtual camera",
-        description="Keys: b takes the background where the model needs one (again: lets go of it), r begins anew, "
+        description="Keys: b takes the plate if the model needs one (again: drops it), r resets the states, "
         "o shows the next output, q ends.",
         allow_abbrev=False,
     )
@@ -30,19 +31,24 @@ def add_parser(subparsers: Subparsers) -> None:
     add("--camera", "--video-device-id", "--video_device_id", default="0", metavar="N|FILE", help=_CAMERA)
     add("--resolution", nargs=2, type=int, metavar=("W", "H"), help="ask the camera for this size")
     add("--fps", type=float, metavar="N", help="ask the camera for this rate")
-    add("--mirror", action="store_true", help="left is right, as in a mirror")
-    add("--output", choices=_VIEWS, default="composite", help="what is shown at first (composite)")
+    add("--mirror", action="store_true", help="flip the picture, as in a mirror")
+    add("--output", choices=_VIEWS, default="composite", help="the first view (composite)")
     add("--background", default="greenscreen", metavar="B", help=_BACKGROUND)
-    add("--background-shot", type=Path, metavar="FILE", help="bgmv2: the scene without its subject, else the key b")
-    add("--virtual-camera", action="store_true", help="other programs see it as a camera (needs pyvirtualcam)")
-    add("--no-window", action="store_true", help="end with --frames or Ctrl-C")
-    add("--hide-fps", action="store_true", help="nothing is written over the picture")
-    add("--frames", type=int, metavar="N", help="end after so many")
+    add("--plate", type=Path, metavar="FILE", help="bgmv2: the photographed empty scene (or press the key b)")
+    add_old_name(parser, "--background-shot", "--plate", "plate", type=Path)
+    add(
+        "--virtual-camera",
+        action="store_true",
+        help="offer the result as a camera to other programs (pyvirtualcam)",
+    )
+    add("--no-window", action="store_true", help="open no window; end with --frames or Ctrl-C")
+    add("--hide-fps", action="store_true", help="write no text over the picture")
+    add("--frames", type=int, metavar="N", help="end after this many frames")
     parser.set_defaults(run=run)
 
 
 _CAMERA: Final = "the number of a camera (0), or a video file that plays as one"
-_BACKGROUND: Final = "what composites are made over: a colour, a picture, a video, blur or blur:N (greenscreen)"
+_BACKGROUND: Final = "what is put behind the subject: a colour, a picture, a video, blur or blur:N (greenscreen)"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
             window=window,
             virtual_camera=virtual_camera,
             view=args.output,
-            background=_shot(args.background_shot),
-            backdrop=args.background,
+            plate=_plate(args.plate),
+            background=args.background,
             mirror=args.mirror,
             overlay=not args.hide_fps,
             **sessions.session_arguments(args),
@@ -84,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _shot(path: Path | None) -> Any:
+def _plate(path: Path | None) -> Any:
     from trtmatte.media import pictures
 
     return None if path is None else pictures.read(path)[..., ::-1]

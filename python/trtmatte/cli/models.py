@@ -1,4 +1,4 @@
-"""`trtmatte models`: the known models, and fetching them."""
+"""`trtmatte models`: list the known models, and download them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from trtmatte.compiler.families import catalog
 from trtmatte.errors import DownloadError, SettingError
 from trtmatte.models import store
+from trtmatte.models.model import Model
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -29,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
         print(_long() if args.long else _table())
         return 0
     try:
-        for model in [store.find(name) for name in args.names]:
+        for model in [catalog.find(name) for name in args.names]:
             print(store.pull(model))
     except SettingError as error:
         return _complain(error, 2)
@@ -45,28 +47,28 @@ def _complain(error: Exception, status: int) -> int:
 
 def _table() -> str:
     rows = [("name", "family", "size", "licence", "state")]
-    rows += [(m.name, m.family, _size(m), m.licence, _state(m)) for m in store.models()]
+    rows += [(m.name, m.family, _size(m), m.licence, _state(m)) for m in catalog.models()]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return "\n".join(
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]) for row in rows
     )
 
 
-def _size(model: store.Model) -> str:
+def _size(model: Model) -> str:
     return f"{model.size / 1e6:.1f} MB" if model.size else "?"
 
 
-def _state(model: store.Model) -> str:
+def _state(model: Model) -> str:
     if model.is_here:
         return "here"
     return f"trtmatte models pull {model.name}" if model.sources else f"by hand, from {model.page}"
 
 
 def _long() -> str:
-    return "\n\n".join(_details(model) for model in store.models())
+    return "\n\n".join(_details(model) for model in catalog.models())
 
 
-def _details(model: store.Model) -> str:
+def _details(model: Model) -> str:
     lines = [
         f"{model.name}: {model.file}, {_size(model)}, {model.licence}",
         f"  sha256  {model.sha256 or 'not known'}",

@@ -1,4 +1,4 @@
-"""`trtmatte video`: a video or pictures in, composites, cut-outs, mattes and foregrounds out."""
+"""`trtmatte video`: matte a video or a sequence of pictures."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import re
 import sys
 from typing import TYPE_CHECKING, Final
 
-from trtmatte.apps import video as convert
+from trtmatte.apps import video
 from trtmatte.apps.video import Interrupted
 from trtmatte.cli import sessions
+from trtmatte.cli.arguments import add_old_name
 from trtmatte.media.formats import CODECS
 from trtmatte.media.targets import KINDS
 
@@ -27,7 +28,7 @@ _KIND: Final = (
     "channel, else rgba)"
 )
 _BACKGROUND: Final = (
-    "what composites are made over: a colour (green, #00ff00, 120,255,155), a picture, a video, blur or blur:N "
+    "what is put behind the subject: a colour (green, #00ff00, 120,255,155), a picture, a video, blur or blur:N "
     "(greenscreen)"
 )
 
@@ -40,12 +41,13 @@ def add_parser(subparsers: Subparsers) -> None:
     add("-o", "--out", dest="out", metavar="OUT", help=_OUT)
     add("--output", dest="kinds", nargs="+", action="extend", default=[], choices=tuple(KINDS), help=_KIND)
     add("--background", metavar="B", help=_BACKGROUND)
-    add("-y", "--overwrite", action="store_true", help="overwrite what is there already")
-    add("--no-sound", dest="sound", action="store_false", help="leave out sound and subtitles, which are copied else")
+    add("-y", "--overwrite", action="store_true", help="overwrite existing files")
+    add("--no-sound", dest="sound", action="store_false", help="do not copy sound and subtitles")
     add("--quiet", action="store_true", help="print warnings and errors alone")
     sessions.add_arguments(parser)
     _add_input(parser)
     _add_output(parser)
+    add_old_name(parser, "--background-shot", "--plate", "plate")
     parser.set_defaults(run=run)
 
 
@@ -61,24 +63,24 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     )
     add("--start", type=_seconds, metavar="T", help="begin at this time: seconds, or [H:]M:S")
     add("--end", type=_seconds, metavar="T", help="end before this time")
-    add("--frames", type=int, metavar="N", help="end after so many frames")
+    add("--frames", type=int, metavar="N", help="end after this many frames")
     add("--raw", metavar="WxH@FPS", help="the size and the rate of raw frames on standard input")
     add("--rate", metavar="FPS", help="of pictures (30)")
-    add("--background-shot", metavar="FILE", help="bgmv2: the scene without its subject, a picture or a video")
+    add("--plate", metavar="FILE", help="bgmv2: the photographed empty scene, a picture or a video")
     add(
         "--preprocess-alignment",
         dest="alignment",
         action="store_const",
         const="frame",
         default=False,
-        help="bgmv2: move the shot onto each frame, for cameras in a hand (needs OpenCV)",
+        help="bgmv2: move the plate onto each frame, for cameras in a hand (needs OpenCV)",
     )
     add(
         "--align-once",
         dest="alignment",
         action="store_const",
         const="once",
-        help="bgmv2: move it for all frames as for the first, for cameras that were pushed",
+        help="bgmv2: move the plate once, as for the first frame, for cameras that were pushed",
     )
 
 
@@ -88,14 +90,14 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add("--output-alpha", metavar="OUT", help="where mattes go")
     add("--output-foreground", metavar="OUT", help="where foregrounds go")
     add("--output-rgba", metavar="OUT", help="where cut-outs go")
-    add("--output-type", choices=("video", "png_sequence"), help="what places are whose names do not say it")
+    add("--output-type", choices=("video", "png_sequence"), help="the type of outputs whose names do not say it")
     add("--codec", choices=tuple(CODECS), help="h264; of .webm vp9; of .mov with alpha prores")
     add("--crf", type=int, metavar="N", help="quality, smaller is better (h264 18, h265 20, vp9 24)")
     add("--mbps", "--output-video-mbps", type=float, metavar="R", help="megabits a second, in place of a quality")
     add("--preset", metavar="P", help="of the encoder: slower makes smaller files (veryfast)")
-    add("--seq-chunk", type=int, default=1, metavar="N", help="how many mattes may wait for their writers (2)")
-    add("--num-workers", type=int, default=0, metavar="N", help="threads of each decoder and encoder (as they like)")
-    add("--disable-progress", action="store_true", help="no progress bar, which only terminals have")
+    add("--seq-chunk", type=int, default=1, metavar="N", help="mattes that may wait for their writers (2)")
+    add("--num-workers", type=int, default=0, metavar="N", help="threads of each decoder and encoder")
+    add("--disable-progress", action="store_true", help="show no progress bar")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -106,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         print("trtmatte video: there is no INPUT; expected " + _INPUT, file=sys.stderr)
         return 2
     try:
-        summary = convert.convert_video(
+        summary = video.convert_video(
             lambda size: sessions.engine(args, size, quiet=args.quiet or args.disable_progress),
             source,
             output=args.out,
@@ -121,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
             codec=args.codec,
             preset=args.preset,
             background=args.background,
-            background_shot=args.background_shot,
+            plate=args.plate,
             preprocess_alignment=args.alignment,
             input_resize=None if args.input_resize is None else tuple(args.input_resize),
             raw=args.raw,

@@ -78,7 +78,7 @@ def export(
 
     `model` and `options` are those of `trtmatte.build`; `outputs`, `dtype`, `layout`, `color` and `background` are the
     form of pictures and mattes. `out` is the file to write; for "triton" it is a model repository of Triton Inference
-    Server, which gets the plan. `triton` names a repository that gets the plan or the graph besides. Without `kind`, the
+    Server, which gets the plan. `triton` names a repository that also gets the plan or the graph. Without `kind`, the
     suffix of `out` decides. Exports are not cached, so that `force` changes nothing.
     """
     out, triton = (None if path is None else Path(path) for path in (out, triton))
@@ -166,7 +166,7 @@ def _suffix(kind: str | None, out: Path | None, triton: Path | None) -> str:
     if out is None and triton is None:
         raise SettingError("neither out nor triton is given; expected at least one place to write to")
     suffix = SUFFIXES.get(kind or "", PLAN if out is None else out.suffix)
-    if out is not None and out.suffix != suffix or suffix not in SUFFIXES.values():
+    if (out is not None and out.suffix != suffix) or suffix not in SUFFIXES.values():
         wanted = f"in {suffix}" if suffix in SUFFIXES.values() else f"in {PLAN} for the plan or in {ONNX} for its graph"
         raise SettingError(f"out is {out}; expected a name that ends {wanted}")
     if triton is not None and not (triton.is_dir() or triton.parent.is_dir()):

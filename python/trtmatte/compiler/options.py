@@ -27,7 +27,6 @@ LAYOUTS: Final = ("HWC", "CHW")
 COLORS: Final = ("rgb", "bgr")
 
 
-
 @dataclass(frozen=True)
 class Form:
     """The form of an export's pictures and mattes. An engine leaves it to its sessions."""
@@ -68,7 +67,7 @@ class Options:
         foreign = [name for name, value in vars(self.form).items() if value != getattr(Form, name)]
         if foreign and self.export is None:
             raise SettingError(
-                f"{', '.join(foreign)} is given, but an engine is built, whose sessions choose it when they are opened; "
+                f"{', '.join(foreign)} is given, but an engine leaves it to its sessions; "
                 f"leave it out, or choose an export: {', '.join(EXPORTS)}"
             )
 

@@ -19,7 +19,7 @@ _USUAL_FPS: Final = 30.0
 
 
 @dataclass(frozen=True)
-class Shot:
+class CameraFrame:
     picture: np.ndarray[Any, Any]  # uint8 (H, W, 3), BGR
     time: float  # when it came, by time.perf_counter
 
@@ -48,14 +48,16 @@ class Camera:
         self.dropped = 0
         self._changed = threading.Condition()
         self._first = picture
-        self._newest: Shot | None = None
+        self._newest: CameraFrame | None = None
         self._ended = self._closing = False
         self._thread = threading.Thread(target=self._read, name=self.name, daemon=True)
 
-    def newest(self) -> Shot | None:
+    def newest(self) -> CameraFrame | None:
         """The newest frame, as soon as there is one that was not given before; None after the last of a film."""
         if self._thread.ident is None:
-            self._newest = Shot(self._first, time.perf_counter()) if self._is_film else None  # a camera's is old by now
+            self._newest = (
+                CameraFrame(self._first, time.perf_counter()) if self._is_film else None
+            )  # a camera's is old by now
             self._thread.start()
         with self._changed:
             if not self._changed.wait_for(lambda: self._newest or self._ended, _PATIENCE):
@@ -109,7 +111,7 @@ class Camera:
                     time.sleep(max(0.0, began + count / self.fps - time.perf_counter()))
                 with self._changed:
                     self.dropped += self._newest is not None
-                    self._newest = Shot(picture, time.perf_counter())
+                    self._newest = CameraFrame(picture, time.perf_counter())
                     self._changed.notify()
         finally:
             with self._changed:

@@ -1,4 +1,4 @@
-"""What is written, and where to: several kinds of pictures in one run."""
+"""Targets: the files and folders that one run writes, several kinds of pictures among them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trtmatte.errors import OutputError, SettingError
+from trtmatte.format.outputs import OUTPUTS
 from trtmatte.media import formats
 from trtmatte.media.formats import Encoding
 from trtmatte.media.raw import RawSink
@@ -16,10 +17,10 @@ from trtmatte.media.writing import PictureSink, Sink, VideoSink
 
 __all__ = ["CHANNELS", "KINDS", "Target", "targets"]
 
-KINDS: Final = {"composite": "composite", "rgba": "rgba", "alpha": "pha", "foreground": "fgr"}
-"""The kinds of pictures by the names that users type, and what a session calls them."""
+KINDS: Final = {output.kind: output.name for output in reversed(OUTPUTS)}
+"""The kinds of pictures by the names that users type, with the session's names. The most usual kind comes first."""
 
-CHANNELS: Final = {"composite": 3, "rgba": 4, "alpha": 1, "foreground": 3}
+CHANNELS: Final = {output.kind: output.channels for output in OUTPUTS}
 STDOUT: Final = "-"
 
 _OPAQUE: Final = (".mp4", ".m4v", ".mkv")

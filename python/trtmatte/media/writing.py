@@ -10,14 +10,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import numpy as np
-
 from trtmatte.errors import EngineError, OutputError
 from trtmatte.media import colour
 from trtmatte.media.colour import Colour
 from trtmatte.media.copying import Copies
 from trtmatte.media.ffmpeg import ffmpeg, reason
 from trtmatte.media.formats import Encoding
+from trtmatte.media.padding import multiple_of, pad_to
 from trtmatte.media.source import Array, Facts, Sound
 from trtmatte.support.files import replacing
 
@@ -129,10 +128,10 @@ class VideoSink:
     @property
     def _size(self) -> tuple[int, int]:
         width, height = self._facts.size
-        return (width + width % 2, height + height % 2) if self._encoding.even else (width, height)
+        return multiple_of(2, (width, height)) if self._encoding.even else (width, height)
 
     def _converted(self, picture: Array) -> Any:
-        return _to_yuv(self._sws, _evened(picture, self._size), self._encoding.pixels, self._facts.colour)
+        return _to_yuv(self._sws, pad_to(picture, self._size), self._encoding.pixels, self._facts.colour)
 
     def _mux(self, frame: Any) -> None:
         for packet in self._stream.encode(frame):
@@ -229,14 +228,6 @@ def _to_yuv(sws: Any, picture: Array, pixels: str, tags: Colour) -> Any:
     )
     frame.colorspace, frame.color_primaries, frame.color_trc = tags.matrix, tags.primaries, tags.transfer
     return frame
-
-
-def _evened(picture: Array, size: tuple[int, int]) -> Array:
-    """With its last row and column twice, where the size is odd and the file needs an even one."""
-    height, width = picture.shape[:2]
-    if (width, height) == size:
-        return picture
-    return np.pad(picture, ((0, size[1] - height), (0, size[0] - width), (0, 0)), mode="edge")
 
 
 def _container(encoding: Encoding) -> dict[str, str]:

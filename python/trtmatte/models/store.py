@@ -60,7 +60,7 @@ def _fetch(model: Model) -> None:
 
 
 def _fetch_from(source: Source, model: Model) -> None:
-    """Download under a temporary name, check, rename. A resumed download that is wrong is repeated once from the start."""
+    """Download under a temporary name, check, rename. A resumed file that is wrong is downloaded once more, whole."""
     part = model.path.with_name(f"{model.file}.part")
     resumed = part.exists()
     source.fetch(model, part)

@@ -1,13 +1,11 @@
-"""`trtmatte doctor`: what this machine can run, what it cannot, and what to do about it.
+"""`trtmatte doctor`: what this machine can run, what it cannot run, and the remedies.
 
-Whatever is broken here is a finding and never an error. Nothing slow is imported: what only compiles models is asked
-for its version alone.
+Anything broken becomes a finding, never an error. Packages that only compile models are not imported: they are slow.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import os
 import platform
 import re
@@ -19,12 +17,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import trtmatte
 from trtmatte import _core, plugins
-from trtmatte.backends import ON_CPU, cuda, tensorrt, why_not_on_cpu
-from trtmatte.backends.tensorrt import device
+from trtmatte.backends import driver, registry, tensorrt
+from trtmatte.backends.interface import Backend
 from trtmatte.errors import BackendError
-from trtmatte.models import store
+from trtmatte.support.cache_folder import cache_folder
+from trtmatte.support.packages import ROOT, version_of
+from trtmatte.version import __version__
 
 __all__ = ["Finding", "Job", "Report", "doctor"]
 
@@ -37,7 +36,7 @@ _ENCODERS: Final = {  # for each kind of video the encoders that do, the better 
 
 @dataclass(frozen=True)
 class Finding:
-    """What there is of one thing, and what is wrong with it, each with its remedy."""
+    """The state of one component, and its problems, each with its remedy."""
 
     subject: str
     found: str = ""
@@ -46,23 +45,23 @@ class Finding:
 
 @dataclass(frozen=True)
 class Job:
-    """What does a job here, and why nothing better does. Where nothing does, `by` is empty."""
+    """The component that does a job here, and the reasons why no better one does. `by` is empty if none can."""
 
     name: str
     by: str = ""
-    why_not: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Report:
-    """What is here and what runs what. Its text is what `trtmatte doctor` prints."""
+    """The findings and the jobs. `trtmatte doctor` prints it as text."""
 
     findings: tuple[Finding, ...]
     jobs: tuple[Job, ...]
 
     @property
     def can_run(self) -> bool:
-        """Whether engines can be run at all."""
+        """Report if any backend can run engines."""
         return bool(self.jobs[0].by)
 
     def to_json(self) -> dict[str, Any]:
@@ -71,13 +70,13 @@ class Report:
     def __str__(self) -> str:
         here = ((each.subject, [each.found, *each.wrong]) for each in self.findings)
         jobs = (
-            (job.name, [job.by or "nothing can", *(f"not {reason}" for reason in job.why_not)]) for job in self.jobs
+            (job.name, [job.by or "nothing can", *(f"not {reason}" for reason in job.reasons)]) for job in self.jobs
         )
-        return "\n".join([*_columns(here), "", "What is taken here", *_columns(jobs)])
+        return "\n".join([*_columns(here), "", "Used on this machine", *_columns(jobs)])
 
 
 def doctor() -> Report:
-    """What this machine can run, which backend `auto` takes and why not the better one, and what to install."""
+    """Report what this machine can run, which backend `auto` takes and why not a better one, and what to install."""
     return Report(
         tuple(_examined(subject, check) for subject, check in _CHECKS.items()),
         tuple(_planned(name, plan) for name, plan in _JOBS.items()),
@@ -92,11 +91,11 @@ def _columns(rows: Iterable[tuple[str, list[str]]]) -> Iterator[str]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What is here
+# Findings
 
 
 class _WrongError(Exception):
-    """There is nothing to be found, and why."""
+    """A component is missing, for this reason."""
 
 
 Found = tuple[str, Iterable[str]]
@@ -106,7 +105,7 @@ def _examined(subject: str, check: Callable[[], Found]) -> Finding:
     try:
         found, wrong = check()
         return Finding(subject, found, tuple(wrong))
-    except (Exception, SystemExit) as error:  # whatever a package does when it is imported
+    except (Exception, SystemExit) as error:  # packages can raise anything when they are imported
         return Finding(subject, "", (str(error) or f"cannot be examined: {error!r}",))
 
 
@@ -115,7 +114,7 @@ def _python() -> Found:
 
 
 def _trtmatte() -> Found:
-    return f"{trtmatte.__version__}, {Path(trtmatte.__file__).parent}", ()
+    return f"{__version__}, {ROOT}", ()
 
 
 def _native_core() -> Found:
@@ -128,7 +127,7 @@ def _native_core() -> Found:
 
 
 def _driver() -> Found:
-    major, minor = device.cuda_version()
+    major, minor = driver.cuda_version()
     version = _first_match(Path("/proc/driver/nvidia/version"), r"Kernel Module[^\d]*([\d.]+)")
     wrong = () if major >= 13 else ("packages for CUDA 13 need a driver from 580: take those that end in -cu12",)
     return f"{version}{', ' if version else ''}for CUDA up to {major}.{minor}", wrong
@@ -136,7 +135,7 @@ def _driver() -> Found:
 
 def _gpus() -> Found:
     try:
-        cards = [device.gpu(index) for index in range(device.count())]
+        cards = [driver.gpu(index) for index in range(driver.count())]
     except BackendError as error:
         raise _WrongError(f"none{_hidden() or ', see the driver'}") from error
     texts = [f"{card.name}, compute capability {card.capability}, {card.memory / 2**30:.0f} GiB" for card in cards]
@@ -156,7 +155,7 @@ def _hidden() -> str:
 
 
 def _serves(architectures: str, capability: str) -> bool:
-    """Real code runs on GPUs of its generation from its own on, the intermediate one on all that are newer."""
+    """Report if a GPU can run code for these architectures: machine code within its generation, PTX from then on."""
     major, minor = map(int, capability.split("."))
     for each in re.findall(r"(\d+)[af]?(-real|-virtual)?", architectures):
         number, kind = int(each[0]), each[1]
@@ -166,40 +165,38 @@ def _serves(architectures: str, capability: str) -> bool:
     return False
 
 
-def _tensorrt(target: str) -> Callable[[], Found]:
+def _backend(backend: Backend) -> Callable[[], Found]:
     def check() -> Found:
-        version = tensorrt.version(target)
-        reasons = {"build": tensorrt.why_not(target), "run": tensorrt.why_not_run(target)}
-        can = [f"{verb}s plans" for verb, reason in reasons.items() if reason is None]
-        return ", ".join([version, *can]), [f"cannot {verb}: {reason}" for verb, reason in reasons.items() if reason]
+        reason = backend.unavailable_reason(0) if backend.device == "cpu" else None
+        if reason is not None:
+            raise _WrongError(reason)
+        if backend.describe is not None:
+            return backend.describe()
+        return version_of(backend.name) or "available", ()
 
     return check
 
 
-def _onnxruntime() -> Found:
-    module = _imported("onnxruntime", "onnxruntime")
-    both = [name for name in ("onnxruntime", "onnxruntime-gpu") if _version(name)]
-    wrong = []
-    if len(both) == 2:
-        wrong = [f"{' and '.join(both)} are both here and overwrite each other: pip uninstall both, install one again"]
-    return f"{module.__version__}, {', '.join(module.get_available_providers())}", wrong
-
-
-def _openvino() -> Found:
-    return str(_imported("openvino", "openvino").__version__), ()
+def _backends() -> dict[str, Callable[[], Found]]:
+    """One check for each library. A backend that describes itself speaks for all that share its title."""
+    found: dict[str, Backend] = {}
+    for each in registry.all_backends():
+        if each.title not in found or found[each.title].describe is None:
+            found[each.title] = each
+    return {title: _backend(each) for title, each in found.items()}
 
 
 def _cuda_core() -> Found:
-    """Imported where it has something to do."""
-    version = _version("cuda-core")
-    if version is None or device.why_no_gpu() is None:
+    """Import cuda.core only if there is a GPU: it is slow."""
+    version = version_of("cuda-core")
+    if version is None or driver.unavailable_reason() is None:
         version = str(_imported("cuda.core", "'trtmatte[cuda]'").__version__)
     return version, ()
 
 
 def _only_version(package: str, purpose: str, install: str) -> Callable[[], Found]:
     def check() -> Found:
-        version = _version(package)
+        version = version_of(package)
         if version is None:
             raise _WrongError(f"not installed, {purpose} needs it: {install}")
         return version, ()
@@ -229,15 +226,17 @@ def _opencv() -> Found:
 def _plugins() -> Found:
     path = plugins.library_path()
     if path is None:
-        return "not here; trtmatte-build --layout single needs them: install trtmatte with TRTMATTE_PLUGINS=ON", ()
+        return "not here; trtmatte-build --export plan needs them: install trtmatte with TRTMATTE_PLUGINS=ON", ()
     built, wrong = plugins.tensorrt_version(path), []
-    if tensorrt.why_not("tensorrt") is None and not tensorrt.version("tensorrt").startswith(f"{built[0]}."):
+    if tensorrt.build_unavailable_reason("tensorrt") is None and not tensorrt.version("tensorrt").startswith(
+        f"{built[0]}."
+    ):
         wrong = [f"TensorRT {tensorrt.version('tensorrt')} refuses them: build trtmatte for its headers"]
     return f"for TensorRT {built[0]}.{built[1]}, {path}", wrong
 
 
 def _cache() -> Found:
-    folder = store.cache_folder()
+    folder = cache_folder()
     nearest = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     remedy = "set TRTMATTE_CACHE to a folder of your own"
     wrong = []
@@ -259,7 +258,7 @@ def _megabytes(size: int) -> str:
 
 
 def _imported(module: str, package: str) -> Any:
-    """A package that can be imported, or why it cannot."""
+    """Import a package, or raise an error with the reason and the remedy."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -270,13 +269,6 @@ def _imported(module: str, package: str) -> Any:
         raise _WrongError(
             f"installed, but it cannot be loaded ({error}): pip install --force-reinstall {package}"
         ) from error
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except Exception:  # a damaged installation is as good as none
-        return None
 
 
 def _first_match(path: Path, pattern: str) -> str:
@@ -294,10 +286,7 @@ _CHECKS: Final[dict[str, Callable[[], Found]]] = {
     "NVIDIA driver": _driver,
     "GPUs": _gpus,
     "cuda.core": _cuda_core,
-    "TensorRT": _tensorrt("tensorrt"),
-    "TensorRT-RTX": _tensorrt("tensorrt-rtx"),
-    "ONNX Runtime": _onnxruntime,
-    "OpenVINO": _openvino,
+    **_backends(),
     "onnx": _only_version("onnx", "reading models", "pip install 'trtmatte[build]'"),
     "PyTorch": _only_version("torch", "reading checkpoints", "pip install 'trtmatte[torch]'"),
     "PyAV": _av,
@@ -308,42 +297,37 @@ _CHECKS: Final[dict[str, Callable[[], Found]]] = {
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What does what
+# Jobs
 
 
 def _planned(name: str, plan: Callable[[], tuple[list[str], dict[str, str]]]) -> Job:
     try:
-        able, whys = plan()
+        able, unable = plan()
     except (Exception, SystemExit) as error:
         return Job(name, "", (f"known: {error!r}",))
-    reasons: dict[str, list[str]] = {}
-    for each, reason in whys.items():
-        reasons.setdefault(reason, []).append(each)
-    return Job(name, ", ".join(able), tuple(f"{', '.join(each)}: {reason}" for reason, each in reasons.items()))
+    alike: dict[str, list[str]] = {}
+    for each, reason in unable.items():
+        alike.setdefault(reason, []).append(each)
+    return Job(name, ", ".join(able), tuple(f"{', '.join(each)}: {reason}" for reason, each in alike.items()))
 
 
 def _running() -> tuple[list[str], dict[str, str]]:
-    """The first that can is what `auto` takes, of an engine with plans that fit or of one that can be built here."""
-    whys: dict[str, str] = {}
-    for backend in cuda.ON_CUDA:
-        reason = cuda.why_not(backend)
+    """The backend that `auto` takes, for an engine with plans that fit or one that can be built here."""
+    reasons: dict[str, str] = {}
+    for backend in registry.all_backends():
+        reason = backend.unavailable_reason(0)
         if reason is None:
-            return [f"{backend} on cuda:0"], whys
-        whys[f"{backend} on a GPU"] = reason
-    for backend in ON_CPU:
-        reason = why_not_on_cpu(backend)
-        if reason is None:
-            return [f"{backend} on the CPU"], whys
-        whys[f"{backend} on the CPU"] = reason
-    return [], whys
+            return [f"{backend.name} on {'the CPU' if backend.device == 'cpu' else 'cuda:0'}"], reasons
+        reasons[f"{backend.name} on {'the CPU' if backend.device == 'cpu' else 'a GPU'}"] = reason
+    return [], reasons
 
 
 def _building() -> tuple[list[str], dict[str, str]]:
-    if _version("onnx") is None:
+    if version_of("onnx") is None:
         return [], {"anything": "onnx is not installed: pip install 'trtmatte[build]'"}
-    whys = {target: tensorrt.why_not(target) for target in tensorrt.TARGETS}
-    able = [target for target, reason in whys.items() if reason is None]
-    return ["onnxruntime", *able], {target: reason for target, reason in whys.items() if reason is not None}
+    reasons = {target: tensorrt.build_unavailable_reason(target) for target in tensorrt.TARGETS}
+    able = [target for target, reason in reasons.items() if reason is None]
+    return ["onnxruntime", *able], {target: reason for target, reason in reasons.items() if reason is not None}
 
 
 def _with(title: str, check: Callable[[], Found]) -> Callable[[], tuple[list[str], dict[str, str]]]:

@@ -1,4 +1,4 @@
-"""What a model file or an engine is: facts for machines, and a text that fits 100 columns for people."""
+"""Reports on model files and engines: facts for machines, and a text of 100 columns for people."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from trtmatte.errors import ModelError
+from trtmatte.format import file as engine_file
+from trtmatte.format.file import EngineFile
 from trtmatte.format.outputs import MATTE_OUTPUTS
 from trtmatte.format.program import PATCHES, PICTURES, OpStage, Program, Stage
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto
-
-    from trtmatte.format.file import Engine
 
 Facts = dict[str, Any]
 
@@ -38,20 +38,18 @@ def inspect(
     batch: int = 1,
     settings: Mapping[str, Any] | None = None,
 ) -> Facts:
-    """The facts of an engine, or of what a model file becomes with these options. All are JSON's kinds of values."""
-    if path.suffix == ".trtm":
-        from trtmatte.format import file as engine
-
-        return of_engine(engine.load(path))
-    from trtmatte.compiler.families import reading as importing
+    """The facts about an engine, or about the program that a model file becomes with these options, as JSON values."""
+    if path.suffix == engine_file.SUFFIX:
+        return of_engine(engine_file.read(path))
+    from trtmatte.compiler.families import reading
     from trtmatte.compiler.graph.cut import cut
 
-    model = importing.read(path, family=family, size=size, batch=batch, **(settings or {}))
-    kind = "onnx" if importing.is_onnx(path) else "checkpoint"
+    model = reading.read(path, family=family, size=size, batch=batch, **(settings or {}))
+    kind = "onnx" if reading.is_onnx(path) else "checkpoint"
     return {"kind": kind, **of_program(*cut(model))}
 
 
-def of_engine(engine: Engine) -> Facts:
+def of_engine(engine: EngineFile) -> Facts:
     manifest = engine.manifest
     kept = ("format", "made_by", "source", "plans", "errors")
     about = {name: manifest[name] for name in kept if name in manifest} | {"members": engine.members}
@@ -59,7 +57,7 @@ def of_engine(engine: Engine) -> Facts:
 
 
 def of_program(program: Program, networks: Sequence[ModelProto] = ()) -> Facts:
-    """The networks' own facts are told of those that are given, in the program's order."""
+    """The facts about a program, and about those of its networks that are given, in the program's order."""
     models = dict(zip((stage.name for stage in program.networks), networks, strict=False))
     return {
         "family": program.family,
@@ -75,15 +73,15 @@ def of_program(program: Program, networks: Sequence[ModelProto] = ()) -> Facts:
 
 
 def of_unmatched(path: Path) -> Facts:
-    """What can be said of an ONNX file that no family takes; nothing of a file that cannot be read."""
+    """The facts about an ONNX file that matches no family; none for a file that cannot be read."""
     from collections import Counter
 
-    from trtmatte.compiler.families import reading as importing
+    from trtmatte.compiler.families.reading import is_onnx
     from trtmatte.compiler.graph import reading
     from trtmatte.compiler.graph.onnx_graph import shape_of
 
     try:
-        if not importing.is_onnx(path):
+        if not is_onnx(path):
             return {}
         graph = reading.load(path)
     except ModelError:
@@ -95,8 +93,8 @@ def of_unmatched(path: Path) -> Facts:
     }
 
 
-def _networks(engine: Engine) -> list[ModelProto]:
-    """Engines are for machines that run, which may lack onnx; there the networks' own facts stay untold."""
+def _networks(engine: EngineFile) -> list[ModelProto]:
+    """The networks of an engine; none on a machine without onnx, which can still run engines."""
     try:
         import onnx
     except ImportError:
@@ -126,7 +124,7 @@ def _full_frames(stage: Stage) -> Facts:
 
 
 def _value(program: Program, name: str) -> Facts:
-    """Pictures and mattes have the frame's size, which is said once."""
+    """Name, shape and type. Pictures and mattes have the frame's size, so that only their names are listed."""
     if name not in program.tensors:
         return {"name": name}
     tensor = program.tensors[name]
@@ -134,7 +132,7 @@ def _value(program: Program, name: str) -> Facts:
 
 
 def _network(model: ModelProto, program: Program) -> Facts:
-    """`macs` are the multiplications of convolutions and matrices for one run; patches count as often as they can."""
+    """`macs` counts the multiplications of convolutions and matrices in one run, with the largest number of patches."""
     return {
         "nodes": len(model.graph.node),
         "weights": sum(math.prod(each.dims) for each in model.graph.initializer),
@@ -143,7 +141,7 @@ def _network(model: ModelProto, program: Program) -> Facts:
 
 
 def _macs(model: ModelProto, patches: int) -> int | None:
-    """None where a shape that it takes is not in the model."""
+    """The multiplications; None if the model lacks a shape that they depend on."""
     graph = _with_patches(model, patches).graph
     shapes = {each.name: _shape(each) for each in (*graph.input, *graph.value_info, *graph.output)}
     shapes |= {each.name: tuple(each.dims) for each in graph.initializer}
@@ -158,7 +156,7 @@ def _macs(model: ModelProto, patches: int) -> int | None:
 
 
 def _with_patches(model: ModelProto, patches: int) -> ModelProto:
-    """A network over patches with its shapes for this many; any other as it is."""
+    """A network over patches with its shapes for this many; other networks unchanged."""
     from onnx import ModelProto, shape_inference
 
     if not any(_is_open(each) for each in model.graph.input):
@@ -200,7 +198,7 @@ def _shape(value: ValueInfoProto) -> tuple[int, ...] | None:
 
 
 def describe(facts: Facts) -> str:
-    """What `inspect` found, as text."""
+    """The facts of `inspect` as text."""
     width, height = facts["size"]
     settings = ", ".join(f"{name} {_text(value)}" for name, value in facts["settings"].items())
     lines = [
@@ -236,7 +234,7 @@ def describe_unmatched(facts: Facts) -> str:
 
 
 def _touched(stages: Sequence[Facts]) -> str:
-    """Where full frames are read or written."""
+    """The stages that read or write full frames."""
     found = [
         f"{stage['name']} (stage {number}) {_frames_text(stage)}"
         for number, stage in enumerate(stages, 1)
@@ -291,7 +289,7 @@ def _errors_text(errors: Mapping[str, Any]) -> str:
 
 
 def _named(value: Facts) -> str:
-    """Name and shape, which stay in one line."""
+    """Name and shape, which stay on one line."""
     if "shape" not in value:
         return str(value["name"])
     sizes = (_PATCHES if size == PATCHES else str(size) for size in value["shape"])
@@ -315,7 +313,7 @@ def _line(head: str, text: str) -> str:
 
 
 def _wrapped(head: str, text: str) -> str:
-    """Words that are longer than a line, such as hashes, stay whole."""
+    """Wrap text. Words that are longer than a line, such as hashes, are not broken."""
     filled = textwrap.fill(
         text,
         _COLUMNS,

@@ -1,4 +1,4 @@
-"""Where a frame's time goes: every stage of a session timed, beside the bytes that it moves and a copy of as many."""
+"""Profiles: the time of every stage of a session, with the bytes that it moves and the time of copying as many."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ import numpy as np
 
 from trtmatte import _core
 from trtmatte.errors import SettingError
-from trtmatte.format.file import Engine, load
-from trtmatte.format.outputs import MATTE_OUTPUTS
+from trtmatte.format.file import EngineFile, read
+from trtmatte.format.outputs import CHANNELS, MATTE_OUTPUTS
 from trtmatte.format.program import BACKGROUND, PATCHES, PICTURES, PLATE, NetworkStage, Program, Stage
-from trtmatte.ops import CHANNELS
 from trtmatte.runtime.session.session import Session
 from trtmatte.runtime.session.steps import title
 
@@ -90,24 +89,24 @@ class Profile:
 
 
 def profile(
-    engine: Engine | str | Path, *, size: tuple[int, int] | None = None, frames: int = 50, **options: Any
+    engine: EngineFile | str | Path, *, size: tuple[int, int] | None = None, frames: int = 50, **options: Any
 ) -> Profile:
-    """Times a session on generated uint8 frames of `size`, or of that which the engine was built for.
+    """Time a session on generated uint8 frames of `size`, or of the size that the engine was built for.
 
-    `options` are those of `Session`; left out, a composite over a colour is made.
+    `options` are those of `Session`; by default it makes a composite over a colour.
     """
     if frames < 1:
-        raise SettingError(f"frames is {frames}; expected how many are timed, 1 or more")
-    engine = engine if isinstance(engine, Engine) else load(engine)
+        raise SettingError(f"frames is {frames}; expected the number of frames to time, 1 or more")
+    engine = engine if isinstance(engine, EngineFile) else read(engine)
     program = engine.program.for_frame(*(size or engine.program.size))
     batch = options.get("batch") or program.batch
     pictures = [_pictures(program.size, batch, seed) for seed in range(3)]
     if program.matte and options.get("outputs") is None:
-        options |= {"outputs": ("composite",), "backdrop": _GREEN}
-    if PLATE in program.pictures and options.get("background") is None:
-        options["background"] = pictures.pop()
+        options |= {"outputs": ("composite",), "background": _GREEN}
+    if PLATE in program.pictures and options.get("plate") is None:
+        options["plate"] = pictures.pop()
     began = perf_counter()
-    with engine.session(**options) as session:
+    with Session(engine, **options) as session:
         ready = perf_counter() - began
         following = itertools.cycle(pictures)
         first, *_ = _timed(session, following, 1 + _WARM_UP)

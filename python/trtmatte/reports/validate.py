@@ -1,4 +1,4 @@
-"""Validation: how far what runs an engine is from its networks in float32, as ONNX Runtime computes them on the CPU."""
+"""Validation: the errors of each backend against the engine's networks in float32 in ONNX Runtime on the CPU."""
 
 from __future__ import annotations
 
@@ -7,55 +7,54 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from trtmatte import ops
-from trtmatte.backends import ON_CPU, tensorrt
+from trtmatte.backends import registry, tensorrt
 from trtmatte.backends.tensorrt import BuildCancelledError, Progress
-from trtmatte.compiler import engine_cache as cache
 from trtmatte.compiler import plans
 from trtmatte.errors import BackendError, SettingError
-from trtmatte.format.file import Engine
+from trtmatte.format.file import EngineFile
 from trtmatte.format.program import PLATE, Program
-from trtmatte.models import download as fetch
-
-if TYPE_CHECKING:
-    from trtmatte.runtime.session import Session
+from trtmatte.media.padding import PATCH, crop_to, multiple_below
+from trtmatte.models.download import sha256
+from trtmatte.runtime.session import Session
+from trtmatte.support.packages import version_of
 
 __all__ = ["FRAMES", "fingerprint", "generated", "measure"]
 
 FRAMES: Final = 100
 REFERENCE: Final = "onnxruntime"
 EMULATED: Final = "fp16-emulated"
-"""The plans' networks on the CPU with every value rounded to float16: what to expect of plans that cannot run here."""
+"""The plans' networks on the CPU, every value rounded to float16: an estimate for plans that cannot run here."""
 
 _BINS: Final = 1 << 16  # of the histogram that percentiles are read from
 _PERCENTILE: Final = 0.999
 _LONG_SIDE: Final = 240  # of the picture that generated frames are drawn in
 
 Array = np.ndarray[Any, Any]
-Shot = tuple[Array, Array]
-"""A frame, and the scene without its subject."""
+Pair = tuple[Array, Array]
+"""A frame and its plate."""
 
 
-def measure(engine: Engine, frames: Path | None = None, progress: Progress | None = None) -> dict[str, Any]:
-    """The errors of all that can run here, output by output, over up to `FRAMES` frames in turn.
+def measure(engine: EngineFile, frames: Path | None = None, progress: Progress | None = None) -> dict[str, Any]:
+    """Measure the errors of every backend that runs here: output by output, over up to `FRAMES` frames in turn.
 
-    `frames` is a video or a folder of pictures, whose first shows the scene without its subject where the model needs
-    that; without it, frames are generated. Errors are absolute differences of values in 0…1.
+    `frames` is a video or a folder of pictures; the first one is the plate if the model needs one. Without it, frames
+    are generated. Errors are absolute differences of values in 0…1.
     """
     program = engine.program
     networks = {stage.name: bytes(engine.network(stage.name)) for stage in program.networks}
-    reference = _session(Engine.of(program, networks), REFERENCE)
+    reference = _session(EngineFile.of(program, networks), REFERENCE)
     sessions, reasons = _contenders(engine)
     found = {name: {output: _Errors() for output in reference.outputs} for name in sessions}
     count = 0
-    for frame, background in itertools.islice(_shots(program, frames), FRAMES):
-        expected = _run(reference, program, frame, background)
+    for frame, plate in itertools.islice(_pairs(program, frames), FRAMES):
+        expected = _run(reference, program, frame, plate)
         for name, session in sessions.items():
-            for output, values in _run(session, program, frame, background).items():
+            for output, values in _run(session, program, frame, plate).items():
                 found[name][output].add(values, expected[output])
         count += 1
         if progress is not None and progress("validating", count / FRAMES) is False:
@@ -72,17 +71,17 @@ def measure(engine: Engine, frames: Path | None = None, progress: Progress | Non
 
 
 def fingerprint(frames: Path | None) -> dict[str, Any]:
-    """What a measurement depends on besides the engine."""
+    """All that a measurement depends on besides the engine."""
     files = [] if frames is None else [frames] if frames.is_file() else _files(frames)
     return {
-        "pictures": {path.name: fetch.sha256(path) for path in files},
-        "runs": {target: tensorrt.why_not_run(target) for target in tensorrt.TARGETS},
-        "packages": {name: cache.version_of(name) for name in ON_CPU},
+        "pictures": {path.name: sha256(path) for path in files},
+        "runs": {target: tensorrt.run_unavailable_reason(target) for target in tensorrt.TARGETS},
+        "packages": {name: version_of(name) for name in registry.on("cpu")},
     }
 
 
 class _Errors:
-    """Of one output, added up frame by frame."""
+    """The errors of one output, added up frame by frame."""
 
     def __init__(self) -> None:
         self._means: list[float] = []
@@ -115,12 +114,13 @@ class _Errors:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What is compared
+# Sessions
 
 
-def _contenders(engine: Engine) -> tuple[dict[str, Session], dict[str, str]]:
-    """The sessions that can be opened here, and why others cannot."""
-    names = [*engine.plans, *(name for name in ON_CPU if name != REFERENCE)]  # what has no plan is the reference itself
+def _contenders(engine: EngineFile) -> tuple[dict[str, Session], dict[str, str]]:
+    """The sessions that can be opened here, and the reasons why others cannot."""
+    others = (name for name in registry.on("cpu") if name != REFERENCE)
+    names = [*engine.plans, *others]  # without a plan of its own, ONNX Runtime is the reference itself
     candidates = dict.fromkeys(names, engine)
     if any(info.get("precision") == "fp16" for keys in engine.plans.values() for info in keys.values()):
         candidates[EMULATED] = _emulated(engine)
@@ -135,27 +135,28 @@ def _contenders(engine: Engine) -> tuple[dict[str, Session], dict[str, str]]:
 
 
 def _require(name: str) -> None:
-    reason = tensorrt.why_not_run(name) if name in tensorrt.TARGETS else None
+    reason = tensorrt.run_unavailable_reason(name) if name in tensorrt.TARGETS else None
     if reason is not None:
         raise BackendError(reason)
 
 
-def _session(engine: Engine, backend: str) -> Session:
-    return engine.session(backend=backend, dtype="float32", layout="CHW")
+def _session(engine: EngineFile, backend: str) -> Session:
+    return Session(engine, backend=backend, dtype="float32", layout="CHW")
 
 
-def _emulated(engine: Engine) -> Engine:
+def _emulated(engine: EngineFile) -> EngineFile:
     from trtmatte.compiler.graph.precision import emulated
 
     program = engine.program
     models = {stage.name: plans.parsed(engine.network(stage.name)) for stage in program.networks}
-    narrow = {name: plans.in_precision(model, program.family, "fp16") for name, model in models.items()}
-    return Engine.of(program, {name: emulated(model).SerializeToString() for name, model in narrow.items()})
+    kept = plans.kept_by(engine, models)
+    narrow = {name: plans.in_precision(model, kept[name]) for name, model in models.items()}
+    return EngineFile.of(program, {name: emulated(model).SerializeToString() for name, model in narrow.items()})
 
 
-def _run(session: Session, program: Program, frame: Array, background: Array) -> Mapping[str, Array]:
+def _run(session: Session, program: Program, frame: Array, plate: Array) -> Mapping[str, Array]:
     """The outputs of one frame, the same for every stream."""
-    pictures = (frame, background) if PLATE in program.pictures else (frame,)
+    pictures = (frame, plate) if PLATE in program.pictures else (frame,)
     stacked = [np.broadcast_to(each, (program.batch, *each.shape)) for each in pictures]
     matte = session(*stacked)
     return {name: np.asarray(matte[name]) for name in session.outputs}
@@ -165,29 +166,30 @@ def _run(session: Session, program: Program, frame: Array, background: Array) ->
 # Frames
 
 
-def _shots(program: Program, path: Path | None) -> Iterator[Shot]:
+def _pairs(program: Program, path: Path | None) -> Iterator[Pair]:
     if path is None:
         yield from generated(*program.size)
         return
     frames = _read(path)
-    background = None
+    plate = None
     for frame in frames:
-        if program.capacity:  # refinement works on patches of 4x4
-            frame = frame[: frame.shape[0] // 4 * 4, : frame.shape[1] // 4 * 4]
-        background = frame if background is None else background
-        yield frame, background
+        if program.capacity:
+            height, width = frame.shape[:2]
+            frame = crop_to(frame, multiple_below(PATCH, (width, height)))
+        plate = frame if plate is None else plate
+        yield frame, plate
 
 
-def generated(width: int, height: int) -> Iterator[Shot]:
-    """A figure that walks to and fro in front of a wall, for ever."""
+def generated(width: int, height: int) -> Iterator[Pair]:
+    """A figure that walks to and fro in front of a wall, without end."""
     scale = _LONG_SIDE / max(width, height)
     small = (max(round(height * scale), 8), max(round(width * scale), 8))
     random = np.random.default_rng(0)
     wall, clothes = (_enlarged(random.random((1, 3, 9, 16), np.float32), *small) for _ in range(2))
-    background = _picture(wall, width, height)
+    plate = _picture(wall, width, height)
     for number in itertools.count():
         figure = _figure(*small, 0.5 + 0.3 * math.sin(number / 8))
-        yield _picture(clothes * figure + wall * (1 - figure), width, height), background
+        yield _picture(clothes * figure + wall * (1 - figure), width, height), plate
 
 
 def _figure(height: int, width: int, place: float) -> Array:

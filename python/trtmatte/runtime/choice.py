@@ -33,8 +33,8 @@ def choose(backend: str, device: Any, engine: EngineFile) -> Choice:
     """Choose the backend and the device for an engine.
 
     `device` is "cpu", "cuda", "cuda:N", or None: a GPU if one can run the engine, else the CPU. The backend
-    "onnxruntime" without a device means the CPU. A plan that fits the GPU is taken. If none fits, the engine is asked to
-    build one, once.
+    "onnxruntime" without a device means the CPU. A plan that fits the GPU is taken. If none fits, the engine is asked
+    to build one, once.
     """
     number = _number(device)
     on_cpu, on_cuda = registry.on("cpu"), registry.on("cuda")

@@ -52,9 +52,7 @@ def _backend(target: str, rank: int) -> Backend:
         problems = [f"cannot {verb}: {reason}" for verb, reason in reasons.items() if reason]
         return ", ".join([version(target), *can]), problems
 
-    return Backend(
-        target, title(target), "cuda", rank, unavailable_reason, load, has_plans=True, describe=describe
-    )
+    return Backend(target, title(target), "cuda", rank, unavailable_reason, load, has_plans=True, describe=describe)
 
 
 BACKENDS = tuple(_backend(target, rank) for rank, target in enumerate(TARGETS, 10))

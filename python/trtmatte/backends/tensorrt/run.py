@@ -1,7 +1,7 @@
 """Running plans: a loaded plan makes contexts, which put its work on a CUDA stream.
 
-Nothing here allocates device memory or synchronises: addresses, scratch memory and CUDA streams are the caller's, so that a
-whole frame can be captured into one CUDA graph.
+Nothing here allocates device memory or synchronises. The caller provides addresses, scratch memory and CUDA streams, so
+that a whole frame can be captured into one CUDA graph.
 """
 
 from __future__ import annotations

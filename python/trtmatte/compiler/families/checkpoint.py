@@ -27,7 +27,7 @@ _COUNTER = ".num_batches_tracked"  # old files lack it and nothing depends on it
 
 
 def load_network(path: str | Path, **options: Any) -> tuple[nn.Module, str]:
-    """The network whose weights a file holds, and its name. `options` are further ones of `trtmatte.families.network`."""
+    """The network whose weights a file holds, and its name. `options` are those of `families.network`."""
     state = load_state(path)
     name, found = recognise(state, str(path))
     network = networks.network(name, **{**options, **found})

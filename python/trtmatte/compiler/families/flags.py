@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-__all__ = ["Flag", "flag", "flags_of"]
+__all__ = ["Flag", "flag", "flag_metadata", "flags_of"]
 
 _KEY: Final = "flag"
 
@@ -24,7 +24,12 @@ class Flag:
 
 def flag(default: Any, help: str, **more: Any) -> Any:
     """A field of a family's `Settings` that is also a flag: `--downsample-ratio` for `downsample_ratio`."""
-    return field(default=default, metadata={_KEY: Flag(help, **more)})
+    return field(default=default, metadata=flag_metadata(help, **more))
+
+
+def flag_metadata(help: str, **more: Any) -> dict[str, Flag]:
+    """The metadata of a field, for a flag that several families share."""
+    return {_KEY: Flag(help, **more)}
 
 
 def flags_of(settings: Any) -> dict[str, Flag]:

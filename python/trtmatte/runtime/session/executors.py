@@ -33,11 +33,20 @@ class FrameSchedule(Protocol):
 class Executor(Protocol):
     """Runs a program for all streams of a session. What depends on the size of the frame is in a `FrameSchedule`."""
 
-    memory: Memory
-    states: States
-    groups: Sequence[StreamGroup]
     in_flight: int
     """The number of frames that may be under way beside the one that is waited for."""
+
+    @property
+    def memory(self) -> Memory:
+        """The memory of all its arrays."""
+
+    @property
+    def states(self) -> States:
+        """The recurrent states of all streams."""
+
+    @property
+    def groups(self) -> Sequence[StreamGroup]:
+        """The groups that the streams are divided into."""
 
     def schedule(self, program: Program) -> FrameSchedule:
         """The steps for frames of the size that `program` is for."""
@@ -66,7 +75,5 @@ def open_executor(engine: EngineFile, choice: Choice, settings: Settings) -> Exe
 
     memory = DeviceMemory(choice.device)
     with memory.entered():
-        networks = cast(
-            Mapping[str, DeviceNetwork], load_networks(engine, choice, piece_size(program), memory)
-        )
+        networks = cast(Mapping[str, DeviceNetwork], load_networks(engine, choice, piece_size(program), memory))
         return CudaExecutor(program, networks, *form, memory)

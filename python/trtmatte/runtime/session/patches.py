@@ -84,9 +84,7 @@ class CropPiece(Step):
 
     def run(self, frame: LaneFrame, piece: slice) -> None:
         pictures = frame.pictures
-        ops.patch_crop(
-            self._maps, pictures[self._frame], pictures[self._plate], self._indices[piece], **self._settings
-        )
+        ops.patch_crop(self._maps, pictures[self._frame], pictures[self._plate], self._indices[piece], **self._settings)
 
 
 class Refinement:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from trtmatte.errors import FrameError
-from trtmatte.format.program import Program
 from trtmatte.format.outputs import CHANNELS
+from trtmatte.format.program import Program
 from trtmatte.runtime.session.frames import Frames
 from trtmatte.runtime.session.memory import Array, Memory
 from trtmatte.runtime.session.patches import shape_of

@@ -80,8 +80,8 @@ class Session:
     `batch` is the number of streams that are matted side by side, a multiple of the engine's batch. `scene_cut` resets
     the states of a stream when its picture changes by more than that on average, 0…1.
 
-    The arrays of a result belong to a ring of `ring` results and are overwritten `ring` calls later: they stay valid for
-    `ring - 1` further calls. `Matte.copy()` keeps a result, `out=` writes into the caller's arrays.
+    The arrays of a result belong to a ring of `ring` results and are overwritten `ring` calls later: they stay valid
+    for `ring - 1` further calls. `Matte.copy()` keeps a result, `out=` writes into the caller's arrays.
 
     `device` is "cpu", "cuda" or "cuda:N"; left out, a GPU if it can run the engine, else the CPU. On a GPU, frames from
     the host come back to the host. Frames on the GPU are read in place, and their mattes stay there: work with both on

@@ -12,7 +12,7 @@ __all__ = ["FAMILY"]
 
 _PAGE: Final = "https://github.com/PeterL1n/BackgroundMattingV2"
 _BACKBONES: Final = ("mobilenetv2", "resnet50", "resnet101")
-_KERNELS: Final = ({}, {"refine_kernel_size": 1})
+_KERNELS: Final[tuple[dict[str, int], ...]] = ({}, {"refine_kernel_size": 1})
 
 
 def _variants() -> Iterator[tuple[str, Variant]]:
@@ -33,7 +33,5 @@ FAMILY: Final = Family(
     settings=Settings,
     keep_fp32=KeepFp32(offsets=32, sums=4096),
     variants=dict(_variants()),
-    models=tuple(
-        Model(f"bgmv2-{backbone}", NAME, f"pytorch_{backbone}.pth", "MIT", _PAGE) for backbone in _BACKBONES
-    ),
+    models=tuple(Model(f"bgmv2-{backbone}", NAME, f"pytorch_{backbone}.pth", "MIT", _PAGE) for backbone in _BACKBONES),
 )

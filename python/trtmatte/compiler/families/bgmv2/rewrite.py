@@ -16,7 +16,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from trtmatte.compiler.families.bgmv2 import spec
-from trtmatte.compiler.families.bgmv2.spec import NAME, HIDDEN, MAPS, Refinement, Settings
+from trtmatte.compiler.families.bgmv2.spec import HIDDEN, MAPS, NAME, Refinement, Settings
 from trtmatte.compiler.families.shared.exporting import export
 from trtmatte.compiler.graph.matching import is_bilinear, pictures, require_size
 from trtmatte.compiler.graph.matte_graph import Spec, add_matte, add_patches, add_picture, add_sample, assemble

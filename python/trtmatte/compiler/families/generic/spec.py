@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from trtmatte.compiler.families.shared.sizes import METHODS, Size, checked_size, input_size
+from trtmatte.compiler.families.shared.sizes import INPUT_SIZE, METHODS, Size, checked_size
 from trtmatte.errors import SettingError
 
 NAME: Final = "generic"
@@ -19,7 +19,7 @@ class Settings:
     `(picture - mean) / std` of a picture in 0…1. `output` names the alpha; left out, it is the first output of one
     channel."""
 
-    input_size: Size | None = input_size()
+    input_size: Size | None = field(default=None, metadata=INPUT_SIZE)
     mean: Sequence[float] = (0.0, 0.0, 0.0)
     std: Sequence[float] = (1.0, 1.0, 1.0)
     method: str = "antialias"

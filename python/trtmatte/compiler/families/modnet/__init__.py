@@ -26,9 +26,7 @@ FAMILY: Final = Family(
     keep_fp32=KeepFp32(offsets=32, sums=1024),
     variants={"modnet": Variant("MODNet")},
     models=(
-        _model(
-            "modnet-photographic", 26_255_603, "7c22235f0925deba15d4d63e53afcb654c47055bbcd98f56e393ab2584007ed8"
-        ),
+        _model("modnet-photographic", 26_255_603, "7c22235f0925deba15d4d63e53afcb654c47055bbcd98f56e393ab2584007ed8"),
         _model("modnet-webcam", None, "913b82b66558db39b6286c150f809017d7528c872b156eb14333c9c6cb52108b"),
     ),
 )

@@ -19,8 +19,8 @@ from trtmatte.compiler.families.shared.alpha import (
     network_size,
     the_picture,
 )
-from trtmatte.compiler.families.shared.sizes import Size, checked_size, size_text
 from trtmatte.compiler.families.shared.exporting import export
+from trtmatte.compiler.families.shared.sizes import Size, checked_size, size_text
 from trtmatte.compiler.graph.matching import describe
 from trtmatte.compiler.graph.matte_graph import Spec
 from trtmatte.compiler.graph.onnx_graph import Graph

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from trtmatte.compiler.families.shared.sizes import Size, checked_size, input_size
+from trtmatte.compiler.families.shared.sizes import INPUT_SIZE, Size, checked_size
 
 NAME: Final = "modnet"
 DIVISOR: Final = 32
@@ -16,7 +16,7 @@ _SIDE: Final = 512
 class Settings:
     """`input_size` is the width and height that the network sees; left out, what the original makes of the frame."""
 
-    input_size: Size | None = input_size()
+    input_size: Size | None = field(default=None, metadata=INPUT_SIZE)
 
     def __post_init__(self) -> None:
         checked_size(self.input_size, DIVISOR)

@@ -10,7 +10,7 @@ from trtmatte.models.model import Address, Model, Source, Wheel
 __all__ = ["FAMILY"]
 
 _PAGE: Final = "https://github.com/PeterL1n/RobustVideoMatting"
-_FILTERS: Final = ({}, {"refiner": "fast_guided_filter"})
+_FILTERS: Final[tuple[dict[str, str], ...]] = ({}, {"refiner": "fast_guided_filter"})
 
 
 def _model(name: str, file: str, size: int | None, sha256: str | None, *more: Source) -> Model:

@@ -12,7 +12,7 @@ import numpy as np
 from onnx import ModelProto, ValueInfoProto
 
 from trtmatte.compiler.families.rvm import spec
-from trtmatte.compiler.families.rvm.spec import NAME, LEVELS, STATES, Settings, Shrink
+from trtmatte.compiler.families.rvm.spec import LEVELS, NAME, STATES, Settings, Shrink
 from trtmatte.compiler.families.shared.exporting import export
 from trtmatte.compiler.graph.matching import (
     Part,

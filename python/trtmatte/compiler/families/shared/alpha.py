@@ -11,11 +11,11 @@ from typing import Final, NamedTuple
 import numpy as np
 from onnx import ModelProto, ValueInfoProto
 
+from trtmatte.compiler.families.shared.sizes import METHODS, Size, size_text
 from trtmatte.compiler.graph.matching import pictures
 from trtmatte.compiler.graph.matte_graph import Spec, add_matte, add_picture, add_sample, assemble
 from trtmatte.compiler.graph.onnx_graph import Graph, attributes, shape_of
 from trtmatte.compiler.graph.specialise import specialise, static_shape
-from trtmatte.compiler.families.shared.sizes import METHODS, Size, size_text
 from trtmatte.errors import ModelError, SettingError
 from trtmatte.format.program import FRAME
 
@@ -28,6 +28,7 @@ _IMAGE_BY_IMAGE: Final = {
     *("Add", "Sub", "Mul", "Div", "MaxPool", "AveragePool", "GlobalAveragePool"),
 }
 """What treats every image of a batch alike and, sizes of `Resize` apart, does not state how many there are."""
+
 
 class Preparation(NamedTuple):
     """What the network sees of a frame: its width and height, how they are reached, and how values are normalised."""

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from trtmatte.compiler.families.flags import flag
+from trtmatte.compiler.families.flags import flag_metadata
 from trtmatte.errors import SettingError
 
-__all__ = ["METHODS", "Size", "checked_size", "input_size", "size_text"]
+__all__ = ["INPUT_SIZE", "METHODS", "Size", "checked_size", "size_text"]
 
 METHODS: Final = ("linear", "area", "antialias")
 """The ways to sample a frame. Their numbers in the ops' attributes are their places."""
 
 Size = tuple[int, int]
 
-
-def input_size() -> Any:
-    """The setting `input_size` of a family, with its flag."""
-    return flag(None, "the size that the network sees (left out: the model's own rule)", kind="size", metavar="WxH")
+INPUT_SIZE: Final = flag_metadata("the size that the network sees (the model's own rule)", kind="size", metavar="WxH")
+"""The metadata of the setting `input_size`."""
 
 
 def checked_size(size: Sequence[int] | None, divisor: int = 1) -> Size | None:

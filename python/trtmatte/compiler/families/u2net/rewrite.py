@@ -22,9 +22,9 @@ from trtmatte.compiler.families.shared.alpha import (
     network_size,
     the_picture,
 )
-from trtmatte.compiler.families.shared.sizes import Size, checked_size
 from trtmatte.compiler.families.shared.exporting import export
-from trtmatte.compiler.families.u2net.spec import NAME, MEAN, SIZE, STD, Settings
+from trtmatte.compiler.families.shared.sizes import Size, checked_size
+from trtmatte.compiler.families.u2net.spec import MEAN, NAME, SIZE, STD, Settings
 from trtmatte.compiler.graph.matching import describe
 from trtmatte.compiler.graph.matte_graph import Spec
 from trtmatte.compiler.graph.onnx_graph import Graph

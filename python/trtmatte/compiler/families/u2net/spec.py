@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from trtmatte.compiler.families.shared.sizes import Size, checked_size, input_size
+from trtmatte.compiler.families.shared.sizes import INPUT_SIZE, Size, checked_size
 
 NAME: Final = "u2net"
 SIZE: Final = (320, 320)
@@ -21,7 +21,7 @@ class Settings:
     result so that it reaches from 0 to 1 (`stretch`).
     """
 
-    input_size: Size | None = input_size()
+    input_size: Size | None = field(default=None, metadata=INPUT_SIZE)
     divide_by_maximum: bool = True
     stretch: bool = True
 

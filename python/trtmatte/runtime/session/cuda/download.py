@@ -40,9 +40,7 @@ class Download:
                 if isinstance(to, DeviceArray):
                     self._memory.copy(to, steps.tensors[name])
 
-    def fetch(
-        self, buffers: Buffers, side: Side, frames: Sequence[LaneFrame], placed: Sequence[LaneFrame]
-    ) -> Pending:
+    def fetch(self, buffers: Buffers, side: Side, frames: Sequence[LaneFrame], placed: Sequence[LaneFrame]) -> Pending:
         """Begin to copy the results to the host. The result is done at once if none of them goes there."""
         before = self.bytes
         self._memory.download.wait(side.computed)

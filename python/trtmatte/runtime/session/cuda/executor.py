@@ -1,8 +1,8 @@
 """A program on a CUDA device: a frame is copied in, run by one launch of a graph, and copied out.
 
-Two sides take turns, in states and in all buffers that frames and mattes pass through, so that one frame is copied in and
-another copied out while a third is computed. Events keep the order between the three CUDA streams. The host waits only
-for results, and before it writes to pinned memory that the device still reads.
+Two sides take turns, in states and in all buffers that frames and mattes pass through, so that one frame is copied in
+and another copied out while a third is computed. Events keep the order between the three CUDA streams. The host waits
+only for results, and before it writes to pinned memory that the device still reads.
 """
 
 from __future__ import annotations
@@ -131,5 +131,7 @@ class FrameSchedule:
 
 def _caller_streams(frames: Sequence[LaneFrame]) -> set[int]:
     """The CUDA streams on which the caller works with the given arrays."""
-    arrays = [array for frame in frames for each in (frame.pictures, frame.matte, frame.small) for array in each.values()]
+    arrays = [
+        array for frame in frames for each in (frame.pictures, frame.matte, frame.small) for array in each.values()
+    ]
     return {array.caller_stream for array in arrays if isinstance(array, DeviceArray) and array.caller_stream}

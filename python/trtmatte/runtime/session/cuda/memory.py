@@ -22,8 +22,8 @@ HostArray = np.ndarray[Any, Any]
 class DeviceMemory:
     """Device memory with three CUDA streams: one copies a frame in, one computes another, one copies a third out.
 
-    All work is done within `entered`. Nothing here waits for the device except `fetch`, `snapshot`, `zeros` and `wait`. Copies
-    use the stream `compute` unless another one is given.
+    All work is done within `entered`. Only `fetch`, `snapshot`, `zeros` and `wait` wait for the device. Copies use the
+    stream `compute` unless another one is given.
     """
 
     def __init__(self, device: int) -> None:

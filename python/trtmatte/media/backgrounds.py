@@ -1,0 +1,63 @@
+"""Backgrounds as users type them: a colour, blur, a picture, a video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from trtmatte.errors import SettingError
+from trtmatte.media.opening import open_source
+from trtmatte.media.source import Array, Source
+
+
+class FrameBackground:
+    """The background of every frame. Pictures fill the frame and are cropped; a film starts again when it ends."""
+
+    def __init__(self, given: Any, threads: int = 0) -> None:
+        self.fixed: Any = None  # a colour or blur: the same for frames of all sizes
+        self._picture: Array | None = None
+        self._film: Iterator[Array] | None = None
+        if isinstance(given, str) and given.count(",") == 2:
+            self.fixed = _colour(given)
+        elif not isinstance(given, (str, Path)) or not Path(given).exists():
+            self.fixed = given
+        elif (source := open_source(given, threads=threads)).facts.is_still:
+            self._picture = next(iter(source.frames())).picture
+        else:
+            self._film = _looped(source)
+
+    @property
+    def is_film(self) -> bool:
+        return self._film is not None
+
+    def once(self, size: tuple[int, int]) -> Any:
+        """The background for a session with frames of this size; None for a film."""
+        return self.fixed if self._picture is None else self.behind(size)
+
+    def behind(self, size: tuple[int, int]) -> Array | None:
+        """The picture behind the next frame, which has this size; None if the session has the background."""
+        picture = self._picture if self._film is None else next(self._film)
+        return None if picture is None else _cropped(picture, size)
+
+
+def _colour(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(int(part) if part.strip().isdigit() else float(part) for part in text.split(","))
+    except ValueError:
+        raise SettingError(f"background is {text!r}; expected three numbers, such as 120,255,155") from None
+
+
+def _looped(source: Source) -> Iterator[Array]:
+    while True:
+        for frame in source.frames():
+            yield frame.picture
+
+
+def _cropped(picture: Array, size: tuple[int, int]) -> Array:
+    """The middle of a picture, cut to the frame's proportions. The session scales it to the frame's size."""
+    height, width = picture.shape[:2]
+    wide = max(1, min(width, round(height * size[0] / size[1])))
+    high = max(1, min(height, round(width * size[1] / size[0])))
+    left, top = (width - wide) // 2, (height - high) // 2
+    return picture[top : top + high, left : left + wide]

@@ -1,0 +1,109 @@
+"""Threads that write: one for each output of a video, or a small pool for single pictures."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from trtmatte.media.source import Array, Source
+from trtmatte.media.targets import Target
+from trtmatte.media.writing import Sink
+
+__all__ = ["PictureWriters", "WriterThread", "writer_threads"]
+
+
+class WriterThread(threading.Thread):
+    """Writes one kind of pictures to a sink."""
+
+    def __init__(self, output: str, sink: Sink, waiting: int) -> None:
+        """`waiting` is the number of pictures that may wait; `put` blocks for more."""
+        super().__init__(name=f"trtmatte-writing-{sink.place}", daemon=True)
+        self.output, self._sink = output, sink
+        self._queue: queue.Queue[Any] = queue.Queue(waiting)
+        self._error: BaseException | None = None
+        self._done = False
+        self.start()
+
+    def put(self, picture: Array, pts: int, duration: int) -> None:
+        """Write a picture after those before it. Raises the error of an earlier one."""
+        self._raise()
+        self._queue.put(lambda: self._sink.write(picture, pts, duration))
+
+    def finish(self, *, whole: bool) -> None:
+        self._queue.put(lambda: self._sink.close(whole=whole))
+        self._queue.put(None)
+
+    def wait(self) -> None:
+        """Return once everything is written."""
+        self.join()
+        self._raise()
+        self._done = True
+
+    def abort(self) -> None:
+        """Stop, and remove an incomplete file. A file that is complete stays."""
+        if self.is_alive():
+            self._error = self._error or InterruptedError()
+            self._queue.put(None)
+            self.join()
+        if not self._done:
+            self._sink.abort()
+
+    def run(self) -> None:
+        while (work := self._queue.get()) is not None:
+            if self._error is None:
+                try:
+                    work()
+                except BaseException as error:
+                    self._error = error
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+@contextmanager
+def writer_threads(
+    targets: Sequence[Target], source: Source, *, with_sound: bool, waiting: int, threads: int
+) -> Iterator[list[WriterThread]]:
+    """A thread for each target. Afterwards all files are complete, or the incomplete ones are removed."""
+    opened: list[WriterThread] = []
+    try:
+        for each in targets:
+            sink = each.open(source.facts, with_sound=with_sound, threads=threads)
+            opened.append(WriterThread(each.output, sink, waiting))
+        yield opened
+    finally:
+        for thread in opened:
+            thread.abort()
+
+
+class PictureWriters:
+    """A pool of threads that encode single pictures. When all are busy, the next picture waits."""
+
+    def __init__(self, threads: int = 2) -> None:
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, "trtmatte-writing")
+        self._waiting: deque[Future[None]] = deque()
+
+    def submit(self, write: Callable[[], None]) -> None:
+        while len(self._waiting) > self._threads:
+            self._waiting.popleft().result()
+        self._waiting.append(self._pool.submit(write))
+
+    def __enter__(self) -> PictureWriters:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finish what is being written; what waits is finished too, unless an error ended the block."""
+        self._pool.shutdown(cancel_futures=error is not None)
+        if error is None:
+            for future in self._waiting:
+                future.result()

@@ -1,0 +1,425 @@
+"""convert_video: what comes out is what the session gives, at the times of what went in."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import trtmatte
+from tests import models
+from tests.media import films
+from tests.runtime.session import engines
+from trtmatte.apps.video import Interrupted, Summary, convert_video
+from trtmatte.errors import FrameError, InputError, OutputError, SettingError, TruncatedError
+from trtmatte.format.program import Program
+from trtmatte.media.source import Frame
+from trtmatte.media.video import VideoSource
+from trtmatte.media.writing import PictureSink
+
+SIZE = (32, 24)
+
+
+def shots(count: int = 12, size: tuple[int, int] = SIZE) -> list[np.ndarray]:
+    return [films.picture(number, *size) for number in range(count)]
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    return films.film(tmp_path / "in.mp4", shots(), sound="aac")
+
+
+def convert(source: Any, *, engine: Any = None, **options: Any) -> Summary:
+    options = {"backend": "onnxruntime", "progress": False, **options}
+    return convert_video(engine or engines.memory(), source, **options)
+
+
+def mattes(source: Any, outputs: str, *, engine: Any = None, **options: Any) -> list[np.ndarray]:
+    """What a session gives for a video's frames, one by one."""
+    with (engine or engines.memory()).session(outputs=outputs, backend="onnxruntime", **options) as session:
+        return [session(frame.picture)[0].copy() for frame in VideoSource(source).frames()]
+
+
+def closest(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
+    """The largest mean difference of a frame."""
+    assert len(found) == len(expected)
+    return max(float(np.abs(a.astype(int) - b.reshape(a.shape)).mean()) for a, b in zip(found, expected, strict=True))
+
+
+def pngs(folder: Path) -> list[np.ndarray]:
+    return [np.asarray(Image.open(path)) for path in sorted(folder.iterdir())]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What comes out
+
+
+def test_several_kinds_in_one_run(film: Path, tmp_path: Path) -> None:
+    summary = convert(
+        film,
+        output_composition=tmp_path / "com.mp4",
+        output_alpha=tmp_path / "pha.mp4",
+        output_foreground=tmp_path / "fgr.mov",
+        output_rgba=tmp_path / "cut",
+    )
+    assert (summary.frames, len(summary.outputs)) == (12, 4)
+    assert summary.fps == pytest.approx(12 / summary.seconds)
+    before = films.facts(film)
+    for name in ("com.mp4", "pha.mp4", "fgr.mov"):
+        read = films.facts(tmp_path / name)
+        assert (read.times, read.rate) == (before.times, films.NTSC)
+        assert read.others == before.others  # the sound
+    assert closest(films.facts(tmp_path / "com.mp4").rgb(), mattes(film, "composite", backdrop="greenscreen")) < 3
+    assert closest(films.facts(tmp_path / "pha.mp4").grey(), mattes(film, "pha")) < 2
+    assert closest(films.facts(tmp_path / "fgr.mov").rgb(), mattes(film, "fgr")) < 4
+    for found, expected in zip(pngs(tmp_path / "cut"), mattes(film, "rgba"), strict=True):
+        assert (found == expected).all()
+
+
+def test_many_mattes_may_wait(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is written over before it has been read, however slow the writer."""
+    write = PictureSink.write
+
+    def slowly(sink: PictureSink, *args: Any) -> None:
+        time.sleep(0.02)
+        write(sink, *args)
+
+    monkeypatch.setattr(PictureSink, "write", slowly)
+    for chunk in (1, 5):
+        convert(film, output=tmp_path / f"{chunk}", kinds="alpha", seq_chunk=chunk)
+        assert closest(pngs(tmp_path / f"{chunk}"), mattes(film, "pha")) == 0
+
+
+def test_with_the_real_model(tmp_path: Path) -> None:
+    clip = models.clip_file()
+    engine = engines.rvm(176, 144, 1.0)
+    summary = convert(clip, engine=engine, output=tmp_path / "out.mp4", kinds=["alpha", "composite"], frames=8)
+    assert summary.outputs == (f"{tmp_path}/out-alpha.mp4", f"{tmp_path}/out-composite.mp4")
+    alpha = films.facts(tmp_path / "out-alpha.mp4")
+    assert alpha.times == films.facts(clip).times[:8]
+    assert closest(alpha.grey(), mattes(clip, "pha", engine=engine)[:8]) < 2
+    assert alpha.grey()[7].mean() > 50
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"output": "a.mp4"}, "composite"),
+        ({"output": "a.mov"}, "rgba"),
+        ({"output": "a.webm"}, "rgba"),
+        ({"output": "folder"}, "rgba"),
+        ({"output": "folder", "background": "white"}, "composite"),
+        ({"output_composition": "folder", "output_type": "png_sequence"}, "rgba"),
+        ({"output_composition": "folder", "output_type": "png_sequence", "background": "white"}, "composite"),
+    ],
+)
+def test_what_is_written_where_nothing_is_said(
+    options: dict[str, Any], kind: str, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = Path(convert(film, frames=2, **options).outputs[0])
+    if place.is_dir():
+        assert pngs(place)[0].shape[2] == (4 if kind == "rgba" else 3)
+    else:
+        found = films.facts(place)
+        assert (found.pixels.startswith("yuva") or "ALPHA_MODE" in found.metadata) == (kind == "rgba")
+
+
+def test_folders_are_made_for_several_kinds(film: Path, tmp_path: Path) -> None:
+    convert(film, output=tmp_path / "a", kinds=["alpha", "foreground"], frames=2)
+    convert(film, output=tmp_path / "b", kinds=["alpha", "rgba"], output_type="video", frames=2)
+    made = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} - {"in.mp4"}
+    sequences = {f"a/{kind}/000{n}.png" for kind in ("alpha", "foreground") for n in (0, 1)}
+    assert made == sequences | {"b/alpha.mp4", "b/rgba.mov"}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What goes in
+
+
+def test_pictures_and_resizing(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number, shot in enumerate(shots(3)):
+        Image.fromarray(shot).save(tmp_path / "in" / f"{number}.png")
+    convert(tmp_path / "in", output=tmp_path / "out", kinds="alpha", input_resize=(16, 12))
+    assert [each.shape for each in pngs(tmp_path / "out")] == [(12, 16)] * 3
+    convert(tmp_path / "in", output=tmp_path / "out.mp4", rate=10)
+    assert films.facts(tmp_path / "out.mp4").times == [0, Fraction(1, 10), Fraction(1, 5)]
+
+
+def test_a_part(film: Path, tmp_path: Path) -> None:
+    assert convert(film, output=tmp_path / "a.mp4", start=0.2, end=0.4).frames == 5
+    assert convert(film, output=tmp_path / "b.mp4", frames=7).frames == 7
+
+
+@pytest.mark.parametrize("size", [(33, 25), (175, 143)])
+def test_odd_sizes(size: tuple[int, int], tmp_path: Path) -> None:
+    path = films.film(tmp_path / "in.mkv", shots(3, size), codec="ffv1", pixels="yuv444p", options={})
+    convert(path, output=tmp_path / "out.mp4", output_rgba=tmp_path / "rgba")
+    assert films.facts(tmp_path / "out.mp4").size == (size[0] + 1, size[1] + 1)
+    assert pngs(tmp_path / "rgba")[0].shape == (size[1], size[0], 4)
+
+
+@pytest.mark.parametrize("background", ["white", "10, 20,30", (0.5, 0.5, 0.5), "blur", "blur:9"])
+def test_composites_over(background: Any, film: Path, tmp_path: Path) -> None:
+    convert(film, output=tmp_path / "out", background=background)
+    backdrop = (10, 20, 30) if background == "10, 20,30" else background
+    assert closest(pngs(tmp_path / "out"), mattes(film, "composite", backdrop=backdrop)) == 0
+
+
+def test_composites_over_a_picture_that_fills_the_frame(film: Path, tmp_path: Path) -> None:
+    wide = films.picture(3, 96, 24)
+    Image.fromarray(wide).save(tmp_path / "back.png")
+    convert(film, output=tmp_path / "out", background=tmp_path / "back.png")
+    assert closest(pngs(tmp_path / "out"), mattes(film, "composite", backdrop=wide[:, 32:64])) == 0
+
+
+def test_composites_over_a_video_that_begins_again(film: Path, tmp_path: Path) -> None:
+    back = films.film(tmp_path / "back.mp4", shots(5))
+    convert(film, output=tmp_path / "out", background=back)
+    behind = [frame.picture for frame in VideoSource(back).frames()]
+    with engines.memory().session(outputs="composite", backend="onnxruntime") as session:
+        expected = [
+            session(frame.picture, behind[number % 5])[0].copy()
+            for number, frame in enumerate(VideoSource(film).frames())
+        ]
+    assert closest(pngs(tmp_path / "out"), expected) == 0
+
+
+def test_a_captured_background_as_a_picture_and_a_video(film: Path, tmp_path: Path) -> None:
+    """The video is shorter: its last picture stays."""
+    engine = engines.memory(with_background=True)
+    Image.fromarray(engines.grey(200)).save(tmp_path / "shot.png")
+    video = films.film(tmp_path / "shot.mp4", [engines.grey(value, 64, 48) for value in (30, 200)])
+    for shot, behind in ((tmp_path / "shot.png", [200] * 12), (video, [30] + [200] * 11)):
+        convert(film, engine=engine, output=tmp_path / "out", kinds="alpha", background_shot=shot, overwrite=True)
+        with engine.session(outputs="pha", backend="onnxruntime") as session:
+            frames = VideoSource(film).frames()
+            expected = [
+                session(frame.picture, engines.grey(v))[0].copy() for frame, v in zip(frames, behind, strict=True)
+            ]
+        assert closest(pngs(tmp_path / "out"), expected) <= 2  # the video's codec
+
+
+@pytest.mark.parametrize(("choice", "once"), [(True, False), ("frame", False), ("once", True)])
+def test_a_captured_background_is_aligned(
+    choice: Any, once: bool, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trtmatte.media import alignment
+
+    seen: list[Any] = []
+
+    class Noting:
+        def __init__(self, once: bool) -> None:
+            seen.append(once)
+
+        def __call__(self, background: np.ndarray, frame: np.ndarray) -> np.ndarray:
+            seen.append(frame)
+            return background // 2
+
+    monkeypatch.setattr(alignment, "Aligner", Noting)
+    engine = engines.memory(with_background=True)
+    Image.fromarray(engines.grey(200)).save(tmp_path / "shot.png")
+    options = {"background_shot": tmp_path / "shot.png", "preprocess_alignment": choice}
+    convert(film, engine=engine, output=tmp_path / "out", kinds="alpha", **options)
+    assert seen[0] is once
+    frames = [frame.picture for frame in VideoSource(film).frames()]
+    assert all((a == b).all() for a, b in zip(seen[1:], frames, strict=True))
+    with engine.session(outputs="pha", background=engines.grey(100), backend="onnxruntime") as session:
+        expected = [session(frame)[0].copy() for frame in frames]
+    assert closest(pngs(tmp_path / "out"), expected) == 0
+
+
+@pytest.mark.slow
+def test_refinement_on_frames_that_patches_do_not_fill(tmp_path: Path) -> None:
+    engine = engines.of_vector("bgmv2_refine_mobilenetv2-sampling-scale0.3")
+    width, height = engine.program.size
+    size = (width - 3, height - 2)
+    path = films.film(tmp_path / "in.mkv", shots(2, size), codec="ffv1", pixels="yuv444p", options={})
+    Image.fromarray(films.picture(7, *size)).save(tmp_path / "shot.png")
+    convert(path, engine=engine, output=tmp_path / "out", kinds="rgba", background_shot=tmp_path / "shot.png")
+    assert [each.shape for each in pngs(tmp_path / "out")] == [(size[1], size[0], 4)] * 2
+
+
+def test_frames_are_padded_to_whole_patches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And their mattes are cropped: those of the frames with their edges drawn out."""
+    monkeypatch.setattr(Program, "capacity", property(lambda self: 1))  # without refinement, but as strict about sizes
+    path = films.film(tmp_path / "in.mkv", shots(2, (29, 23)), codec="ffv1", pixels="yuv444p", options={})
+    convert(path, output=tmp_path / "out", kinds="alpha")
+    with engines.memory().session(outputs="pha", backend="onnxruntime") as session:
+        pictures = [np.pad(each.picture, ((0, 1), (0, 3), (0, 0)), "edge") for each in VideoSource(path).frames()]
+        expected = [session(picture)[0][:23, :29].copy() for picture in pictures]
+    assert closest(pngs(tmp_path / "out"), expected) == 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What goes wrong
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({}, SettingError, "nothing is to be written; say where"),
+        ({"kinds": "alpha"}, SettingError, "alpha is asked for, but there is no place"),
+        ({"output": "a.mp4", "kinds": "matte"}, SettingError, "output is 'matte'; expected composite, rgba, alpha"),
+        ({"output": "a.gif"}, SettingError, r"a.gif is no video that can be written; expected .mp4"),
+        ({"output": "a.png"}, SettingError, "for single pictures there is trtmatte image"),
+        ({"output": "nowhere/a.mp4"}, SettingError, "there is no folder nowhere; make it first"),
+        ({"output": "in.mp4", "overwrite": True}, SettingError, "in.mp4 is what is read as well"),
+        ({"output": "there.mp4"}, SettingError, "there.mp4 exists already; .* -y"),
+        ({"output": "full"}, SettingError, "full has files in it already; .* -y"),
+        ({"output": "full", "output_type": "gif"}, SettingError, "output_type is 'gif'"),
+        ({"output": "a", "output_alpha": "a", "kinds": "rgba"}, SettingError, "a is to hold 2 kinds of pictures"),
+        ({"output": "a", "crf": 3}, SettingError, "crf is given, but a gets PNG files"),
+        ({"output": "a.mp4", "frames": 0}, SettingError, "frames is 0; expected"),
+        ({"output": "a.mp4", "kinds": "alpha", "background": "blur"}, SettingError, "nothing is composed over it"),
+        ({"output": "a.mp4", "background": "mauve"}, SettingError, "backdrop is 'mauve'"),
+        ({"output": "a.mp4", "background": "1,2,x"}, SettingError, "expected three numbers"),
+        ({"output": "a.mp4", "background_shot": "in.mp4"}, SettingError, "needs no picture of the scene without"),
+        ({"output": "a.mp4", "preprocess_alignment": True}, SettingError, "moves a background_shot onto the frame"),
+        ({"output": "a.mp4", "preprocess_alignment": "twice"}, SettingError, "expected True, 'frame' or 'once'"),
+        ({"output": "a.mp4", "downsample_ratio": 0.3}, SettingError, "downsample_ratio is 0.3, and the engine was"),
+        ({"output": "/sys/a.mp4"}, OutputError, "/sys/a.mp4 cannot be written"),
+    ],
+)
+def test_what_is_refused(
+    options: dict[str, Any], error: type[Exception], message: str, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is done."""
+    monkeypatch.chdir(film.parent)
+    Path("there.mp4").touch()
+    Path("full").mkdir()
+    Path("full/0000.png").touch()
+    before = sorted(film.parent.rglob("*"))
+    with pytest.raises(error, match=message):
+        convert("in.mp4", **options)
+    assert sorted(film.parent.rglob("*")) == before
+
+
+def test_a_shot_is_asked_for(film: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="needs the scene without its subject, as a picture or a video"):
+        convert(film, engine=engines.memory(with_background=True), output=tmp_path / "out.mp4")
+
+
+def test_the_good_frames_of_a_video_that_breaks_off(tmp_path: Path) -> None:
+    noise = [np.random.default_rng(number).integers(0, 256, (24, 32, 3), dtype=np.uint8) for number in range(60)]
+    path = films.film(tmp_path / "in.mp4", noise, container={"movflags": "faststart"})
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
+    with pytest.raises(TruncatedError, match=r"breaks off after frame (\d+); .* what came before is in .*out.mp4"):
+        convert(path, output=tmp_path / "out.mp4")
+    read = films.facts(tmp_path / "out.mp4")
+    assert len(read.times) > 25
+    expected: list[int] = []
+    source = VideoSource(path)
+    with pytest.raises(TruncatedError):
+        expected.extend(frame.pts for frame in source.frames())
+    assert read.times == [pts * source.facts.time_base for pts in expected]
+
+
+class Failing:
+    """A source that goes wrong after a few frames."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        self._source, self._error = VideoSource(path), error
+        self.facts = self._source.facts
+
+    def frames(self) -> Any:
+        for number, frame in enumerate(self._source.frames()):
+            if number == 5:
+                raise self._error
+            yield frame
+
+
+def test_nothing_is_left_where_it_goes_wrong(film: Path, tmp_path: Path) -> None:
+    for error in (InputError("why"), MemoryError("why")):
+        places = {"output": tmp_path / "out.mp4", "output_alpha": tmp_path / "out"}
+        with pytest.raises(type(error), match="why"):
+            convert(Failing(film, error), overwrite=True, **places)
+    with pytest.raises(FrameError, match="expected three channels"):  # from the session
+        convert(Misshapen(film), output=tmp_path / "out.mp4")
+    assert {path.name for path in tmp_path.iterdir()} <= {"in.mp4", "out"}
+    assert not any((tmp_path / "out").glob(".*"))
+
+
+class Misshapen(Failing):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, InputError("unused"))
+
+    def frames(self) -> Any:
+        for number, frame in enumerate(self._source.frames()):
+            yield frame if number < 3 else Frame(frame.picture[..., :2], frame.pts, 1)
+
+
+def test_threads_end(film: Path, tmp_path: Path) -> None:
+    before = threading.active_count()
+    convert(film, output=tmp_path / "out.mp4")
+    with pytest.raises(InputError):
+        convert(Failing(film, InputError("why")), output=tmp_path / "other.mp4")
+    assert threading.active_count() == before
+
+
+def test_being_stopped_keeps_what_is_done(tmp_path: Path) -> None:
+    film = films.film(tmp_path / "in.mp4", shots(60), sound="aac")
+
+    def stop(done: int, total: int | None) -> None:
+        assert total == 60
+        if done == 10:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Interrupted, match=r"stopped after \d+ frames .*out.mp4") as caught:
+        convert(film, output=tmp_path / "out.mp4", progress=stop)
+    assert signal.getsignal(signal.SIGINT) is before
+    read = films.facts(tmp_path / "out.mp4")
+    assert 10 <= caught.value.summary.frames == len(read.times) < 20
+    assert read.others["audio"][-1][0] < read.times[-1] + Fraction(1, 20)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# As RVM's users call it
+
+
+def test_the_arguments_of_rvm(film: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        trtmatte.convert_video(
+            engines.memory(),
+            input_source=str(film),
+            input_resize=(64, 48),
+            downsample_ratio=None,
+            output_type="video",
+            output_composition=str(tmp_path / "com.mp4"),
+            output_alpha=str(tmp_path / "pha.mp4"),
+            output_foreground=str(tmp_path / "fgr.mp4"),
+            output_video_mbps=4,
+            seq_chunk=12,
+            num_workers=1,
+            progress=False,
+            device="cpu",
+            dtype=None,
+        )
+    assert films.facts(tmp_path / "com.mp4").size == (64, 48)
+
+
+def test_an_engine_from_its_file_or_made_for_the_frames(film: Path, tmp_path: Path) -> None:
+    from trtmatte.format import file as engine
+
+    engine.write(engines.memory(), tmp_path / "tiny.trtm")
+    convert(film, engine=tmp_path / "tiny.trtm", output=tmp_path / "a.mp4")
+    asked: list[tuple[int, int]] = []
+
+    def make(size: tuple[int, int]) -> Any:
+        asked.append(size)
+        return engines.memory()
+
+    convert(film, engine=make, output=tmp_path / "b.mp4")
+    assert asked == [SIZE]

@@ -1,0 +1,123 @@
+"""What sessions allocate once they are warm, measured in a process of its own: nothing else has used its memory.
+
+    python -m tests.runtime.session.steady JOB.json
+
+The job says which engine, which frames, how many sessions on as many threads and how many calls; what comes is JSON.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+
+import trtmatte
+from trtmatte import _core
+
+MIB = 1 << 20
+
+
+def assert_steady(engine, folder, frames, *, backend, calls, warm=50, sessions=1, **options):
+    """Python's memory neither grows nor peaks, the core gets none, and the process stays as large as it is.
+
+    `calls` are 100 or more, half of them traced in Python for what grows and half for what peaks.
+    """
+    trtmatte.engine.write(engine, folder / "engine.trtm")
+    arrays = {name: value for name, value in options.items() if isinstance(value, np.ndarray)}
+    np.savez(folder / "arrays.npz", *frames, **arrays)
+    job = {"backend": backend, "calls": calls, "warm": warm, "sessions": sessions}
+    job["options"] = {name: value for name, value in options.items() if name not in arrays}
+    (folder / "job.json").write_text(json.dumps(job))
+    command = [sys.executable, "-m", "tests.runtime.session.steady", str(folder / "job.json")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["blocks"] < 40
+    assert found["peak"] < 64 * 1024, "arrays were made on the way"
+    assert found["core"] == 0
+    assert found["resident"] < 2 * MIB
+    assert found["counted"] == 0
+
+
+def resident():
+    """Bytes of this process that are in memory."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def measured(work, sessions):
+    """What two times the same work takes."""
+    core, before = _core.allocations(), resident()
+    tracemalloc.start()
+    work()
+    held, blocks = tracemalloc.get_traced_memory()[0], sys.getallocatedblocks()
+    tracemalloc.reset_peak()
+    work()
+    peak, more_blocks = tracemalloc.get_traced_memory()[1], sys.getallocatedblocks() - blocks
+    tracemalloc.stop()
+    return {
+        "blocks": more_blocks,
+        "peak": peak - held,
+        "core": _core.allocations() - core,
+        "resident": resident() - before,
+        "counted": sum(session.stats().allocations for session in sessions),
+    }
+
+
+def run(session, frames, count):
+    for frame in itertools.islice(itertools.cycle(frames), count):
+        session(frame)
+
+
+def on_threads(sessions, frames, warm, calls):
+    """The sessions side by side, which begin and end each piece of work together."""
+    turns, counts = threading.Barrier(len(sessions) + 1), [warm]
+
+    def work(session):
+        while turns.wait() >= 0 and counts:
+            run(session, frames, counts[0] // len(sessions))
+            turns.wait()
+
+    threads = [threading.Thread(target=work, args=(session,)) for session in sessions]
+    for thread in threads:
+        thread.start()
+
+    def one_turn():
+        turns.wait()
+        turns.wait()
+
+    one_turn()
+    counts[0] = calls
+    found = measured(one_turn, sessions)
+    counts.clear()
+    turns.wait()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def main(path):
+    job = json.loads(path.read_text())
+    with np.load(path.with_name("arrays.npz")) as arrays:
+        frames = [arrays[name] for name in arrays.files if name.startswith("arr_")]
+        options = {**job["options"], **{name: arrays[name] for name in arrays.files if not name.startswith("arr_")}}
+    engine = trtmatte.load(path.with_name("engine.trtm"))
+    sessions = [engine.session(backend=job["backend"], **options) for _ in range(job["sessions"])]
+    warm, calls = job["warm"], job["calls"] // 2
+    if len(sessions) > 1:
+        found = on_threads(sessions, frames, warm * len(sessions), calls)
+    else:
+        run(sessions[0], frames, warm)
+        found = measured(lambda: run(sessions[0], frames, calls), sessions)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,176 @@
+"""What composites are made over."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.runtime.session import engines
+from trtmatte.errors import FrameError, SettingError
+
+FRAME = engines.noise(1)
+PICTURE = engines.noise(2)
+OUTPUTS = ("fgr", "pha", "composite")
+
+
+def over(matte, picture):
+    """The composite as numpy makes it."""
+    pha = matte.pha.astype(np.float64) / 255
+    return matte.fgr * pha + np.asarray(picture, np.float64) * (1 - pha)
+
+
+def assert_over(matte, picture, steps=1.0):
+    assert np.abs(matte.composite - over(matte, picture)).max() <= steps
+
+
+@pytest.mark.parametrize(
+    ("backdrop", "colour"),
+    [
+        ("red", (255, 0, 0)),
+        (" White ", (255, 255, 255)),
+        ("greenscreen", (120, 255, 155)),
+        ("#0a141e", (10, 20, 30)),
+        ("#fb0", (255, 187, 0)),
+        ((10, 20, 30), (10, 20, 30)),
+        ([1, 1, 1], (1, 1, 1)),
+        ((0.2, 0.4, 1.0), (51, 102, 255)),
+    ],
+)
+@pytest.mark.parametrize("color", ["rgb", "bgr"])
+def test_colours_are_red_green_blue(backdrop, colour, color, open_session):
+    matte = open_session(outputs=OUTPUTS, backdrop=backdrop, color=color)(FRAME)
+    assert_over(matte, colour if color == "rgb" else colour[::-1])
+
+
+@pytest.mark.parametrize("how", ["array", "float", "planes", "image", "path", "text"])
+def test_pictures(how, open_session, tmp_path):
+    Image.fromarray(PICTURE).save(tmp_path / "beach.png")
+    backdrop = {
+        "array": PICTURE,
+        "float": PICTURE.astype(np.float32) / 255,
+        "planes": PICTURE.transpose(2, 0, 1),
+        "image": Image.fromarray(PICTURE),
+        "path": tmp_path / "beach.png",
+        "text": str(tmp_path / "beach.png"),
+    }[how]
+    assert_over(open_session(outputs=OUTPUTS, backdrop=backdrop)(FRAME), PICTURE)
+
+
+def test_pictures_of_another_size_are_stretched(open_session):
+    ramp = np.repeat(np.array([[[0] * 3, [240] * 3]], np.uint8), 5, axis=0)
+    matte = open_session(outputs=OUTPUTS, backdrop=ramp)(FRAME)
+    places = np.clip((np.arange(32) + 0.5) / 16 - 0.5, 0, 1)
+    assert_over(matte, np.broadcast_to((240 * places)[None, :, None], FRAME.shape))
+
+
+def test_a_picture_with_each_frame(open_session):
+    session = open_session(outputs=OUTPUTS, backdrop="black")
+    for seed in range(3):
+        assert_over(session(FRAME, backdrop=engines.noise(seed)), engines.noise(seed))
+        assert_over(session(FRAME, engines.noise(seed + 9)), engines.noise(seed + 9))
+        assert_over(session(FRAME), (0, 0, 0))
+    assert_over(session(FRAME, backdrop="white"), (255, 255, 255))
+
+
+def test_the_session_keeps_a_copy_of_its_own_picture(open_session):
+    picture = PICTURE.copy()
+    session = open_session(outputs=OUTPUTS, background=picture)
+    picture[:] = 0
+    assert_over(session(FRAME), PICTURE)
+
+
+@pytest.mark.parametrize("built_for", [1, 2])
+def test_pictures_of_a_batch_and_of_a_chunk(built_for, open_session):
+    session = open_session(engine=engines.memory(built_for), batch=2, outputs=OUTPUTS, backdrop="red")
+    frames = np.stack([np.stack([engines.noise(3 * slot + time) for time in range(3)]) for slot in range(2)])
+    pictures = frames[:, ::-1]
+    each, shared = session(frames, backdrop=pictures).copy(), session(frames, backdrop=PICTURE).copy()
+    a_stream = session(frames, backdrop=pictures[:, 0]).copy()
+    a_time = session(frames, backdrop=pictures[:1]).copy()
+    for slot in range(2):
+        for time in range(3):
+            for matte, picture in (
+                (each, pictures[slot, time]),
+                (shared, PICTURE),
+                (a_stream, pictures[slot, 0]),
+                (a_time, pictures[0, time]),
+            ):
+                one = {name: matte[name][slot, time] for name in OUTPUTS}
+                assert_over(type(matte)(one), picture)
+
+
+@pytest.mark.parametrize("color", ["rgb", "bgr"])
+@pytest.mark.parametrize("form", ["rows", "planes", "float"])
+def test_blur(color, form, open_session):
+    """Far from what changes, a blurred frame is the frame; across a step it rises as the bell's integral does."""
+    frame = np.zeros((216, 160, 3), np.uint8)
+    frame[:, 80:] = (250, 100, 50)
+    shown = frame if color == "rgb" else frame[..., ::-1]
+    shown = {"rows": shown, "planes": shown.transpose(2, 0, 1), "float": shown.astype(np.float32) / 255}[form]
+    session = open_session(outputs=("composite", "pha"), backdrop="blur:40", color=color, dtype="float32")
+    black = np.zeros((1, 1, 12, 16), np.float32)
+    matte = session(np.ascontiguousarray(shown))
+    pha = matte.pha
+    blurred = (matte.composite - (frame if color == "rgb" else frame[..., ::-1]) / 255 * pha) / (1 - pha)
+    blurred = blurred if color == "rgb" else blurred[..., ::-1]
+    assert black.shape == session.state["memory"].shape
+    for channel, height in enumerate((250, 100, 50)):
+        profile = blurred[108, :, channel] * 255 / height
+        np.testing.assert_allclose(profile[:40], 0, atol=0.01)
+        np.testing.assert_allclose(profile[120:], 1, atol=0.01)
+        sigma = 40 * 216 / 1080
+        assert abs(profile[int(80 + sigma)] - 0.841) < 0.05
+        assert abs(profile[int(80 - sigma)] - 0.159) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("backdrop", "message"),
+    [
+        ("blanched almond", "which is no file either; expected a colour"),
+        ("#12345", "no file"),
+        ("blur:soft", "N above 0"),
+        ("blur:0", "N above 0"),
+        ("blur:-3", "N above 0"),
+        ((300, 0, 0), "expected a colour"),
+        ((1.5, 0.0, 0.0), "expected a colour"),
+        (("a", "b", "c"), "expected a colour"),
+        (7, "expected a colour"),
+    ],
+)
+def test_wrong_backdrops_are_refused(backdrop, message, open_session):
+    with pytest.raises(SettingError, match=message):
+        open_session(outputs=OUTPUTS, backdrop=backdrop)
+
+
+def test_a_file_that_is_no_picture(open_session, tmp_path):
+    (tmp_path / "notes.png").write_text("no picture")
+    with pytest.raises(SettingError, match=r"notes\.png is no picture"):
+        open_session(outputs=OUTPUTS, backdrop=tmp_path / "notes.png")
+
+
+def test_a_composite_needs_a_backdrop(open_session):
+    session = open_session(outputs=OUTPUTS)
+    with pytest.raises(FrameError, match="needs a backdrop"):
+        session(FRAME)
+    assert_over(session(FRAME, backdrop="red"), (255, 0, 0))
+
+
+def test_a_backdrop_needs_a_composite(open_session):
+    for name in ("backdrop", "background"):
+        with pytest.raises(SettingError, match="ask for 'composite'"):
+            open_session(**{name: "red"})
+    with pytest.raises(FrameError, match="no composite"):
+        open_session()(FRAME, backdrop="red")
+
+
+def test_wrong_pictures_with_a_frame_leave_no_trace(open_session):
+    session = open_session(outputs=OUTPUTS)
+    session(FRAME, backdrop="red")
+    before = session.state["memory"]
+    for backdrop in (PICTURE.astype(np.float64), np.stack([PICTURE] * 2), PICTURE[:, :0]):
+        with pytest.raises(FrameError, match="backdrop"):
+            session(FRAME, backdrop=backdrop)
+    with pytest.raises(FrameError, match="both given"):
+        session(FRAME, PICTURE, backdrop=PICTURE)
+    np.testing.assert_array_equal(session.state["memory"], before)

@@ -1,0 +1,207 @@
+"""Which backend a session gets, and why not a better one."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from tests.backends import fake_tensorrt
+from tests.runtime.session import engines
+from trtmatte.backends import cuda, onnxruntime_cuda, tensorrt
+from trtmatte.backends.cuda import Choice
+from trtmatte.backends.tensorrt import device
+from trtmatte.errors import BackendError, SettingError
+from trtmatte.format.file import Engine, Plan
+
+ENGINE = engines.memory()
+
+
+@pytest.fixture
+def gpu(monkeypatch, tmp_path):
+    """A GPU, a core and `cuda.core` that go with it, and a cache of its own. Nothing runs networks on it yet."""
+    monkeypatch.setenv("TRTMATTE_CACHE", str(tmp_path))
+    monkeypatch.setattr(device, "_driver", fake_tensorrt.Driver)
+    monkeypatch.setattr(cuda, "_why_no_cuda", lambda device: None)
+    for name in ("tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(onnxruntime_cuda, "why_not", lambda: "it lacks CUDA")
+
+
+@pytest.fixture(params=["tensorrt", "tensorrt-rtx"])
+def target(request, gpu, monkeypatch):
+    """A flavour of TensorRT that is installed."""
+    install(monkeypatch, request.param)
+    return request.param
+
+
+def install(monkeypatch, target):
+    module = target.replace("-", "_")
+    version = {"tensorrt": "10.16.1", "tensorrt-rtx": "1.7.1"}[target]
+    monkeypatch.setitem(sys.modules, module, fake_tensorrt.bindings(fake_tensorrt.World(), module, version))
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """Names of what is really built."""
+    names, build_plan = [], tensorrt.build_plan
+
+    def counted(*arguments, name, **more):
+        names.append(name)
+        return build_plan(*arguments, name=name, **more)
+
+    monkeypatch.setattr(tensorrt, "build_plan", counted)
+    return names
+
+
+def fresh(plans=()):
+    """The engine as another process would load it."""
+    return Engine.of(ENGINE.program, {"network-0": bytes(ENGINE.network("network-0"))}, plans=plans)
+
+
+def with_plan(target, **environment):
+    info = {"environment": {**tensorrt.environment(target), **environment}}
+    return fresh([Plan(target, "a1", {"network-0": b"a plan"}, info)])
+
+
+def warned(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["auto", "named"])
+def test_a_plan_that_fits_is_taken(named, target, built, caplog):
+    choice = cuda.choose(target if named else "auto", None, with_plan(target))
+    assert choice == Choice(target, 0, "a1")
+    assert not built
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("plan", ["none", "of another version"])
+def test_where_none_fits_one_is_built_once(plan, target, built, caplog):
+    engine = fresh() if plan == "none" else with_plan(target, version="9")
+    with caplog.at_level(logging.INFO, "trtmatte"):
+        choice = cuda.choose("auto", None, engine)
+    assert (choice.backend, choice.device) == (target, 0)
+    assert choice.key not in ("", "a1")
+    assert built == ["network-0"]
+    title = tensorrt.title(target)
+    assert warned(caplog) == [f"{engine} has no {title} plan for this GPU: building one, once, which takes a while"]
+    assert f"{target} network-0: 100 %" in caplog.text
+    caplog.clear()
+    again = fresh() if plan == "none" else with_plan(target, version="9")
+    assert cuda.choose("auto", None, engine) == cuda.choose(target, "cuda:0", again) == choice
+    assert built == ["network-0"], "the second one is taken from the cache"
+    assert not warned(caplog)
+
+
+def test_what_was_built_is_what_runs(target, built):
+    engine = fresh()
+    loaded = cuda._engines(engine, cuda.choose("auto", None, engine))
+    assert loaded["network-0"].target == target
+    assert cuda._engines(engine, cuda.choose("auto", None, engine)) == loaded, "sessions share it"
+
+
+def test_a_plan_that_fits_is_stronger_than_a_better_one_to_be_built(gpu, built, monkeypatch):
+    for target in tensorrt.TARGETS:
+        install(monkeypatch, target)
+    assert cuda.choose("auto", None, with_plan("tensorrt-rtx")).backend == "tensorrt-rtx"
+    assert not built
+    assert cuda.choose("auto", None, fresh()).backend == "tensorrt"
+
+
+def test_where_a_plan_cannot_be_built_the_next_best_runs_it(target, monkeypatch, caplog):
+    def refuse(*_, **__):
+        raise BackendError("it cannot build network-0 because of node Conv_8: leave it out")
+
+    monkeypatch.setattr(tensorrt, "build_plan", refuse)
+    assert cuda.choose("auto", None, fresh()).device is None
+    (line,) = warned(caplog)
+    assert line.startswith("running on the CPU: ")
+    assert "it lacks CUDA" in line
+    assert "because of node Conv_8" in line
+    monkeypatch.setattr(onnxruntime_cuda, "why_not", lambda: None)
+    assert cuda.choose("auto", None, fresh()) == Choice("onnxruntime", 0)
+    for place in (None, "cuda:0"):
+        with pytest.raises(BackendError, match="cannot run on cuda:0: it cannot build network-0 because of node"):
+            cuda.choose(target, place, fresh())
+
+
+def test_a_plan_cannot_be_built_without_onnx(target, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(BackendError, match="building a plan of an engine's networks needs onnx: pip install onnx"):
+        cuda.choose(target, None, fresh())
+
+
+def test_a_build_that_is_stopped_leaves_nothing(target, monkeypatch, tmp_path):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tensorrt, "build_plan", stop)
+    with pytest.raises(KeyboardInterrupt):
+        cuda.choose("auto", None, fresh())
+    assert not list(tmp_path.rglob("*.trtm"))
+
+
+def test_auto_takes_onnxruntime_without_tensorrt(gpu, monkeypatch):
+    monkeypatch.setattr(onnxruntime_cuda, "why_not", lambda: None)
+    assert cuda.choose("auto", None, ENGINE) == Choice("onnxruntime", 0)
+    assert cuda.choose("onnxruntime", "cuda:2", ENGINE) == Choice("onnxruntime", 2)
+
+
+def test_a_gpu_that_cannot_be_used_is_worth_a_line(gpu, caplog):
+    assert cuda.choose("auto", None, ENGINE).device is None
+    assert warned(caplog) == [
+        "running on the CPU: TensorRT is not installed: pip install --upgrade tensorrt; "
+        "TensorRT-RTX is not installed: pip install --upgrade tensorrt-rtx; it lacks CUDA"
+    ]
+    with pytest.raises(BackendError, match=r"cannot run on cuda:0: .*it lacks CUDA"):
+        cuda.choose("auto", "cuda", ENGINE)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    def missing():
+        raise BackendError("there is no driver: install it")
+
+    monkeypatch.setattr(device, "_driver", missing)
+
+
+def test_without_a_gpu_nothing_is_said(no_gpu, caplog):
+    assert cuda.choose("auto", None, ENGINE).device is None
+    assert not caplog.records
+
+
+def test_an_engine_with_plans_was_meant_for_a_gpu(no_gpu, caplog):
+    engine = fresh([Plan("tensorrt-rtx", "a1", {"network-0": b"a plan"}, {})])
+    assert cuda.choose("auto", None, engine).device is None
+    assert warned(caplog) == ["running on the CPU: there is no driver: install it"]
+    caplog.clear()
+    assert cuda.choose("auto", "cpu", engine).device is None
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("options", [{"backend": "tensorrt"}, {"device": "cuda"}, {"backend": "tensorrt-rtx"}])
+def test_what_is_impossible_is_refused_with_the_reason(options, no_gpu):
+    with pytest.raises(BackendError, match="there is no driver: install it"):
+        ENGINE.session(**options)
+
+
+@pytest.mark.parametrize(
+    ("backend", "place", "error"),
+    [("tensorrt", "cpu", BackendError), ("openvino", "cuda", BackendError), ("abacus", "cuda", SettingError)],
+)
+def test_what_does_not_go_together_is_refused(backend, place, error):
+    with pytest.raises(error):
+        cuda.choose(backend, place, ENGINE)
+
+
+def test_a_session_on_the_cpu_imports_nothing_of_cuda():
+    code = (
+        "import sys; from tests.runtime.session import engines; s = engines.memory().session(device='cpu');"
+        "s(engines.grey(9)); print([n for n in ('cuda', 'cuda.core', 'tensorrt', 'tensorrt_rtx', 'torch')"
+        " if n in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -50,7 +50,7 @@ class Subject:
         sink.close(whole=False)
         self._source = VideoSource(self.film)
         self._frames = list(self._source.frames())
-        self._session = self.engine.session(outputs="composite", backdrop=BACKGROUND, device="cpu")
+        self._session = self.engine.session(outputs="composite", background=BACKGROUND, device="cpu")
         self._composites = [self._session(frame.picture)[0].copy() for frame in self._frames]
 
     def parts(self) -> dict[str, Callable[[], object]]:

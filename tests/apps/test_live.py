@@ -64,7 +64,7 @@ def play():
 
 
 def mattes(pictures, output, **options):
-    options = {"backdrop": "greenscreen", **options} if output == "composite" else options
+    options = {"background": "greenscreen", **options} if output == "composite" else options
     with engines.memory().session(backend="onnxruntime", outputs=(output,), color="bgr", **options) as session:
         return [session(picture)[0].copy() for picture in pictures]
 
@@ -110,7 +110,7 @@ def test_r_begins_anew(play):
 
 def test_b_takes_the_background_and_lets_go_of_it(play):
     """Until there is one the camera is shown with what to do, nothing is matted and nothing is sent."""
-    engine = engines.memory(with_background=True)
+    engine = engines.memory(with_plate=True)
     window, sent, summary = play(*PICTURES, engine=engine, keys=" b bq", view="alpha")
     for number in (0, 1, 4):
         np.testing.assert_array_equal(window.shown[number], PICTURES[number])
@@ -129,10 +129,10 @@ def test_b_is_nothing_to_models_without_one(play):
 
 
 def test_a_background_from_a_file_needs_no_window(play):
-    engine = engines.memory(with_background=True)
+    engine = engines.memory(with_plate=True)
     _, sent, _ = play(*PICTURES, engine=engine, window=None, background=PICTURES[0])
     assert len(sent) == 5
-    with pytest.raises(SettingError, match=r"memory needs the picture of the scene .* --background-shot"):
+    with pytest.raises(SettingError, match=r"memory needs the picture of the scene .* --plate"):
         play(engine=engine, window=None)
 
 

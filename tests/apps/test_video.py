@@ -78,7 +78,7 @@ def test_several_kinds_in_one_run(film: Path, tmp_path: Path) -> None:
         read = films.facts(tmp_path / name)
         assert (read.times, read.rate) == (before.times, films.NTSC)
         assert read.others == before.others  # the sound
-    assert closest(films.facts(tmp_path / "com.mp4").rgb(), mattes(film, "composite", backdrop="greenscreen")) < 3
+    assert closest(films.facts(tmp_path / "com.mp4").rgb(), mattes(film, "composite", background="greenscreen")) < 3
     assert closest(films.facts(tmp_path / "pha.mp4").grey(), mattes(film, "pha")) < 2
     assert closest(films.facts(tmp_path / "fgr.mov").rgb(), mattes(film, "fgr")) < 4
     for found, expected in zip(pngs(tmp_path / "cut"), mattes(film, "rgba"), strict=True):
@@ -173,14 +173,14 @@ def test_odd_sizes(size: tuple[int, int], tmp_path: Path) -> None:
 def test_composites_over(background: Any, film: Path, tmp_path: Path) -> None:
     convert(film, output=tmp_path / "out", background=background)
     backdrop = (10, 20, 30) if background == "10, 20,30" else background
-    assert closest(pngs(tmp_path / "out"), mattes(film, "composite", backdrop=backdrop)) == 0
+    assert closest(pngs(tmp_path / "out"), mattes(film, "composite", background=backdrop)) == 0
 
 
 def test_composites_over_a_picture_that_fills_the_frame(film: Path, tmp_path: Path) -> None:
     wide = films.picture(3, 96, 24)
     Image.fromarray(wide).save(tmp_path / "back.png")
     convert(film, output=tmp_path / "out", background=tmp_path / "back.png")
-    assert closest(pngs(tmp_path / "out"), mattes(film, "composite", backdrop=wide[:, 32:64])) == 0
+    assert closest(pngs(tmp_path / "out"), mattes(film, "composite", background=wide[:, 32:64])) == 0
 
 
 def test_composites_over_a_video_that_begins_again(film: Path, tmp_path: Path) -> None:
@@ -197,11 +197,11 @@ def test_composites_over_a_video_that_begins_again(film: Path, tmp_path: Path) -
 
 def test_a_captured_background_as_a_picture_and_a_video(film: Path, tmp_path: Path) -> None:
     """The video is shorter: its last picture stays."""
-    engine = engines.memory(with_background=True)
+    engine = engines.memory(with_plate=True)
     Image.fromarray(engines.grey(200)).save(tmp_path / "shot.png")
     video = films.film(tmp_path / "shot.mp4", [engines.grey(value, 64, 48) for value in (30, 200)])
     for shot, behind in ((tmp_path / "shot.png", [200] * 12), (video, [30] + [200] * 11)):
-        convert(film, engine=engine, output=tmp_path / "out", kinds="alpha", background_shot=shot, overwrite=True)
+        convert(film, engine=engine, output=tmp_path / "out", kinds="alpha", plate=shot, overwrite=True)
         with engine.session(outputs="pha", backend="onnxruntime") as session:
             frames = VideoSource(film).frames()
             expected = [
@@ -227,9 +227,9 @@ def test_a_captured_background_is_aligned(
             return background // 2
 
     monkeypatch.setattr(alignment, "Aligner", Noting)
-    engine = engines.memory(with_background=True)
+    engine = engines.memory(with_plate=True)
     Image.fromarray(engines.grey(200)).save(tmp_path / "shot.png")
-    options = {"background_shot": tmp_path / "shot.png", "preprocess_alignment": choice}
+    options = {"plate": tmp_path / "shot.png", "preprocess_alignment": choice}
     convert(film, engine=engine, output=tmp_path / "out", kinds="alpha", **options)
     assert seen[0] is once
     frames = [frame.picture for frame in VideoSource(film).frames()]
@@ -246,7 +246,7 @@ def test_refinement_on_frames_that_patches_do_not_fill(tmp_path: Path) -> None:
     size = (width - 3, height - 2)
     path = films.film(tmp_path / "in.mkv", shots(2, size), codec="ffv1", pixels="yuv444p", options={})
     Image.fromarray(films.picture(7, *size)).save(tmp_path / "shot.png")
-    convert(path, engine=engine, output=tmp_path / "out", kinds="rgba", background_shot=tmp_path / "shot.png")
+    convert(path, engine=engine, output=tmp_path / "out", kinds="rgba", plate=tmp_path / "shot.png")
     assert [each.shape for each in pngs(tmp_path / "out")] == [(size[1], size[0], 4)] * 2
 
 
@@ -284,8 +284,8 @@ def test_frames_are_padded_to_whole_patches(tmp_path: Path, monkeypatch: pytest.
         ({"output": "a.mp4", "kinds": "alpha", "background": "blur"}, SettingError, "nothing is composed over it"),
         ({"output": "a.mp4", "background": "mauve"}, SettingError, "backdrop is 'mauve'"),
         ({"output": "a.mp4", "background": "1,2,x"}, SettingError, "expected three numbers"),
-        ({"output": "a.mp4", "background_shot": "in.mp4"}, SettingError, "needs no picture of the scene without"),
-        ({"output": "a.mp4", "preprocess_alignment": True}, SettingError, "moves a background_shot onto the frame"),
+        ({"output": "a.mp4", "plate": "in.mp4"}, SettingError, "needs no picture of the scene without"),
+        ({"output": "a.mp4", "preprocess_alignment": True}, SettingError, "moves a plate onto the frame"),
         ({"output": "a.mp4", "preprocess_alignment": "twice"}, SettingError, "expected True, 'frame' or 'once'"),
         ({"output": "a.mp4", "downsample_ratio": 0.3}, SettingError, "downsample_ratio is 0.3, and the engine was"),
         ({"output": "/sys/a.mp4"}, OutputError, "/sys/a.mp4 cannot be written"),
@@ -307,7 +307,7 @@ def test_what_is_refused(
 
 def test_a_shot_is_asked_for(film: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="needs the scene without its subject, as a picture or a video"):
-        convert(film, engine=engines.memory(with_background=True), output=tmp_path / "out.mp4")
+        convert(film, engine=engines.memory(with_plate=True), output=tmp_path / "out.mp4")
 
 
 def test_the_good_frames_of_a_video_that_breaks_off(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ import pytest
 
 from tests.runtime.session import engines
 from trtmatte import backends
+from trtmatte.api import Engine
 from trtmatte.backends import CPU_PLAN
 from trtmatte.errors import BackendError
-from trtmatte.format.file import Engine, Plan
+from trtmatte.format.file import Plan
 
 SHAPES = {"frame_sm": (1, 3, 12, 16), **dict.fromkeys(("memory", "memory_next", "alpha", "ones"), (1, 1, 12, 16))}
 

@@ -22,8 +22,8 @@ from trtmatte.compiler.families.precision import for_family
 
 from tests import models, reference
 from tests.backends import fake_tensorrt as fake
-from trtmatte.backends import tensorrt
-from trtmatte.backends.tensorrt import bindings, device
+from trtmatte.backends import driver, tensorrt
+from trtmatte.backends.tensorrt import bindings
 from trtmatte.compiler.families import reading as importing
 from trtmatte.compiler.graph.cut import cut
 from trtmatte.compiler.graph.precision import to_fp16
@@ -284,7 +284,7 @@ def test_importing_it_imports_no_binding():
 @pytest.mark.parametrize(("target", "package"), [("tensorrt", "tensorrt"), ("tensorrt-rtx", "tensorrt-rtx")])
 def test_bindings_that_are_missing(monkeypatch, target, package):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert f"is not installed: pip install --upgrade {package}" in str(tensorrt.why_not(target))
+    assert f"is not installed: pip install --upgrade {package}" in str(tensorrt.build_unavailable_reason(target))
     assert tensorrt.targets_available() == []
     with pytest.raises(BackendError, match=f"pip install --upgrade {package}"):
         tensorrt.build_plan(convolution(), target=target)
@@ -292,19 +292,19 @@ def test_bindings_that_are_missing(monkeypatch, target, package):
 
 def test_bindings_that_are_too_old(monkeypatch, world):
     monkeypatch.setitem(sys.modules, "tensorrt", fake.bindings(world, "tensorrt", "8.6.1"))
-    assert "TensorRT 8.6.1 is installed; expected 10.3 or later" in str(tensorrt.why_not("tensorrt"))
+    assert "TensorRT 8.6.1 is installed; expected 10.3 or later" in str(tensorrt.build_unavailable_reason("tensorrt"))
 
 
 def test_bindings_without_their_library(monkeypatch, tmp_path):
     (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: cannot open shared object file')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
-    assert "cannot be loaded (libnvinfer.so.10" in str(tensorrt.why_not("tensorrt"))
+    assert "cannot be loaded (libnvinfer.so.10" in str(tensorrt.build_unavailable_reason("tensorrt"))
 
 
 def test_an_unknown_target():
     with pytest.raises(BackendError, match="target is 'tpu'; expected one of tensorrt, tensorrt-rtx"):
-        tensorrt.why_not("tpu")
+        tensorrt.build_unavailable_reason("tpu")
 
 
 def test_no_driver(monkeypatch, world):
@@ -313,7 +313,7 @@ def test_no_driver(monkeypatch, world):
 
     monkeypatch.setitem(sys.modules, "tensorrt", fake.bindings(world, "tensorrt", "10.16.1"))
     monkeypatch.setattr(ctypes, "CDLL", missing)
-    reason = str(tensorrt.why_not("tensorrt"))
+    reason = str(tensorrt.build_unavailable_reason("tensorrt"))
     assert "there is no NVIDIA driver" in reason
     assert "or build for tensorrt-rtx" in reason
 
@@ -329,7 +329,7 @@ def world() -> fake.World:
 
 @pytest.fixture
 def gpu(monkeypatch) -> None:
-    monkeypatch.setattr(device, "_driver", lambda: fake.Driver())
+    monkeypatch.setattr(driver, "_driver", lambda: fake.Driver())
 
 
 @pytest.fixture(params=["10.3.0", "11.4.0.106"])
@@ -399,7 +399,7 @@ def test_building_with_tensorrt(full, world):
 def test_a_gpu_is_current_while_it_is_used_and_then_what_was(gpu, monkeypatch):
     driver = fake.Driver()
     driver.current = 7
-    monkeypatch.setattr(device, "_driver", lambda: driver)
+    monkeypatch.setattr(driver, "_driver", lambda: driver)
     with device.current():
         assert driver.current == 0xC0DE
     assert driver.current == 7
@@ -407,7 +407,7 @@ def test_a_gpu_is_current_while_it_is_used_and_then_what_was(gpu, monkeypatch):
 
 def test_the_gpu_is_part_of_the_key(full, monkeypatch):
     key = tensorrt.plan_key(b"model", target=full)
-    monkeypatch.setattr(device, "_driver", lambda: fake.Driver(name="Another card"))
+    monkeypatch.setattr(driver, "_driver", lambda: fake.Driver(name="Another card"))
     assert tensorrt.plan_key(b"model", target=full) != key
 
 
@@ -467,7 +467,7 @@ def test_a_verbose_build_says_why_it_cannot(rtx, monkeypatch):
     def none() -> None:
         raise BackendError("there is no NVIDIA driver")
 
-    monkeypatch.setattr(device, "_driver", none)
+    monkeypatch.setattr(driver, "_driver", none)
     plan = tensorrt.build_plan(convolution(), target=rtx, verbose=True)
     assert plan.info["layers"] == []
     assert "there is no NVIDIA driver" in plan.info["layers_note"]
@@ -562,7 +562,7 @@ def test_compiled_kernels_are_kept_by_rtx_alone(either, world):
 
 
 def test_a_plan_fits_where_it_was_built(either):
-    assert tensorrt.why_not_fit(tensorrt.environment(either)) is None
+    assert tensorrt.plan_unavailable_reason(tensorrt.environment(either)) is None
 
 
 @pytest.mark.parametrize(
@@ -574,23 +574,23 @@ def test_a_plan_fits_where_it_was_built(either):
     ],
 )
 def test_a_plan_of_elsewhere_does_not_fit(either, change, reason):
-    assert reason in str(tensorrt.why_not_fit({**tensorrt.environment(either), **change}))
+    assert reason in str(tensorrt.plan_unavailable_reason({**tensorrt.environment(either), **change}))
 
 
 def test_a_plan_for_other_gpus_does_not_fit(either, monkeypatch):
     built = tensorrt.environment(either)
-    monkeypatch.setattr(device, "_driver", lambda: fake.Driver(capability=(12, 0), name="Another card"))
+    monkeypatch.setattr(driver, "_driver", lambda: fake.Driver(capability=(12, 0), name="Another card"))
     if either == "tensorrt":
-        assert "name A card" in str(tensorrt.why_not_fit(built))
+        assert "name A card" in str(tensorrt.plan_unavailable_reason(built))
     else:
-        assert tensorrt.why_not_fit(built) is None
+        assert tensorrt.plan_unavailable_reason(built) is None
         built = tensorrt.environment(either, compute_capabilities=["8.6"])
-        assert "built for compute capability 8.6, and here is 12.0" in str(tensorrt.why_not_fit(built))
+        assert "built for compute capability 8.6, and here is 12.0" in str(tensorrt.plan_unavailable_reason(built))
 
 
 def test_a_gpu_that_rtx_does_not_know(either, monkeypatch):
-    monkeypatch.setattr(device, "_driver", lambda: fake.Driver(capability=(9, 0), name="H200"))
-    reason = tensorrt.why_not_run(either)
+    monkeypatch.setattr(driver, "_driver", lambda: fake.Driver(capability=(9, 0), name="H200"))
+    reason = tensorrt.run_unavailable_reason(either)
     if either == "tensorrt":
         assert reason is None
     else:

@@ -16,12 +16,12 @@ import pytest
 
 from tests.cli import terminal
 from tests.compiler.test_build import shrinking
+from trtmatte.api import Engine, load
 from trtmatte.backends import tensorrt
 from trtmatte.cli import build
 from trtmatte.compiler import build as compiler
 from trtmatte.compiler import export as single
 from trtmatte.errors import BackendError, DownloadError, EngineError, ModelError, SettingError
-from trtmatte.format.file import Engine, load
 
 COMMAND = [sys.executable, "-m", "trtmatte.cli.build"]
 FLAGS = ("--family", "generic", "--target", "onnxruntime", "--size", "64x48")
@@ -118,7 +118,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         ("--layout staged", "layout", "staged"),
         ("--layout single", "layout", "single"),
         ("--layout single --outputs pha,rgba", "outputs", "pha,rgba"),
-        ("--layout single --backdrop #00ff00", "backdrop", "#00ff00"),
+        ("--layout single --backdrop #00ff00", "background", "#00ff00"),
         ("--layout single --dtype float16", "dtype", "float16"),
         ("--layout single --axes CHW", "axes", "CHW"),
         ("--layout single --color bgr", "color", "bgr"),
@@ -228,7 +228,9 @@ def test_a_recipe_can_say_the_layout(model: Path) -> None:
 
 
 def test_a_single_plan_without_tensorrt(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setattr(tensorrt, "why_not", lambda target: "TensorRT is not installed: pip install tensorrt")
+    monkeypatch.setattr(
+        tensorrt, "build_unavailable_reason", lambda target: "TensorRT is not installed: pip install tensorrt"
+    )
     assert build.main([str(model), *SINGLE]) == 1
     told = capsys.readouterr().err
     assert "pip install tensorrt; or write the graph with -o NAME.onnx" in told

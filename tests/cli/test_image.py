@@ -35,9 +35,9 @@ def tiny(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def with_background(tmp_path_factory):
+def with_plate(tmp_path_factory):
     path = tmp_path_factory.mktemp("engines") / "two.trtm"
-    engine.write(engines.memory(with_background=True), path)
+    engine.write(engines.memory(with_plate=True), path)
     return path
 
 
@@ -89,7 +89,7 @@ def test_every_output_of_every_picture_is_the_sessions(tiny, pictures, out, caps
     for source in pictures.iterdir():
         for kind, output in zip(kinds, ("rgba", "pha", "fgr", "composite"), strict=True):
             written = out / f"{source.stem}{'' if kind == 'rgba' else '-' + kind}.png"
-            options = {"backdrop": "#102030"} if kind == "composite" else {}
+            options = {"background": "#102030"} if kind == "composite" else {}
             np.testing.assert_array_equal(pixels(written), expected(source, output, options))
     assert len(names(out)) == 12
     assert "3 of 3 pictures are in" in capsys.readouterr().err
@@ -128,7 +128,9 @@ def test_backgrounds(background, tiny, pictures, out, tmp_path):
     given = tmp_path / "behind.png" if background == "picture" else background
     assert run(pictures / "a.png", "-o", out, "--engine", tiny, "--background", given) == 0
     meant = {"120,255,155": (120, 255, 155), "picture": behind[:, 8:40]}.get(background, background)
-    np.testing.assert_array_equal(pixels(out / "a.png"), expected(pictures / "a.png", "composite", {"backdrop": meant}))
+    np.testing.assert_array_equal(
+        pixels(out / "a.png"), expected(pictures / "a.png", "composite", {"background": meant})
+    )
 
 
 def test_profiles_and_exif_go_with_colours_and_not_with_alpha(tiny, out, tmp_path):
@@ -166,33 +168,33 @@ def test_what_is_cut_out_is_not_in_the_file(tiny, out, tmp_path):
 # Shots of the background
 
 
-def test_one_background_for_all(with_background, out, tmp_path):
-    made = engines.memory(with_background=True)
+def test_one_background_for_all(with_plate, out, tmp_path):
+    made = engines.memory(with_plate=True)
     for number in range(3):
         Image.fromarray(engines.noise(number)).save(tmp_path / f"{number}.png")
-    arguments = (tmp_path / "1.png", tmp_path / "2.png", "-o", out, "--engine", with_background, "--output", "alpha")
-    assert run(*arguments, "--background-shot", tmp_path / "0.png") == 0
+    arguments = (tmp_path / "1.png", tmp_path / "2.png", "-o", out, "--engine", with_plate, "--output", "alpha")
+    assert run(*arguments, "--plate", tmp_path / "0.png") == 0
     for number in (1, 2):
         alone = expected(tmp_path / f"{number}.png", "pha", {}, engines.noise(0), made=made)
         np.testing.assert_array_equal(pixels(out / f"{number}.png"), alone)
 
 
-def test_a_background_for_each_by_its_name(with_background, out, tmp_path):
-    made = engines.memory(with_background=True)
+def test_a_background_for_each_by_its_name(with_plate, out, tmp_path):
+    made = engines.memory(with_plate=True)
     for folder, suffix, seed in (("src", "png", 0), ("bgr", "bmp", 10)):
         (tmp_path / folder).mkdir()
         for number, size in enumerate([(32, 24), (20, 30)]):
             Image.fromarray(engines.noise(seed + number, *size)).save(tmp_path / folder / f"{number}.{suffix}")
-    arguments = (tmp_path / "src", "-o", out, "--engine", with_background, "--output", "alpha")
-    assert run(*arguments, "--background-shot", tmp_path / "bgr") == 0
+    arguments = (tmp_path / "src", "-o", out, "--engine", with_plate, "--output", "alpha")
+    assert run(*arguments, "--plate", tmp_path / "bgr") == 0
     for number, size in enumerate([(32, 24), (20, 30)]):
         alone = expected(tmp_path / f"src/{number}.png", "pha", {}, engines.noise(10 + number, *size), made=made)
         np.testing.assert_array_equal(pixels(out / f"{number}.png"), alone)
     (tmp_path / "bgr" / "1.bmp").unlink()
-    assert run(*arguments, "--background-shot", tmp_path / "bgr", "-y") == 2
+    assert run(*arguments, "--plate", tmp_path / "bgr", "-y") == 2
 
 
-def test_a_background_is_aligned_or_that_is_told(with_background, out, tmp_path, capsys):
+def test_a_background_is_aligned_or_that_is_told(with_plate, out, tmp_path, capsys):
     pytest.importorskip("cv2")
     from tests.media.test_alignment import movement, seen_after, texture
 
@@ -201,8 +203,8 @@ def test_a_background_is_aligned_or_that_is_told(with_background, out, tmp_path,
     Image.fromarray(background).save(tmp_path / "bgr.png")
     Image.fromarray(frame).save(tmp_path / "src.png")
     Image.fromarray(np.full_like(frame, 90)).save(tmp_path / "flat.png")
-    arguments = ("-o", out, "--engine", with_background, "--output", "alpha", "--background-shot", tmp_path / "bgr.png")
-    made = engines.memory(with_background=True)
+    arguments = ("-o", out, "--engine", with_plate, "--output", "alpha", "--plate", tmp_path / "bgr.png")
+    made = engines.memory(with_plate=True)
     assert run(tmp_path / "src.png", tmp_path / "flat.png", *arguments, "--preprocess-alignment") == 0
     aligned = expected(tmp_path / "src.png", "pha", {}, frame, made=made)
     assert np.abs(pixels(out / "src.png").astype(int) - aligned).mean() < 1
@@ -213,12 +215,12 @@ def test_a_background_is_aligned_or_that_is_told(with_background, out, tmp_path,
     assert f"{tmp_path / 'flat.png'}: the background is not aligned" in told
 
 
-def test_backgrounds_where_none_is_needed_and_none_where_one_is(tiny, with_background, pictures, out, capsys):
-    assert run(pictures / "a.png", "-o", out, "--engine", with_background) == 2
-    assert "memory needs the scenes without their subjects: --background-shot" in capsys.readouterr().err
-    assert run(pictures / "a.png", "-o", out, "--engine", tiny, "--background-shot", pictures / "b.webp") == 2
-    assert "leave --background-shot out" in capsys.readouterr().err
-    assert run(pictures / "a.png", "-o", out, "--engine", with_background, "--background-shot", out / "no.png") == 2
+def test_backgrounds_where_none_is_needed_and_none_where_one_is(tiny, with_plate, pictures, out, capsys):
+    assert run(pictures / "a.png", "-o", out, "--engine", with_plate) == 2
+    assert "memory needs the scenes without their subjects: --plate" in capsys.readouterr().err
+    assert run(pictures / "a.png", "-o", out, "--engine", tiny, "--plate", pictures / "b.webp") == 2
+    assert "leave --plate out" in capsys.readouterr().err
+    assert run(pictures / "a.png", "-o", out, "--engine", with_plate, "--plate", out / "no.png") == 2
     assert not out.exists()
 
 
@@ -244,8 +246,8 @@ def test_a_bad_picture_alone(tiny, out, tmp_path, capsys):
     assert not out.exists()
 
 
-def test_a_background_of_another_size_is_one_pictures_fault(with_background, pictures, out, capsys):
-    arguments = ("-o", out, "--engine", with_background, "--background-shot", pictures / "a.png", "--output", "alpha")
+def test_a_background_of_another_size_is_one_pictures_fault(with_plate, pictures, out, capsys):
+    arguments = ("-o", out, "--engine", with_plate, "--plate", pictures / "a.png", "--output", "alpha")
     Image.fromarray(engines.noise(5)).save(pictures / "d.png")
     assert run(pictures / "d.png", pictures / "c10.bmp", *arguments) == 1
     assert names(out) == ["d.png"]
@@ -395,7 +397,7 @@ class Patches:
     def close(self):
         pass
 
-    def __call__(self, frame, background, backdrop=None):
+    def __call__(self, frame, background, background=None):
         assert frame.shape == background.shape
         assert frame.shape[0] % 4 == frame.shape[1] % 4 == 0
         assert (frame[-1] == frame[-2]).all()  # the last row again
@@ -450,7 +452,7 @@ def test_a_real_model_by_its_name(model, out, tmp_path, monkeypatch):
         ("--model-refine-threshold 0.2", "--model-refine-threshold 0.2", "refine_threshold", 0.2),
         ("--model-refine-kernel-size 1", "--set refine_kernel_size=1", "settings", [("refine_kernel_size", 1)]),
         ("--images-src in", "", "inputs", ["in"]),
-        ("--images-bgr bgr", "--images-bgr bgr", "background_shot", Path("bgr")),
+        ("--images-bgr bgr", "--images-bgr bgr", "plate", Path("bgr")),
         ("--device cuda", "--device cuda", "device", "cuda"),
         ("--preprocess-alignment", "--preprocess-alignment", "preprocess_alignment", True),
         ("--output-dir out", "", "out", Path("out")),

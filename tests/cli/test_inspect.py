@@ -60,7 +60,7 @@ def test_facts_for_machines(rvm, capsys):
     assert sample["attributes"]["width"] == 320
     assert sample["full_frames"] == {"read": ["frame"], "written": []}
     assert network["full_frames"] == {"read": [], "written": []}
-    assert matte["full_frames"] == {"read": ["frame", "backdrop"], "written": ["fgr", "pha", "rgba", "composite"]}
+    assert matte["full_frames"] == {"read": ["frame", "background"], "written": ["fgr", "pha", "rgba", "composite"]}
     # All the network's weights, with normalisations folded in, and what no weight of its state_dict holds.
     assert 3.7e6 < network["weights"] < 3.8e6
 

@@ -92,7 +92,9 @@ def test_what_is_shown_is_sent_without_what_is_written_over_it(camera, tiny, scr
     assert virtual.opened == (32, 24, 10, "BGR")
     assert virtual.closed
     assert len(virtual.sent) == len(PICTURES)
-    with engines.memory().session(outputs="composite", backdrop="blue", color="bgr", backend="onnxruntime") as session:
+    with engines.memory().session(
+        outputs="composite", background="blue", color="bgr", backend="onnxruntime"
+    ) as session:
         for picture, sent, shown in zip(PICTURES, virtual.sent, screen.shown, strict=True):
             (expected,) = session(picture)
             np.testing.assert_array_equal(sent, expected)
@@ -115,20 +117,20 @@ def test_a_film_behind(camera, tiny, screen, tmp_path):
     assert run("--camera", camera, "--engine", tiny, "--background", film(tmp_path / "behind.mkv", behind)) == 0
     with engines.memory().session(outputs="composite", color="bgr", backend="onnxruntime") as session:
         for number, (picture, shown) in enumerate(zip(PICTURES, screen.shown, strict=True)):
-            (expected,) = session(picture, backdrop=behind[number % 2])
+            (expected,) = session(picture, background=behind[number % 2])
             assert np.abs(shown.astype(int) - expected).max() <= 2  # FFmpeg's own way to RGB
 
 
 def test_the_background_by_key_or_from_a_file(camera, screen, tmp_path):
     image = pytest.importorskip("PIL.Image")
-    engine.write(engines.memory(with_background=True), tmp_path / "two.trtm")
+    engine.write(engines.memory(with_plate=True), tmp_path / "two.trtm")
     image.fromarray(PICTURES[5][..., ::-1]).save(tmp_path / "shot.png")
     arguments = ("--camera", camera, "--engine", tmp_path / "two.trtm", "--output", "alpha")
     screen._keys = list("b q")
     assert run(*arguments) == 0
     assert "press B" in screen.texts[0]
-    assert run(*arguments, "--background-shot", tmp_path / "shot.png", "--frames", 1) == 0
-    made = engines.memory(with_background=True)
+    assert run(*arguments, "--plate", tmp_path / "shot.png", "--frames", 1) == 0
+    made = engines.memory(with_plate=True)
     with made.session(outputs="pha", color="bgr", backend="onnxruntime") as session:
         np.testing.assert_array_equal(screen.shown[1], session(PICTURES[1], PICTURES[0])[0])
         session.reset()
@@ -155,9 +157,9 @@ def test_what_goes_wrong(flags, message, camera, tiny, capfd, monkeypatch):
 
 
 def test_no_window_and_no_background(camera, tmp_path, capsys):
-    engine.write(engines.memory(with_background=True), tmp_path / "two.trtm")
+    engine.write(engines.memory(with_plate=True), tmp_path / "two.trtm")
     assert run("--camera", camera, "--engine", tmp_path / "two.trtm", "--no-window") == 2
-    assert "leave --no-window out, or give the picture with --background-shot" in capsys.readouterr().err
+    assert "leave --no-window out, or give the picture with --plate" in capsys.readouterr().err
 
 
 def test_ctrl_c(tiny, tmp_path):

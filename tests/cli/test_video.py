@@ -68,7 +68,7 @@ OURS = [
     ("--output alpha rgba", "kinds", ["alpha", "rgba"]),
     ("--output alpha --output foreground", "kinds", ["alpha", "foreground"]),
     ("--background blur:9", "background", "blur:9"),
-    ("--background-shot shot.png", "background_shot", "shot.png"),
+    ("--plate shot.png", "plate", "shot.png"),
     ("--align-once", "preprocess_alignment", "once"),
     ("--output-rgba cut.mov", "output_rgba", "cut.mov"),
     ("--codec h265", "codec", "h265"),
@@ -105,7 +105,7 @@ RVM = [
 ]
 BGMV2 = [
     ("film.mp4", "input_source", "film.mp4"),  # --video-src
-    ("--background-shot shot.mp4", "background_shot", "shot.mp4"),  # --video-bgr
+    ("--plate shot.mp4", "plate", "shot.mp4"),  # --video-bgr
     ("--background beach.mp4", "background", "beach.mp4"),  # --video-target-bgr
     ("--input-resize 1920 1080", "input_resize", (1920, 1080)),  # --video-resize
     ("--preprocess-alignment", "preprocess_alignment", "frame"),

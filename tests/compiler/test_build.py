@@ -23,6 +23,7 @@ import pytest
 import trtmatte
 from tests import exports, models, reference
 from trtmatte import backends
+from trtmatte.api import Engine, load
 from trtmatte.backends import tensorrt
 from trtmatte.backends.tensorrt import BuildCancelledError
 from trtmatte.compiler import build as compiler
@@ -30,7 +31,6 @@ from trtmatte.compiler import engine_cache as cache
 from trtmatte.compiler import options, plans
 from trtmatte.compiler.families import reading as importing
 from trtmatte.errors import BackendError, DownloadError, EngineError, ModelError, SettingError
-from trtmatte.format.file import Engine, load
 from trtmatte.models import store
 from trtmatte.reports import validate as validation
 
@@ -396,7 +396,9 @@ def test_a_known_model_that_must_be_fetched_by_hand() -> None:
 
 
 def test_a_target_that_cannot_be_built_here(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tensorrt, "why_not", lambda target: f"{target} is not installed: pip install it")
+    monkeypatch.setattr(
+        tensorrt, "build_unavailable_reason", lambda target: f"{target} is not installed: pip install it"
+    )
     with pytest.raises(BackendError, match=r"target tensorrt cannot be built here: .* pip install it"):
         trtmatte.build(small, **{**SMALL, "target": ["onnxruntime", "tensorrt"]})
 
@@ -799,7 +801,7 @@ def test_a_validated_engine_keeps_its_errors(
     assert (errors["pictures"], errors["frames"]) == ("generated", 3)
     assert 0 < errors["measured"][validation.EMULATED]["pha"]["mean"] < 1e-2
     assert set(errors["measured"][validation.EMULATED]) == {"fgr", "pha"}
-    assert ("tensorrt-rtx" in errors["measured"]) == (tensorrt.why_not_run("tensorrt-rtx") is None)
+    assert ("tensorrt-rtx" in errors["measured"]) == (tensorrt.run_unavailable_reason("tensorrt-rtx") is None)
     assert set(errors["not_measured"]) == {"tensorrt-rtx"} - set(errors["measured"])
     monkeypatch.setattr(validation, "measure", refusing("it was to be taken from the cache"))
     assert trtmatte.build(official, validate=True, **given).manifest["errors"] == errors

@@ -19,7 +19,8 @@ from tests.backends import fake_tensorrt as fake
 from tests.compiler.test_build import shrinking
 from tests.runtime.session import engines
 from trtmatte import plugins
-from trtmatte.backends.tensorrt import device
+from trtmatte.api import Engine
+from trtmatte.backends import driver
 from trtmatte.compiler import export as single
 from trtmatte.compiler.families import reading as importing
 from trtmatte.compiler.graph.cut import cut
@@ -27,7 +28,6 @@ from trtmatte.compiler.graph.functions import DOMAIN
 from trtmatte.compiler.graph.reading import from_model
 from trtmatte.compiler.options import Form
 from trtmatte.errors import BackendError, SettingError
-from trtmatte.format.file import Engine
 from trtmatte.format.program import PLATE, Program, State
 
 pytest.importorskip("torch")
@@ -295,7 +295,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> fake.World:
     library = tmp_path / "libtrtmatte_plugins.so"
     library.write_bytes(b"code")
     monkeypatch.setitem(sys.modules, "tensorrt", fake.bindings(world, "tensorrt", "10.16.1"))
-    monkeypatch.setattr(device, "_driver", lambda: fake.Driver())
+    monkeypatch.setattr(driver, "_driver", lambda: fake.Driver())
     monkeypatch.setattr(single, "_library", lambda: library)
     world.layers = [fake.Layer(name, fake.LayerType.PLUGIN_V3) for name in ("FrameSample", "MatteUpsample")]
     return world
@@ -338,7 +338,9 @@ def test_without_the_library(world: fake.World, model: Path, monkeypatch: pytest
 
 
 def test_without_tensorrt(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(single.tensorrt, "why_not", lambda target: "TensorRT is not installed: pip install tensorrt")
+    monkeypatch.setattr(
+        single.tensorrt, "build_unavailable_reason", lambda target: "TensorRT is not installed: pip install tensorrt"
+    )
     with pytest.raises(BackendError, match=r"pip install tensorrt; or write the graph with -o NAME\.onnx"):
         single.build(model, out="m.plan", **SMALL)
     made = single.build(model, out="m.onnx", **SMALL)

@@ -20,8 +20,9 @@ import pytest
 
 import trtmatte
 from tests.runtime.session import engines
+from trtmatte.api import Engine, load
 from trtmatte.errors import EngineError
-from trtmatte.format.file import FORMAT, Engine, Plan, load, write
+from trtmatte.format.file import FORMAT, Plan, write
 
 PLAN = Plan("tensorrt-rtx", "0123abcd", {"network-0": b"a plan" * 1000}, {"precision": "fp16", "environment": {"a": 1}})
 

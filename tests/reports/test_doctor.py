@@ -20,8 +20,7 @@ import pytest
 import trtmatte
 from tests.backends import fake_tensorrt
 from trtmatte import _core, plugins
-from trtmatte.backends import cuda
-from trtmatte.backends.tensorrt import device
+from trtmatte.backends import cuda, driver
 from trtmatte.errors import BackendError
 from trtmatte.reports import doctor as diagnosis
 
@@ -40,13 +39,13 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in PACKAGES:
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr(diagnosis, "_version", lambda package: None)
-    monkeypatch.setattr(device, "_driver", no_driver)
+    monkeypatch.setattr(driver, "_driver", no_driver)
 
 
 @pytest.fixture
 def gpu(bare: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU, and a core for it, but nothing else."""
-    monkeypatch.setattr(device, "_driver", fake_tensorrt.Driver)
+    monkeypatch.setattr(driver, "_driver", fake_tensorrt.Driver)
     monkeypatch.setattr(_core, "CUDA_BUILT", True)
     monkeypatch.setattr(_core, "CUDA_ARCHITECTURES", "75-real 80-real 120")
     monkeypatch.setattr(_core, "cuda_device_count", lambda: 1)
@@ -154,7 +153,7 @@ def test_why_not_the_better_one(gpu: None, monkeypatch: pytest.MonkeyPatch) -> N
     taken = job("sessions")
     assert taken.by == "tensorrt-rtx on cuda:0"
     assert taken.why_not == ("tensorrt on a GPU: TensorRT is not installed: pip install --upgrade tensorrt",)
-    monkeypatch.setattr(device, "_driver", lambda: fake_tensorrt.Driver((9, 0), "H200"))
+    monkeypatch.setattr(driver, "_driver", lambda: fake_tensorrt.Driver((9, 0), "H200"))
     taken = job("sessions")
     assert taken.by == "onnxruntime on cuda:0"
     assert "H200 has the compute capability 9.0; TensorRT-RTX runs on 8.6" in taken.why_not[1]

@@ -67,7 +67,7 @@ class Sessions(Contender):
 
     def _of(self, question: str) -> list[Any]:
         if question not in self._sessions:
-            form: dict[str, Any] = {"outputs": ("composite",), "backdrop": GREEN}
+            form: dict[str, Any] = {"outputs": ("composite",), "background": GREEN}
             if question == "tensor":
                 matte = ("pha",) if self.subject.family in ("modnet", "u2net") else ("fgr", "pha")
                 dtype = "float32" if self.device == "cpu" else "float16"

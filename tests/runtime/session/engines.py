@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests import models, reference
-from trtmatte.format.file import Engine
+from trtmatte.api import Engine
 from trtmatte.format.outputs import MATTE_OUTPUTS
 from trtmatte.format.program import NetworkStage, OpStage, Program, State, Tensor
 
@@ -72,20 +72,20 @@ def rvm(width, height, ratio):
 
 
 @functools.lru_cache(maxsize=8)
-def memory(batch=1, with_background=False):
+def memory(batch=1, with_plate=False):
     """A tiny recurrent one for frames of 32x24.
 
     Its alpha is half that of the frame before and half the mean colour of the frame, seen at half its size; with a
     captured background, half of that picture's mean comes on top. It has the small alpha and a map of ones besides.
     """
     small, size = (batch, 1, HEIGHT // 2, WIDTH // 2), (batch, 3, HEIGHT // 2, WIDTH // 2)
-    pictures = ("frame", "background") if with_background else ("frame",)
+    pictures = ("frame", "plate") if with_plate else ("frame",)
     samples = {picture: f"{picture}_sm" for picture in pictures}
     sampling = {"height": small[2], "width": small[3], "step_y": (2, 1), "step_x": (2, 1), "method": 1}
     stages = [OpStage("FrameSample", (picture,), (samples[picture],), sampling) for picture in pictures]
     inputs, outputs = (*samples.values(), "memory"), ("memory_next", "alpha", "ones")
     stages.append(NetworkStage("network-0", inputs, outputs))
-    stages.append(OpStage("MatteUpsample", ("frame", "alpha", "backdrop"), MATTE_OUTPUTS, {"method": 0}))
+    stages.append(OpStage("MatteUpsample", ("frame", "alpha", "background"), MATTE_OUTPUTS, {"method": 0}))
     program = Program(
         family="memory",
         variant="tiny",

@@ -331,7 +331,7 @@ def _on_its_stream(op):
 def _unowned(value):
     """Arrays as a graph knows them, by their addresses: whoever captures it has to keep them."""
     if isinstance(value, DeviceArray):
-        return DeviceArray(value._geometry, value.device.id, None)
+        return DeviceArray(value._strided, value.device.id, None)
     if isinstance(value, dict):
         return {name: _unowned(each) for name, each in value.items()}
     return tuple(map(_unowned, value)) if isinstance(value, tuple) else value
@@ -354,8 +354,8 @@ class Network:
 
     def bind(self, inputs, outputs):
         run = self._network.bind(
-            {name: array._geometry for name, array in inputs.items()},
-            {name: array._geometry for name, array in outputs.items()},
+            {name: array._strided for name, array in inputs.items()},
+            {name: array._strided for name, array in outputs.items()},
         )
         return lambda: self._stream._put(run)
 

@@ -25,7 +25,7 @@ def assert_over(matte, picture, steps=1.0):
 
 
 @pytest.mark.parametrize(
-    ("backdrop", "colour"),
+    ("background", "colour"),
     [
         ("red", (255, 0, 0)),
         (" White ", (255, 255, 255)),
@@ -39,7 +39,7 @@ def assert_over(matte, picture, steps=1.0):
 )
 @pytest.mark.parametrize("color", ["rgb", "bgr"])
 def test_colours_are_red_green_blue(backdrop, colour, color, open_session):
-    matte = open_session(outputs=OUTPUTS, backdrop=backdrop, color=color)(FRAME)
+    matte = open_session(outputs=OUTPUTS, background=backdrop, color=color)(FRAME)
     assert_over(matte, colour if color == "rgb" else colour[::-1])
 
 
@@ -54,40 +54,40 @@ def test_pictures(how, open_session, tmp_path):
         "path": tmp_path / "beach.png",
         "text": str(tmp_path / "beach.png"),
     }[how]
-    assert_over(open_session(outputs=OUTPUTS, backdrop=backdrop)(FRAME), PICTURE)
+    assert_over(open_session(outputs=OUTPUTS, background=backdrop)(FRAME), PICTURE)
 
 
 def test_pictures_of_another_size_are_stretched(open_session):
     ramp = np.repeat(np.array([[[0] * 3, [240] * 3]], np.uint8), 5, axis=0)
-    matte = open_session(outputs=OUTPUTS, backdrop=ramp)(FRAME)
+    matte = open_session(outputs=OUTPUTS, background=ramp)(FRAME)
     places = np.clip((np.arange(32) + 0.5) / 16 - 0.5, 0, 1)
     assert_over(matte, np.broadcast_to((240 * places)[None, :, None], FRAME.shape))
 
 
 def test_a_picture_with_each_frame(open_session):
-    session = open_session(outputs=OUTPUTS, backdrop="black")
+    session = open_session(outputs=OUTPUTS, background="black")
     for seed in range(3):
-        assert_over(session(FRAME, backdrop=engines.noise(seed)), engines.noise(seed))
+        assert_over(session(FRAME, background=engines.noise(seed)), engines.noise(seed))
         assert_over(session(FRAME, engines.noise(seed + 9)), engines.noise(seed + 9))
         assert_over(session(FRAME), (0, 0, 0))
-    assert_over(session(FRAME, backdrop="white"), (255, 255, 255))
+    assert_over(session(FRAME, background="white"), (255, 255, 255))
 
 
 def test_the_session_keeps_a_copy_of_its_own_picture(open_session):
     picture = PICTURE.copy()
-    session = open_session(outputs=OUTPUTS, background=picture)
+    session = open_session(outputs=OUTPUTS, plate=picture)
     picture[:] = 0
     assert_over(session(FRAME), PICTURE)
 
 
 @pytest.mark.parametrize("built_for", [1, 2])
 def test_pictures_of_a_batch_and_of_a_chunk(built_for, open_session):
-    session = open_session(engine=engines.memory(built_for), batch=2, outputs=OUTPUTS, backdrop="red")
+    session = open_session(engine=engines.memory(built_for), batch=2, outputs=OUTPUTS, background="red")
     frames = np.stack([np.stack([engines.noise(3 * slot + time) for time in range(3)]) for slot in range(2)])
     pictures = frames[:, ::-1]
-    each, shared = session(frames, backdrop=pictures).copy(), session(frames, backdrop=PICTURE).copy()
-    a_stream = session(frames, backdrop=pictures[:, 0]).copy()
-    a_time = session(frames, backdrop=pictures[:1]).copy()
+    each, shared = session(frames, background=pictures).copy(), session(frames, background=PICTURE).copy()
+    a_stream = session(frames, background=pictures[:, 0]).copy()
+    a_time = session(frames, background=pictures[:1]).copy()
     for slot in range(2):
         for time in range(3):
             for matte, picture in (
@@ -108,7 +108,7 @@ def test_blur(color, form, open_session):
     frame[:, 80:] = (250, 100, 50)
     shown = frame if color == "rgb" else frame[..., ::-1]
     shown = {"rows": shown, "planes": shown.transpose(2, 0, 1), "float": shown.astype(np.float32) / 255}[form]
-    session = open_session(outputs=("composite", "pha"), backdrop="blur:40", color=color, dtype="float32")
+    session = open_session(outputs=("composite", "pha"), background="blur:40", color=color, dtype="float32")
     black = np.zeros((1, 1, 12, 16), np.float32)
     matte = session(np.ascontiguousarray(shown))
     pha = matte.pha
@@ -125,7 +125,7 @@ def test_blur(color, form, open_session):
 
 
 @pytest.mark.parametrize(
-    ("backdrop", "message"),
+    ("background", "message"),
     [
         ("blanched almond", "which is no file either; expected a colour"),
         ("#12345", "no file"),
@@ -140,37 +140,37 @@ def test_blur(color, form, open_session):
 )
 def test_wrong_backdrops_are_refused(backdrop, message, open_session):
     with pytest.raises(SettingError, match=message):
-        open_session(outputs=OUTPUTS, backdrop=backdrop)
+        open_session(outputs=OUTPUTS, background=backdrop)
 
 
 def test_a_file_that_is_no_picture(open_session, tmp_path):
     (tmp_path / "notes.png").write_text("no picture")
     with pytest.raises(SettingError, match=r"notes\.png is no picture"):
-        open_session(outputs=OUTPUTS, backdrop=tmp_path / "notes.png")
+        open_session(outputs=OUTPUTS, background=tmp_path / "notes.png")
 
 
 def test_a_composite_needs_a_backdrop(open_session):
     session = open_session(outputs=OUTPUTS)
     with pytest.raises(FrameError, match="needs a backdrop"):
         session(FRAME)
-    assert_over(session(FRAME, backdrop="red"), (255, 0, 0))
+    assert_over(session(FRAME, background="red"), (255, 0, 0))
 
 
 def test_a_backdrop_needs_a_composite(open_session):
-    for name in ("backdrop", "background"):
+    for name in ("background", "plate"):
         with pytest.raises(SettingError, match="ask for 'composite'"):
             open_session(**{name: "red"})
     with pytest.raises(FrameError, match="no composite"):
-        open_session()(FRAME, backdrop="red")
+        open_session()(FRAME, background="red")
 
 
 def test_wrong_pictures_with_a_frame_leave_no_trace(open_session):
     session = open_session(outputs=OUTPUTS)
-    session(FRAME, backdrop="red")
+    session(FRAME, background="red")
     before = session.state["memory"]
     for backdrop in (PICTURE.astype(np.float64), np.stack([PICTURE] * 2), PICTURE[:, :0]):
-        with pytest.raises(FrameError, match="backdrop"):
-            session(FRAME, backdrop=backdrop)
+        with pytest.raises(FrameError, match="background"):
+            session(FRAME, background=backdrop)
     with pytest.raises(FrameError, match="both given"):
-        session(FRAME, PICTURE, backdrop=PICTURE)
+        session(FRAME, PICTURE, background=PICTURE)
     np.testing.assert_array_equal(session.state["memory"], before)

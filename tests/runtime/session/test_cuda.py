@@ -69,7 +69,7 @@ def backend(request, monkeypatch, tmp_path):
     if request.param != "kernel":
         return require(request.param)
     monkeypatch.setattr(onnxruntime_cuda, "Network", Kernel)
-    monkeypatch.setattr(onnxruntime_cuda, "why_not", lambda: None)
+    monkeypatch.setattr(onnxruntime_cuda, "unavailable_reason", lambda: None)
     return "onnxruntime"
 
 
@@ -155,7 +155,7 @@ def test_the_real_rvm_on_the_clip(opened, real):
 
 
 def test_frames_of_the_host(open_session):
-    options = {"outputs": ("composite", "pha", "alpha"), "backdrop": "blur"}
+    options = {"outputs": ("composite", "pha", "alpha"), "background": "blur"}
     on_cuda, on_cpu = open_session(**options), engines.memory().session(backend="onnxruntime", **options)
     for seed in range(12):
         matte, expected = on_cuda(engines.noise(seed)), on_cpu(engines.noise(seed))
@@ -242,7 +242,7 @@ class Waiting(Kernel):
 def test_what_cannot_be_captured_runs_as_it_is(opened, monkeypatch):
     pytest.importorskip("cupy")
     monkeypatch.setattr(onnxruntime_cuda, "Network", Waiting)
-    monkeypatch.setattr(onnxruntime_cuda, "why_not", lambda: None)
+    monkeypatch.setattr(onnxruntime_cuda, "unavailable_reason", lambda: None)
     session, on_cpu = opened("onnxruntime"), engines.memory().session(backend="onnxruntime")
     for seed in range(8):
         assert steps(session(engines.noise(seed)).pha, on_cpu(engines.noise(seed)).pha) <= 1

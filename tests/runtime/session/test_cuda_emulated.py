@@ -61,9 +61,9 @@ def assert_same(expected, actual):
 OPTIONS = {
     "mattes": {},
     "small outputs": {"outputs": ("alpha", "pha", "ones")},
-    "colour": {"outputs": ("composite", "rgba"), "backdrop": "red"},
-    "picture": {"outputs": ("composite",), "backdrop": engines.noise(9)},
-    "blur": {"outputs": ("composite",), "backdrop": "blur", "color": "bgr"},
+    "colour": {"outputs": ("composite", "rgba"), "background": "red"},
+    "picture": {"outputs": ("composite",), "background": engines.noise(9)},
+    "blur": {"outputs": ("composite",), "background": "blur", "color": "bgr"},
     "floats": {"dtype": "float32", "layout": "CHW"},
     "scene cuts": {"outputs": ("alpha",), "scene_cut": 0.2},
 }
@@ -78,7 +78,7 @@ def test_frames_of_the_host(options, machine):
 
 
 def test_frames_of_the_device_stay_there(machine):
-    on_cpu, on_cuda = pair(outputs=("alpha", "pha", "composite"), backdrop="green")
+    on_cpu, on_cuda = pair(outputs=("alpha", "pha", "composite"), background="green")
     frame = fake_cuda.OnDevice(engines.noise(0))
     for seed in range(9):
         frame.overwrite(engines.noise(seed))  # while the last one may still be being read
@@ -231,7 +231,7 @@ def test_networks_are_asked_before_they_are_captured(machine, monkeypatch):
 
 def test_the_callers_device_is_his_again(machine):
     """Whatever is called; within the session all work is done with its own device current."""
-    session = engines.memory().session(device="cuda", outputs=("composite",), backdrop=engines.noise(9))
+    session = engines.memory().session(device="cuda", outputs=("composite",), background=engines.noise(9))
     frame = fake_cuda.OnDevice(engines.noise(0))
     calls = {
         "frame": lambda: session(frame),
@@ -263,7 +263,7 @@ def test_a_stream_overlaps_and_keeps_its_results(machine):
 
 
 def test_sizes_chunks_batches_and_lanes(machine):
-    on_cpu, on_cuda = pair(batch=2, outputs=("alpha", "pha", "composite"), backdrop="blur")
+    on_cpu, on_cuda = pair(batch=2, outputs=("alpha", "pha", "composite"), background="blur")
     chunk = np.stack([[engines.noise(2 * time + stream) for time in range(5)] for stream in range(2)])
     assert_same(on_cpu(chunk), on_cuda(chunk))
     assert_same(on_cpu(chunk[:, 0]), on_cuda(chunk[:, 0]))
@@ -300,7 +300,7 @@ def test_bad_frames_leave_no_trace(machine):
 
 def test_a_frame_that_fails_leaves_the_graphs_their_buffers(machine):
     """A blur has buffers for one size: those of another go, though that frame does not count."""
-    on_cpu, on_cuda = pair(outputs=("composite",), backdrop="blur")
+    on_cpu, on_cuda = pair(outputs=("composite",), background="blur")
     for seed in range(4):
         assert_same(on_cpu(engines.noise(seed)), on_cuda(engines.noise(seed)))
     used = {array.address for pair in on_cuda._backdrop.buffers for array in pair}

@@ -10,11 +10,11 @@ import pytest
 
 from tests.backends import fake_tensorrt
 from tests.runtime.session import engines
-from trtmatte.backends import cuda, onnxruntime_cuda, tensorrt
+from trtmatte.api import Engine
+from trtmatte.backends import cuda, driver, onnxruntime_cuda, tensorrt
 from trtmatte.backends.cuda import Choice
-from trtmatte.backends.tensorrt import device
 from trtmatte.errors import BackendError, SettingError
-from trtmatte.format.file import Engine, Plan
+from trtmatte.format.file import Plan
 
 ENGINE = engines.memory()
 
@@ -23,11 +23,11 @@ ENGINE = engines.memory()
 def gpu(monkeypatch, tmp_path):
     """A GPU, a core and `cuda.core` that go with it, and a cache of its own. Nothing runs networks on it yet."""
     monkeypatch.setenv("TRTMATTE_CACHE", str(tmp_path))
-    monkeypatch.setattr(device, "_driver", fake_tensorrt.Driver)
-    monkeypatch.setattr(cuda, "_why_no_cuda", lambda device: None)
+    monkeypatch.setattr(driver, "_driver", fake_tensorrt.Driver)
+    monkeypatch.setattr(cuda, "unavailable_reason", lambda device: None)
     for name in ("tensorrt", "tensorrt_rtx"):
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr(onnxruntime_cuda, "why_not", lambda: "it lacks CUDA")
+    monkeypatch.setattr(onnxruntime_cuda, "unavailable_reason", lambda: "it lacks CUDA")
 
 
 @pytest.fixture(params=["tensorrt", "tensorrt-rtx"])
@@ -121,7 +121,7 @@ def test_where_a_plan_cannot_be_built_the_next_best_runs_it(target, monkeypatch,
     assert line.startswith("running on the CPU: ")
     assert "it lacks CUDA" in line
     assert "because of node Conv_8" in line
-    monkeypatch.setattr(onnxruntime_cuda, "why_not", lambda: None)
+    monkeypatch.setattr(onnxruntime_cuda, "unavailable_reason", lambda: None)
     assert cuda.choose("auto", None, fresh()) == Choice("onnxruntime", 0)
     for place in (None, "cuda:0"):
         with pytest.raises(BackendError, match="cannot run on cuda:0: it cannot build network-0 because of node"):
@@ -145,7 +145,7 @@ def test_a_build_that_is_stopped_leaves_nothing(target, monkeypatch, tmp_path):
 
 
 def test_auto_takes_onnxruntime_without_tensorrt(gpu, monkeypatch):
-    monkeypatch.setattr(onnxruntime_cuda, "why_not", lambda: None)
+    monkeypatch.setattr(onnxruntime_cuda, "unavailable_reason", lambda: None)
     assert cuda.choose("auto", None, ENGINE) == Choice("onnxruntime", 0)
     assert cuda.choose("onnxruntime", "cuda:2", ENGINE) == Choice("onnxruntime", 2)
 
@@ -165,7 +165,7 @@ def no_gpu(monkeypatch):
     def missing():
         raise BackendError("there is no driver: install it")
 
-    monkeypatch.setattr(device, "_driver", missing)
+    monkeypatch.setattr(driver, "_driver", missing)
 
 
 def test_without_a_gpu_nothing_is_said(no_gpu, caplog):

@@ -69,7 +69,7 @@ SAME = {
 @pytest.mark.parametrize("form", SAME)
 def test_every_form_gives_the_same_matte(form, open_session):
     outputs = ("fgr", "pha", "rgba", "composite")
-    plain, other = (open_session(outputs=outputs, backdrop="red", dtype="float32") for _ in range(2))
+    plain, other = (open_session(outputs=outputs, background="red", dtype="float32") for _ in range(2))
     tolerance = 1e-3 if form == "float16" else 1e-6
     for seed in (1, 2):
         frame = engines.noise(seed)
@@ -83,8 +83,8 @@ def test_every_form_gives_the_same_matte(form, open_session):
 def test_bgr_is_the_same_with_red_and_blue_exchanged(open_session):
     outputs = ("fgr", "pha", "rgba", "composite")
     picture = engines.noise(5, 7, 9)
-    rgb = open_session(outputs=outputs, backdrop=picture)(FRAME)
-    bgr = open_session(outputs=outputs, backdrop=picture[..., ::-1], color="bgr")(FRAME[..., ::-1])
+    rgb = open_session(outputs=outputs, background=picture)(FRAME)
+    bgr = open_session(outputs=outputs, background=picture[..., ::-1], color="bgr")(FRAME[..., ::-1])
     np.testing.assert_array_equal(bgr.pha, rgb.pha)
     for name in ("fgr", "composite"):
         np.testing.assert_array_equal(bgr[name][..., ::-1], rgb[name])
@@ -216,10 +216,10 @@ def test_a_closed_session_says_so(open_session):
 
 
 def test_a_captured_background_comes_with_the_frame_or_at_construction(open_session):
-    engine, background = engines.memory(with_background=True), engines.noise(9)
+    engine, background = engines.memory(with_plate=True), engines.noise(9)
     with_frame = open_session(engine=engine, outputs=("pha",))
-    once = open_session(engine=engine, outputs=("pha",), background=background)
-    chunk = open_session(engine=engine, outputs=("pha",), background=background)
+    once = open_session(engine=engine, outputs=("pha",), plate=background)
+    chunk = open_session(engine=engine, outputs=("pha",), plate=background)
     frames = [engines.noise(seed) for seed in range(3)]
     expected = [with_frame(frame, background).pha.copy() for frame in frames]
     whole = chunk(np.stack(frames)[None]).pha[0]
@@ -230,8 +230,8 @@ def test_a_captured_background_comes_with_the_frame_or_at_construction(open_sess
 
 
 def test_a_call_may_bring_another_background_for_once(open_session):
-    engine, black = engines.memory(with_background=True), engines.grey(0)
-    session = open_session(engine=engine, outputs=("alpha",), background=black)
+    engine, black = engines.memory(with_plate=True), engines.grey(0)
+    session = open_session(engine=engine, outputs=("alpha",), plate=black)
     alphas = []
     for background in (None, engines.grey(255), None):
         session.reset()
@@ -240,19 +240,19 @@ def test_a_call_may_bring_another_background_for_once(open_session):
 
 
 def test_one_background_serves_all_streams(open_session):
-    session = open_session(engine=engines.memory(2, with_background=True), outputs=("alpha",), batch=4)
+    session = open_session(engine=engines.memory(2, with_plate=True), outputs=("alpha",), batch=4)
     alpha = session(np.stack([engines.grey(51 * slot) for slot in range(4)]), engines.grey(51)).alpha
     np.testing.assert_allclose(alpha.mean(axis=(1, 2, 3)), [0.1, 0.2, 0.3, 0.4], atol=1e-6)
 
 
 def test_a_captured_background_must_fit(open_session):
-    session = open_session(engine=engines.memory(with_background=True))
+    session = open_session(engine=engines.memory(with_plate=True))
     with pytest.raises(FrameError, match=r"without its subject: session\(frame, background\)"):
         session(FRAME)
     with pytest.raises(FrameError, match="64x48 pixels and the frame 32x24: bring it"):
         session(FRAME, engines.noise(1, 64, 48))
     with pytest.raises(FrameError, match="background holds float64"):
         session(FRAME, FRAME / 255)
-    with pytest.raises(SettingError, match="backdrop"):
-        open_session(engine=engines.memory(with_background=True), backdrop="red")
+    with pytest.raises(SettingError, match="background"):
+        open_session(engine=engines.memory(with_plate=True), background="red")
     session(FRAME, FRAME)

@@ -153,7 +153,7 @@ def test_a_matte_unpacks_and_is_asked_by_name_and_place(session):
 def test_a_matte_as_images(layout, dtype, color, open_session):
     outputs = ("fgr", "pha", "rgba", "composite", "alpha")
     frame = engines.noise(1)
-    session = open_session(outputs=outputs, layout=layout, dtype=dtype, color=color, backdrop="white")
+    session = open_session(outputs=outputs, layout=layout, dtype=dtype, color=color, background="white")
     images = session(frame if color == "rgb" else frame[..., ::-1]).pil()
     assert [image.mode for image in images] == ["RGB", "L", "RGBA", "RGB", "L"]
     assert [image.size for image in images] == [(32, 24)] * 4 + [(16, 12)]

@@ -17,8 +17,8 @@ FRAMES = 2000
 
 OPTIONS = {
     "mattes": {},
-    "composite": {"outputs": ("composite",), "backdrop": "red"},
-    "blur": {"outputs": ("composite",), "backdrop": "blur"},
+    "composite": {"outputs": ("composite",), "background": "red"},
+    "blur": {"outputs": ("composite",), "background": "blur"},
     "small outputs": {"outputs": ("pha", "alpha")},
     "floats": {"dtype": "float32", "layout": "CHW"},
     "scene cuts": {"scene_cut": 0.4},
@@ -59,7 +59,7 @@ def test_patches_allocate_nothing(backend, tmp_path):
     vector = reference.load("bgmv2_refine_mobilenetv2-oversampling-prevented")
     frames, background = [vector.arrays["src"], vector.arrays["src"][..., ::-1].copy()], vector.arrays["bgr"]
     engine = engines.of_vector(vector.name)
-    assert_steady(engine, tmp_path, frames, backend=backend, calls=100, warm=30, background=background)
+    assert_steady(engine, tmp_path, frames, backend=backend, calls=100, warm=30, plate=background)
 
 
 def test_states_move_no_bytes(backend):

@@ -34,12 +34,12 @@ def test_a_stream_is_its_frames_in_turn(open_session):
 
 
 def test_each_frame_may_have_its_own_pictures(open_session):
-    engine = engines.memory(with_background=True)
+    engine = engines.memory(with_plate=True)
     plain, session = (open_session(engine=engine, outputs=("composite",)) for _ in range(2))
     frames, backgrounds, backdrops = ([engines.noise(seed + start) for seed in range(5)] for start in (0, 10, 20))
-    stream = session.stream(frames, backgrounds=backgrounds, backdrops=iter(backdrops))
+    stream = session.stream(frames, plates=backgrounds, backgrounds=iter(backdrops))
     for frame, background, backdrop, matte in zip(frames, backgrounds, backdrops, stream, strict=True):
-        np.testing.assert_array_equal(matte.composite, plain(frame, background, backdrop=backdrop).composite)
+        np.testing.assert_array_equal(matte.composite, plain(frame, background, background=backdrop).composite)
 
 
 def test_what_the_reader_raises_comes_in_its_place(open_session):

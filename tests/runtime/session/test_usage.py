@@ -103,7 +103,7 @@ def test_channels_last_loop(rvm, frames, expected):
 
 def test_all_of_it_in_the_session(rvm, frames, expected):
     """uint8 in, the composite out: what the loops above come down to."""
-    session = rvm.session(outputs=("composite",), backdrop=(120, 255, 155))
+    session = rvm.session(outputs=("composite",), background=(120, 255, 155))
     for matte, (composite,) in zip(expected, session.stream(frames), strict=True):
         assert_within_a_step(composite, composite_of(*matte))
 

@@ -70,7 +70,7 @@ def test_the_real_file(size, ratio, backend):
     states = {f"{name}i": np.zeros((1, 1, 1, 1), np.float32) for name in STATES}
     green = np.array([120, 255, 155], np.float32)
     session = engines.rvm(*size, ratio).session(
-        backend=backend, outputs=("fgr", "pha", "composite"), backdrop=(120, 255, 155)
+        backend=backend, outputs=("fgr", "pha", "composite"), background=(120, 255, 155)
     )
     for picture in itertools.islice(models.clip(*size), FRAMES):
         src = np.ascontiguousarray(picture.transpose(2, 0, 1))[None].astype(np.float32) / 255

@@ -1,0 +1,178 @@
+"""Passages that several function bodies share: reading a frame, sampling, writing the outputs of a matte."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from onnx import TensorProto
+
+from trtmatte.compiler.graph.functions.language import Required, Value
+from trtmatte.format.outputs import MATTE_OUTPUTS, OUTPUTS
+
+__all__ = ["FRAME", "MATTE", "SINKS", "extent", "resize", "sample", "sinks", "unpack", "weights"]
+
+FRAME: Final[dict[str, Value | Required]] = {
+    "frame_perm": [0, 3, 1, 2],
+    "frame_channels": [0, 1, 2],
+    "frame_range": 255,
+}
+MATTE: Final[dict[str, Value | Required]] = {
+    "matte_perm": [0, 2, 3, 1],
+    "matte_channels": [0, 1, 2],
+    "matte_range": 255,
+    "matte_type": int(TensorProto.UINT8),
+}
+SINKS: Final = dict.fromkeys(MATTE_OUTPUTS, ("matte_type", 4))
+"""The outputs of an op that writes a matte."""
+
+
+def unpack(frame: str, x: str) -> str:
+    """A frame of any layout as `x[B,3,H,W]`, RGB, 0…1."""
+    return f"""
+    {x}_float = Cast <to = 1> ({frame})
+    {x}_planes = Transpose <perm: ints = @frame_perm> ({x}_float)
+    {x}_rgb = Gather <axis = 1> ({x}_planes, @frame_channels)
+    {x}_range = Cast <to = 1> (@frame_range)
+    {x} = Div ({x}_rgb, {x}_range)
+    """
+
+
+def extent(x: str) -> str:
+    """The height and the width of a picture: as scalars and, for Resize, as a vector."""
+    return f"""
+    {x}_shape = Shape ({x})
+    {x}_height = Gather ({x}_shape, #2)
+    {x}_width = Gather ({x}_shape, #3)
+    {x}_size = Shape <start = 2> ({x})
+    """
+
+
+def resize(small: str, size: str, out: str) -> str:
+    """Linear sampling to a size, with pixel centres at halves and borders clamped."""
+    return f"""
+    {out}_source = Cast <to = 1> ({small})
+    {out}_planes = Shape <end = 2> ({small})
+    {out}_sizes = Concat <axis = 0> ({out}_planes, {size})
+    {out} = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> ({out}_source, , , {out}_sizes)
+    """
+
+
+def weights(axis: str, count: str, length: str, num: str, den: str, methods: int) -> str:
+    """`weights_<axis>[count, length]` of the first `methods` sampling methods, outputs being `num / den` pixels apart.
+
+    Positions are whole numbers of `1 / (2 * den)` pixels, hence exact: output `i` lies at `(2 i + 1) * num`, pixel `j`
+    at `(2 j + 1) * den`. With `linear` an output outside the outermost pixel centres moves onto them.
+    """
+    text = f"""
+    i_@ = Range (#0, {count}, #1)
+    i_twice_@ = Mul (i_@, #2)
+    i_odd_@ = Add (i_twice_@, #1)
+    i_column_@ = Unsqueeze (i_odd_@, #[1])
+    center_@ = Mul (i_column_@, {num})
+    j_@ = Range (#0, {length}, #1)
+    j_twice_@ = Mul (j_@, #2)
+    j_odd_@ = Add (j_twice_@, #1)
+    pixel_@ = Mul (j_odd_@, {den})
+    from_center_@ = Sub (pixel_@, center_@)
+    distance_@ = Abs (from_center_@)
+    one_pixel_@ = Mul ({den}, #2)
+    one_pixel_float_@ = Cast <to = 1> (one_pixel_@)
+
+    past_last_@ = Mul ({length}, one_pixel_@)
+    last_@ = Sub (past_last_@, {den})
+    not_before_@ = Max (center_@, {den})
+    clamped_@ = Min (not_before_@, last_@)
+    from_clamped_@ = Sub (pixel_@, clamped_@)
+    off_@ = Abs (from_clamped_@)
+    off_float_@ = Cast <to = 1> (off_@)
+    off_pixels_@ = Div (off_float_@, one_pixel_float_@)
+    off_left_@ = Sub (#1.0, off_pixels_@)
+    linear_@ = Relu (off_left_@)
+
+    reach_@ = Add ({num}, {den})
+    touches_@ = Less (distance_@, reach_@)
+    area_@ = Cast <to = 1> (touches_@)
+    is_area_@ = Equal (@method, #1)
+    chosen_1_@ = Where (is_area_@, area_@, linear_@)
+    """
+    if methods > 2:
+        text += f"""
+    distance_float_@ = Cast <to = 1> (distance_@)
+    wider_@ = Max ({num}, {den})
+    support_@ = Mul (wider_@, #2)
+    support_float_@ = Cast <to = 1> (support_@)
+    far_@ = Div (distance_float_@, support_float_@)
+    near_@ = Sub (#1.0, far_@)
+    tent_@ = Relu (near_@)
+    is_antialias_@ = Equal (@method, #2)
+    chosen_2_@ = Where (is_antialias_@, tent_@, chosen_1_@)
+
+    pixels_@ = Div (distance_float_@, one_pixel_float_@)
+    sigmas_@ = Div (pixels_@, @sigma)
+    squared_@ = Mul (sigmas_@, sigmas_@)
+    exponent_@ = Mul (squared_@, #-0.5)
+    bell_@ = Exp (exponent_@)
+    edge_@ = Exp (#-4.5)
+    lowered_@ = Sub (bell_@, edge_@)
+    gaussian_@ = Relu (lowered_@)
+    is_gaussian_@ = Equal (@method, #3)
+    chosen_3_@ = Where (is_gaussian_@, gaussian_@, chosen_2_@)
+    """
+    text += f"""
+    total_@ = ReduceSum (chosen_{methods - 1}_@, #[1])
+    weights_@ = Div (chosen_{methods - 1}_@, total_@)
+    """
+    return re.sub(r"_@", f"_{axis}", text)
+
+
+def sample(x: str, out: str) -> str:
+    """Applies `weights_y` and `weights_x` to a picture; the wider axis first, so that little is left for the other."""
+    return f"""
+    {out}_right = Transpose <perm = [1, 0]> (weights_x)
+    {out}_narrow = MatMul ({x}, {out}_right)
+    {out} = MatMul (weights_y, {out}_narrow)
+    """
+
+
+def clamp(value: str, out: str) -> str:
+    """0…1, and 0 for what is not a number."""
+    return f"""
+    {out}_inside = Clip ({value}, #0.0, #1.0)
+    {out}_nan = IsNaN ({value})
+    {out} = Where ({out}_nan, #0.0, {out}_inside)
+    """
+
+
+def write(value: str, out: str) -> str:
+    return f"""
+    {out}_scaled = Mul ({value}, scale)
+    {out}_whole = Round ({out}_scaled)
+    {out}_rounded = Where (rounds, {out}_whole, {out}_scaled)
+    {out}_laid = Transpose <perm: ints = @matte_perm> ({out}_rounded)
+    {out} = Cast <to: int = @matte_type> ({out}_laid)
+    """
+
+
+def sinks(color: str, alpha: str, size: str) -> str:
+    """The outputs of an op that writes a matte."""
+    return (
+        clamp(color, "color")
+        + clamp(alpha, "alpha_inside")
+        + resize("background", size, "background_full")
+        + """
+    opposite = Sub (#1.0, alpha_inside)
+    front = Mul (color, alpha_inside)
+    behind = Mul (background_full, opposite)
+    blended = Add (front, behind)
+    """
+        + clamp("blended", "blend")
+        + """
+    scale = Cast <to = 1> (@matte_range)
+    rounds = Equal (@matte_range, #255)
+    color_ordered = Gather <axis = 1> (color, @matte_channels)
+    blend_ordered = Gather <axis = 1> (blend, @matte_channels)
+    straight = Concat <axis = 1> (color_ordered, alpha_inside)
+    """
+        + "".join(write(output.value, output.name) for output in OUTPUTS)
+    )

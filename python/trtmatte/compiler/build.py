@@ -1,4 +1,4 @@
-"""Building: a model becomes an engine, or the engine that was built from the same before comes from the cache.
+"""Building: a model becomes an engine. An engine that was built before comes from the cache.
 
 The parts that need onnx and PyTorch are imported only if the cache does not have the engine.
 """

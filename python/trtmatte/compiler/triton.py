@@ -1,4 +1,4 @@
-"""A model repository of Triton Inference Server: the model, and the configuration that tells Triton what it is.
+"""A model repository of Triton Inference Server: the model and its configuration.
 
 The states of a recurrent model become Triton's *implicit state*: it keeps them for each sequence of requests, and its
 clients send and receive pictures alone.
@@ -29,7 +29,7 @@ Field = tuple[str, Any]  # a name, and the text of its value or the fields in it
 
 
 def write(folder: Path, suffix: str, content: bytes, graph: ModelProto, states: Sequence[State]) -> list[Path]:
-    """Puts a model into its own folder of a repository, as version 1; the model is called like the folder."""
+    """Write a model into its own folder of a repository, as version 1. The folder's name is the model's name."""
     files = {
         folder / "1" / f"model{suffix}": content,
         folder / "config.pbtxt": configuration(folder.name, suffix, graph, states).encode(),
@@ -47,8 +47,8 @@ def write(folder: Path, suffix: str, content: bytes, graph: ModelProto, states: 
 def configuration(name: str, suffix: str, graph: ModelProto, states: Sequence[State]) -> str:
     """The configuration of a graph in protobuf's text format.
 
-    Its shapes are fixed, the batch among them. Triton calls that a model which does not support batching
-    (`max_batch_size` 0), and then wants the batch in the dimensions, those of states too.
+    Its shapes are fixed, with the batch. Triton calls this a model that does not support batching
+    (`max_batch_size` 0), and expects the batch in the dimensions, also in those of states.
     """
     values = {value.name: value for value in (*graph.graph.input, *graph.graph.output)}
     kept = {each for state in states for each in (state.input, state.output)}
@@ -65,7 +65,7 @@ def configuration(name: str, suffix: str, graph: ModelProto, states: Sequence[St
 
 
 def _sequences(states: Sequence[State], values: dict[str, ValueInfoProto]) -> list[Field]:
-    """Several streams take turns, each with states of its own, which are zeros at first."""
+    """Several streams take turns. Each has states of its own, zeros at first."""
     fields: list[Field] = [
         ("max_sequence_idle_microseconds", str(_IDLE)),
         ("oldest", [("max_candidate_sequences", str(_STREAMS))]),

@@ -19,7 +19,7 @@ __all__ = ["load_network", "load_state", "recognise"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-# Where training scripts put the weights, and what wrappers put before every name.
+# The keys under which training scripts store the weights, and the prefixes that wrappers add to every name.
 _STATE_KEYS = ("state_dict", "model_state_dict", "model", "network", "net", "generator", "params", "weights")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
 
@@ -38,7 +38,7 @@ def load_network(path: str | Path, **options: Any) -> tuple[nn.Module, str]:
 def load_state(path: str | Path) -> dict[str, Tensor]:
     """The weights in a `.pth`, `.pt`, `.ckpt`, `.safetensors` or TorchScript file: official names, float32, all finite.
 
-    What the file is shows in its content; its suffix does not matter.
+    The content decides the type of the file; its suffix does not matter.
     """
     path = Path(path)
     networks.require_torch(f"reading the checkpoint {path}")
@@ -64,7 +64,7 @@ def recognise(state: Mapping[str, Tensor], source: str = "the checkpoint") -> tu
 
 
 def _reader(path: Path) -> Callable[[Path], Any]:
-    """What reads this file, or an error that says what it is instead."""
+    """The reader for this file. Raises an error that names the file's real type if there is none."""
     if not path.is_file():
         raise ModelError(f"{path} is no file; pass the path of a checkpoint")
     with path.open("rb") as file:
@@ -149,7 +149,7 @@ def _damaged(path: Path, error: Exception) -> ModelError:
 
 
 def _find_state(content: Any, path: Path) -> dict[str, Tensor]:
-    """The weights inside whatever a training script saved around them."""
+    """The weights, taken out of the dictionaries that training scripts save around them."""
     if not isinstance(content, Mapping):
         raise ModelError(f"{path} holds a {type(content).__name__}, not a state_dict; save model.state_dict() instead")
     for key in _STATE_KEYS:

@@ -13,7 +13,7 @@ _KEY: Final = "flag"
 
 @dataclass(frozen=True)
 class Flag:
-    """How a setting is typed. `kind` is `int`, `float`, `bool`, `str`, "size" (WxH) or "number or word"."""
+    """The form of a flag. `kind` is `int`, `float`, `bool`, `str`, "size" (WxH) or "number or word"."""
 
     help: str
     kind: type | str = str

@@ -1,4 +1,4 @@
-"""The join: a program and its networks become one ONNX model again, in whatever types the networks compute."""
+"""The join: a program and its networks become one ONNX model again, in the types that the networks compute in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TYPED: Final = ("FrameSample", "PatchCrop")  # the ops that give what their rea
 def join(program: Program, networks: Mapping[str, ModelProto]) -> ModelProto:
     """The trtmatte graph that `cut` takes apart, with these networks in it.
 
-    All shapes are fixed: there are always as many patches as there is room for, unused ones among them.
+    All shapes are fixed: the number of patches is always the capacity, with unused patches at the end.
     """
     spec = Spec(**{each.name: getattr(program, each.name) for each in fields(Spec)})
     parts = {stage.name: _part(networks[stage.name], stage) for stage in program.networks}
@@ -46,7 +46,7 @@ def join(program: Program, networks: Mapping[str, ModelProto]) -> ModelProto:
 
 
 def _part(network: ModelProto, stage: NetworkStage) -> Graph:
-    """A network whose inner names begin with its own, so that no other's can be the same."""
+    """A network whose inner names begin with its own name, so that the names of several networks differ."""
     part = Graph(network)
     names = {name: f"{stage.name}/{name}" for name in part.names() - {*stage.inputs, *stage.outputs}}
     part.nodes = [_renamed(node, names, stage.name) for node in part.nodes]
@@ -73,7 +73,7 @@ def _rename(nodes: Iterable[NodeProto], names: Mapping[str, str]) -> None:
 
 
 def _info(program: Program, parts: Iterable[Graph], name: str) -> ValueInfoProto:
-    """A tensor in the type in which a network reads or writes it, else in the program's."""
+    """A tensor in the type in which a network reads or writes it, or in the program's type."""
     tensor = program.tensors[name]
     infos = [table[name] for part in parts for table in (part.inputs, part.outputs) if name in table]
     element = infos[0].type.tensor_type.elem_type if infos else helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))

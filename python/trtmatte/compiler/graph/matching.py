@@ -1,4 +1,4 @@
-"""Finding things in a graph by what they do, never by their names."""
+"""Matching: find parts of a graph by their function, never by their names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trtmatte.errors import ModelError
 
 
 class Part(NamedTuple):
-    """Channels `start` to `stop` of a value; `stop` is None where it runs to the end."""
+    """Channels `start` to `stop` of a value; `stop` is None for the end."""
 
     source: str
     start: int
@@ -21,7 +21,7 @@ class Part(NamedTuple):
 
 
 def channels(graph: Graph, name: str) -> Part | None:
-    """What a value is a part of, where a Split or a Slice took it from the channels of another."""
+    """The value and the channels that a Split or a Slice took a value from."""
     node = graph.up(name, "Split", "Slice")
     if node is None:
         return None
@@ -46,7 +46,7 @@ def argument(graph: Graph, node: NodeProto, index: int, name: str) -> Sequence[i
 
 
 def clamped(graph: Graph, name: str) -> str | None:
-    """What a value is before its clamp to 0…1."""
+    """The value before its clamp to 0…1."""
     node = graph.up(name, "Clip")
     if node is None:
         return None
@@ -57,7 +57,7 @@ def clamped(graph: Graph, name: str) -> str | None:
 
 
 def resized(graph: Graph, name: str) -> str:
-    """What a value is before it is resized bilinearly; itself if it is not."""
+    """The value before a bilinear resize; the value itself if it is not resized."""
     node = graph.up(name, "Resize", "Upsample")
     return node.input[0] if node is not None and is_bilinear(node) else name
 
@@ -70,12 +70,12 @@ def is_bilinear(node: NodeProto) -> bool:
 
 
 def scales(graph: Graph, node: NodeProto) -> Array | None:
-    """The constant factors of a Resize, where it has such."""
+    """The constant factors of a Resize, if it has any."""
     return graph.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else None
 
 
 def sizes(graph: Graph, node: NodeProto) -> Array | None:
-    """The constant sizes of a Resize, where it has such."""
+    """The constant sizes of a Resize, if it has any."""
     return graph.constant(node.input[3]) if len(node.input) > 3 else None
 
 
@@ -90,7 +90,7 @@ def pictures(graph: Graph) -> list[str]:
 
 
 def require_size(graph: Graph, picture: str, size: tuple[int, int], batch: int) -> None:
-    """An export of one fixed size serves that size alone."""
+    """Refuse a file that was exported for another fixed size."""
     wanted = (batch, 3, size[1], size[0])
     shape = shape_of(graph.inputs[picture]) or wanted
     if any(isinstance(has, int) and has != wants for has, wants in zip(shape, wanted, strict=True)):
@@ -101,7 +101,7 @@ def require_size(graph: Graph, picture: str, size: tuple[int, int], batch: int) 
 
 
 def describe(graph: Graph, name: str) -> str:
-    """Where a value comes from, for messages."""
+    """The origin of a value, for messages."""
     name = graph.origin(name)
     node = graph.producer(name)
     if node is not None:

@@ -1,6 +1,6 @@
-"""The trtmatte graph: an ONNX model in which all that touches full frames or patches is a node of one of our ops.
+"""The trtmatte graph: an ONNX model in which everything that touches full frames or patches is one of our ops.
 
-It carries the ops' function bodies, so that any ONNX runtime can run it, and a `Spec` that says what it is.
+It carries the ops' function bodies, so that any ONNX runtime can run it, and a `Spec` that describes it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Described = Mapping[str, tuple[int, Sequence[int | str]]]
 
 @dataclass(frozen=True)
 class Spec:
-    """What a trtmatte graph is. Its states and the outputs besides the matte are named as in the graph."""
+    """The description of a trtmatte graph. States and small outputs have the graph's names."""
 
     family: str
     variant: str
@@ -51,7 +51,7 @@ class Spec:
 
 
 def assemble(graph: Graph, spec: Spec) -> ModelProto:
-    """The model of a graph that has our ops in it."""
+    """The model of a graph with our ops."""
     model = graph.model(name=f"{spec.family}_{spec.variant}")
     used = {node.op_type for node in graph.nodes if node.domain == DOMAIN}
     model.functions.extend(each for each in functions.functions(graph.opset) if each.name in used)
@@ -64,13 +64,13 @@ def assemble(graph: Graph, spec: Spec) -> ModelProto:
 
 
 def add_picture(graph: Graph, name: str, spec: Spec) -> None:
-    """A full frame as an input: uint8, HWC, until `with_layout` says otherwise."""
+    """Add a full frame as an input: uint8 and HWC, which `with_layout` can change."""
     width, height = spec.size
     graph.inputs[name] = helper.make_tensor_value_info(name, TensorProto.UINT8, [spec.batch, height, width, 3])
 
 
 def add_op(graph: Graph, op: str, inputs: Sequence[str], outputs: Described, **settings: Value) -> None:
-    """A node of an op; its outputs come with their element type and shape, since no inference knows them."""
+    """Add a node of an op, with the types and shapes of its outputs, which ONNX cannot infer."""
     graph.nodes.append(functions.node(op, inputs, list(outputs), **settings))
     for name, (element, shape) in outputs.items():
         graph.values[name] = helper.make_tensor_value_info(name, element, shape)
@@ -80,7 +80,7 @@ def add_op(graph: Graph, op: str, inputs: Sequence[str], outputs: Described, **s
 def add_sample(
     graph: Graph, picture: str, output: str, spec: Spec, small: tuple[int, int], step: Any = None, **settings: Value
 ) -> None:
-    """FrameSample to `small`, a width and a height; `step` is a fraction where the sizes do not decide it."""
+    """Add FrameSample to `small`, a width and a height. `step` is a fraction, unless the sizes determine it."""
     width, height = small
     add_op(
         graph,
@@ -96,7 +96,7 @@ def add_sample(
 
 
 def add_patches(graph: Graph, spec: Spec, kernel: int, selection: Mapping[str, Any]) -> None:
-    """PatchSelect from `err` and PatchCrop from `maps`: makes `indices`, `count`, `ref_sm`, `half` and `full`."""
+    """Add PatchSelect from `err` and PatchCrop from `maps`: they make `indices`, `count`, `ref_sm`, `half` and `full`."""
     width, height = spec.size
     grid = {"height": height // 4, "width": width // 4}
     capacity = patch_capacity(width, height, spec.batch, selection)
@@ -127,7 +127,7 @@ def add_patches(graph: Graph, spec: Spec, kernel: int, selection: Mapping[str, A
 
 
 def add_matte(graph: Graph, op: str, inputs: Sequence[str], spec: Spec, **settings: Value) -> None:
-    """The op that ends the graph. The outputs fgr and pha come first among the graph's outputs."""
+    """Add the op that writes the matte. The default outputs come first among the graph's outputs."""
     width, height = spec.size
     graph.inputs[BACKGROUND] = helper.make_tensor_value_info(BACKGROUND, TensorProto.FLOAT, [None, 3, None, None])
     node = functions.node(op, [*inputs, BACKGROUND], list(MATTE_OUTPUTS), **settings)
@@ -156,10 +156,10 @@ def with_layout(
     color: str = "rgb",
     for_tensorrt: bool = False,
 ) -> ModelProto:
-    """The same trtmatte graph for frames and mattes of another kind; `outputs` says which of the matte's it gives.
+    """The same trtmatte graph for frames and mattes in another form, with these outputs of the matte.
 
-    TensorRT knows bytes at the edges of a graph alone: `for_tensorrt` converts them outside the ops, which then see
-    0…255 in float16, where these are exact. It makes every output of an op, too: the attribute `matte_wanted` tells
+    TensorRT knows bytes only at the edges of a graph: `for_tensorrt` converts them outside the ops, which then see
+    0…255 in float16, which is exact. TensorRT also makes every output of an op: the attribute `matte_wanted` tells
     the plugin which of them to write.
     """
     model = _copy(model)
@@ -198,7 +198,7 @@ def with_layout(
 
 
 def _cast_outside(model: ModelProto) -> None:
-    """Puts casts between the ops and the inputs and outputs that are bytes."""
+    """Put casts between the ops and the inputs and outputs that are bytes."""
     nodes = list(model.graph.node)
     for value in (*model.graph.input, *model.graph.output):
         if value.type.tensor_type.elem_type != TensorProto.UINT8:

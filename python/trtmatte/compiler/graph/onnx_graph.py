@@ -1,4 +1,4 @@
-"""An ONNX graph that can be walked and changed: nodes, constants by name, who makes and who reads a value."""
+"""An ONNX graph that can be searched and changed: nodes, constants by name, producers and consumers of values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PASSES_ON = {"Identity", "Cast", "Dropout"}
 
 
 class Graph:
-    """The graph of a model. Constants are arrays, whether they stood in initialisers or in Constant nodes."""
+    """The graph of a model. Constants are arrays, from initialisers and from Constant nodes."""
 
     def __init__(self, model: ModelProto) -> None:
         graph = model.graph
@@ -48,7 +48,7 @@ class Graph:
         return self._read_by.get(name, [])
 
     def origin(self, name: str) -> str:
-        """The value that comes out here, looking through what passes its input on."""
+        """The value before nodes that only pass their input on."""
         node = self.producer(name)
         while node is not None and node.op_type in _PASSES_ON:
             name = node.input[0]
@@ -56,12 +56,12 @@ class Graph:
         return name
 
     def up(self, name: str, *kinds: str) -> NodeProto | None:
-        """The node of one of these kinds that a value comes from, looking through what passes its input on."""
+        """The node of one of these kinds that makes a value, past nodes that only pass their input on."""
         node = self.producer(self.origin(name))
         return node if node is not None and node.op_type in kinds else None
 
     def down(self, name: str) -> list[NodeProto]:
-        """The nodes that read a value, looking through what passes it on."""
+        """The nodes that read a value, past nodes that only pass it on."""
         found: list[NodeProto] = []
         for node in self.consumers(name):
             found += self.down(node.output[0]) if node.op_type in _PASSES_ON else [node]
@@ -71,7 +71,7 @@ class Graph:
         return self.constants.get(self.origin(name))
 
     def is_constant(self, name: str, value: float) -> bool:
-        """Whether a value is a constant all of whose elements are `value`."""
+        """Report if a value is a constant whose elements all are `value`."""
         array = self.constant(name)
         return array is not None and array.size > 0 and bool(np.allclose(array, value, rtol=0, atol=1e-6))
 
@@ -87,7 +87,7 @@ class Graph:
         return [node for node in self.nodes if node.op_type in kinds]
 
     def ancestors(self, names: Iterable[str], stop: Iterable[str] = ()) -> list[NodeProto]:
-        """The nodes that values are computed by, in order, not looking beyond the values `stop`."""
+        """The nodes that compute these values, in order, up to the values `stop`."""
         pending, barred = list(names), set(stop)
         seen: set[int] = set()
         while pending:
@@ -101,17 +101,17 @@ class Graph:
     # -- changing
 
     def changed(self) -> None:
-        """To be called after nodes were changed from outside."""
+        """Call this after nodes were changed from outside."""
         self._made_by = self._read_by = None
 
     def absorb_constants(self) -> None:
-        """Turns Constant nodes into entries of `constants`."""
+        """Turn Constant nodes into entries of `constants`."""
         found = [node for node in self.nodes if node.op_type == "Constant"]
         self.constants.update({node.output[0]: _constant(node) for node in found})
         self.nodes = [node for node in self.nodes if node.op_type != "Constant"]
 
     def fresh(self, stem: str) -> str:
-        """A name that is not in use."""
+        """A new name."""
         self._fresh += 1
         return f"trtmatte/{stem}/{self._fresh}"
 
@@ -121,14 +121,14 @@ class Graph:
         return name
 
     def add(self, kind: str, inputs: Sequence[str], *outputs: str, **settings: Any) -> str:
-        """Adds a node at the end; returns the name of its first output, which needs none."""
+        """Add a node at the end. Returns the name of its first output, which is made up if none is given."""
         outputs = outputs or (self.fresh(kind.lower()),)
         self.nodes.append(helper.make_node(kind, inputs, outputs, **settings))
         self.changed()
         return outputs[0]
 
     def absorb(self, other: Graph) -> None:
-        """Takes over the nodes of another graph; what it makes and does not give out gets a name of its own."""
+        """Take over the nodes of another graph. Its inner values get new names."""
         made = {name for node in other.nodes for name in node.output if name} | other.constants.keys()
         for name in sorted(made - other.outputs.keys()):
             other.rename(name, self.fresh("absorbed"))
@@ -139,7 +139,7 @@ class Graph:
         self.changed()
 
     def copy(self) -> Graph:
-        """A graph of its own over the same constants."""
+        """A copy of the graph over the same constants."""
         model = ModelProto()
         model.CopyFrom(self.model(constants=False))
         copy = Graph(model)
@@ -147,14 +147,14 @@ class Graph:
         return copy
 
     def replace(self, old: str, new: str, where: Callable[[NodeProto], bool] = lambda node: True) -> None:
-        """Lets all who read `old` (and `where` agrees) read `new`. Outputs of the graph keep their value."""
+        """Let the nodes that read `old` (and that `where` accepts) read `new`. The graph's outputs do not change."""
         for node in self.consumers(old):
             if where(node):
                 node.input[:] = [new if each == old else each for each in node.input]
         self.changed()
 
     def rename(self, old: str, new: str) -> None:
-        """Gives a value another name everywhere; whatever had that name before gets out of the way."""
+        """Rename a value everywhere. Another value that had the new name gets a fresh one."""
         if old == new:
             return
         if new in self.names():
@@ -174,7 +174,7 @@ class Graph:
         return (made | self.constants.keys() | self.inputs.keys() | self.outputs.keys()) - {""}
 
     def prune(self) -> None:
-        """Removes what no output depends on, and brings the nodes into an order in which they can run."""
+        """Remove the nodes that no output depends on, and sort the rest into an order in which they can run."""
         self.changed()
         needed = {id(node) for node in self.ancestors(self.outputs)}
         self.nodes = _ordered([node for node in self.nodes if id(node) in needed])
@@ -208,7 +208,7 @@ class Graph:
 
 
 def attributes(node: NodeProto) -> dict[str, Any]:
-    """A node's attributes by name; texts are str."""
+    """A node's attributes by name, with text as str."""
     values = {each.name: helper.get_attribute_value(each) for each in node.attribute}
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
 
@@ -219,7 +219,7 @@ def subgraphs(node: NodeProto) -> list[GraphProto]:
 
 
 def reads(node: NodeProto) -> list[str]:
-    """The values that a node needs: its inputs, and what its bodies take from around them."""
+    """The values that a node needs: its inputs, and the outer values that its bodies read."""
     names = list(node.input)
     for graph in subgraphs(node):
         made = {name for inner in graph.node for name in inner.output}
@@ -230,7 +230,7 @@ def reads(node: NodeProto) -> list[str]:
 
 
 def shape_of(value: ValueInfoProto) -> Shape | None:
-    """A value's shape; None where its rank is unknown, and for each dimension that is."""
+    """A value's shape; None if its rank is unknown, and None for each unknown dimension."""
     kind = value.type.tensor_type
     if not kind.HasField("shape"):
         return None
@@ -256,7 +256,7 @@ def _rename_in(node: NodeProto, old: str, new: str) -> None:
 
 
 def _rename_key(table: dict[str, Any], old: str, new: str) -> None:
-    """Keeps the order, which for inputs and outputs means something."""
+    """Rename a key and keep the order, which matters for inputs and outputs."""
     if old in table:
         entries = [(new if key == old else key, value) for key, value in table.items()]
         table.clear()
@@ -264,7 +264,7 @@ def _rename_key(table: dict[str, Any], old: str, new: str) -> None:
 
 
 def _ordered(nodes: Sequence[NodeProto]) -> list[NodeProto]:
-    """The nodes with every maker before its readers, otherwise in the order in which they stand."""
+    """The nodes with every producer before its consumers, otherwise in their old order."""
     maker = {output: index for index, node in enumerate(nodes) for output in node.output if output}
     ready: list[NodeProto] = []
     done: set[int] = set()

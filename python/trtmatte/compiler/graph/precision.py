@@ -1,4 +1,4 @@
-"""Half precision as a pass over a graph, for engines that compute in the types that the graph states."""
+"""Half precision as a pass over a graph, for libraries that compute in the types that the graph states."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def nothing(graph: Graph) -> set[str]:
 
 
 def stem(convolutions: int) -> Rule:
-    """Keeps what lies up to so many convolutions from the inputs, on the longest way, and what follows the last."""
+    """Keeps the nodes up to this many convolutions from the inputs, on the longest way, and those after the last."""
 
     def rule(graph: Graph) -> set[str]:
         depths = _depths(graph)
@@ -48,7 +48,7 @@ def stem(convolutions: int) -> Rule:
 
 
 def head(convolutions: int) -> Rule:
-    """Keeps the last so many convolutions before the outputs, on the longest way, and what lies between and after."""
+    """Keeps the last convolutions before the outputs, this many on the longest way, and the nodes between and after."""
 
     def rule(graph: Graph) -> set[str]:
         return {
@@ -61,7 +61,7 @@ def head(convolutions: int) -> Rule:
 
 
 def sums(terms: int) -> Rule:
-    """Keeps sums and means over more terms than this: nobody promises that they are added up in float32."""
+    """Keeps sums and means over more terms than this: libraries may add them up in float16."""
 
     def rule(graph: Graph) -> set[str]:
         return {node.output[0] for node in graph.all(*_SUMS) if _terms(graph, node) > terms}
@@ -70,9 +70,9 @@ def sums(terms: int) -> Rule:
 
 
 def offsets(largest: float) -> Rule:
-    """Keeps convolutions that add more than this to a channel, and what lies between them.
+    """Keeps convolutions that add more than this to a channel, and the nodes between them.
 
-    What they add is there to be cancelled: by their own sum, or by the next of them. What is left of it is small.
+    The large offset is cancelled by the convolution's own sum or by the next convolution, and the rest is small.
     """
 
     def rule(graph: Graph) -> set[str]:
@@ -106,7 +106,7 @@ def kept_nodes(model: ModelProto, rule: Rule) -> list[str]:
 
 
 def together(*rules: Rule) -> Rule:
-    """Keeps what any of the rules keeps."""
+    """Keeps the nodes that any of the rules keeps."""
     return lambda graph: set().union(*(rule(graph) for rule in rules))
 
 
@@ -139,7 +139,7 @@ def _offset(graph: Graph, node: NodeProto) -> float:
 
 
 def _around(graph: Graph, nodes: Iterable[NodeProto], neighbours: Callable[[NodeProto], list[NodeProto]]) -> set[str]:
-    """What can be reached from nodes without passing a convolution."""
+    """The nodes that can be reached without passing a convolution."""
     reached: set[str] = set()
     pending = [each for node in nodes for each in neighbours(node)]
     while pending:
@@ -151,7 +151,7 @@ def _around(graph: Graph, nodes: Iterable[NodeProto], neighbours: Callable[[Node
 
 
 def _terms(graph: Graph, node: NodeProto) -> int:
-    """How many values make one sum."""
+    """The number of values in one sum."""
     before, after = static_shape(graph, node.input[0]), static_shape(graph, node.output[0])
     if before is None or after is None:
         return 0
@@ -167,7 +167,7 @@ def _terms(graph: Graph, node: NodeProto) -> int:
 def to_fp16(model: ModelProto, keep: Rule = nothing, wide: Iterable[str] = ()) -> ModelProto:
     """The same network in float16, weights, inputs and outputs included, with Casts where types meet.
 
-    What `keep` finds stays in float32, and so do inputs and outputs in `wide`, our own ops, bodies of loops, and nodes
+    The nodes of `keep` stay in float32, and so do inputs and outputs in `wide`, our own ops, bodies of loops, and nodes
     with constants that float16 cannot hold.
     """
     graph = _copy(model)
@@ -177,7 +177,7 @@ def to_fp16(model: ModelProto, keep: Rule = nothing, wide: Iterable[str] = ()) -
 
 
 class _Narrowing:
-    """Goes through the nodes in their order; `types` says what the float values have become."""
+    """Converts the nodes in their order. `types` holds the new types of the float values."""
 
     def __init__(self, graph: Graph, kept: set[str], wide: set[str]) -> None:
         self._graph, self._kept, self._wide = graph, kept, wide
@@ -235,7 +235,7 @@ class _Narrowing:
         return array is None or not np.any(np.isfinite(array) & (np.abs(array) > _LARGEST))
 
     def _as(self, name: str, type_: int) -> str:
-        """The value in the given type: itself, a constant's copy, or what a Cast makes of it."""
+        """The value in the given type: itself, a converted constant, or the output of a Cast."""
         weight = self._is_weight(name)
         if self._types.get(name, _WIDE if weight else type_) == type_:
             return name
@@ -252,7 +252,7 @@ class _Narrowing:
         return output
 
     def _finish(self, name: str, type_: int) -> None:
-        """Makes an output what it is declared to be, under its own name."""
+        """Give an output its declared type under its own name."""
         if self._types.get(name, type_) != type_:
             inner = self._graph.fresh("inner")
             self._rename(name, inner)
@@ -274,7 +274,7 @@ class _Narrowing:
 
 
 def emulated(model: ModelProto) -> ModelProto:
-    """A network with float16 in it as one in float32 that rounds every value which the other holds in float16.
+    """A float16 network as a float32 network that rounds every value to float16.
 
     Processors compute float16 in float32 and do not round in between, so running the network itself on one flatters
     it. This is what a GPU does that sums up in float32 and fuses nothing.
@@ -319,7 +319,7 @@ def _cast_node(name: str, output: str, type_: int) -> NodeProto:
 
 
 def _read_instead(node: NodeProto | GraphProto, old: str, new: str) -> None:
-    """Lets a node, and the bodies in it, read another value."""
+    """Let a node, and the bodies in it, read another value."""
     if old == new:
         return
     if isinstance(node, NodeProto):
@@ -340,7 +340,7 @@ def _copy(model: ModelProto) -> Graph:
 
 
 def _like(model: ModelProto, graph: Graph) -> ModelProto:
-    """The model of a changed graph, with all that the original carries."""
+    """The model of a changed graph, with the metadata of the original."""
     changed = graph.model(name=model.graph.name)
     changed.functions.extend(model.functions)
     changed.metadata_props.extend(model.metadata_props)

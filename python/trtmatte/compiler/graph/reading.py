@@ -1,4 +1,4 @@
-"""Reading an ONNX file: everything that can be wrong with it is said here, before a family looks at it."""
+"""Reading an ONNX file. Every problem of the file is reported here, before a family looks at it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OLDEST_OPSET = 11
 
 
 def load(path: str | Path) -> Graph:
-    """The graph of an ONNX file, with float32 in the place of float16, or a ModelError that says what is wrong."""
+    """The graph of an ONNX file, with float32 in place of float16. Raises a ModelError with the problem."""
     path = Path(path)
     model = _parse(path)
     _load_external_data(model, path)
@@ -29,7 +29,7 @@ def load(path: str | Path) -> Graph:
 
 
 def from_model(model: ModelProto, title: str = "the model") -> Graph:
-    """The same for a model in memory; it is taken over."""
+    """The graph of a model in memory, which must not be used afterwards."""
     domains = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
     if DOMAIN in domains:
         raise ModelError(f"{title} has been through trtmatte already; give the model that it was made from")
@@ -68,7 +68,7 @@ def _load_external_data(model: ModelProto, path: Path) -> None:
 
 
 def _of_opset(model: ModelProto, title: str) -> ModelProto:
-    """At least the opset of our function bodies, which a model must share."""
+    """Convert a model to the opset of our function bodies, unless it has a newer one."""
     opset = max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=0)
     if opset < OLDEST_OPSET:
         raise ModelError(f"{title} has opset {opset}; expected {OLDEST_OPSET} or later: export it again")
@@ -83,7 +83,7 @@ def _of_opset(model: ModelProto, title: str) -> ModelProto:
 
 
 def _as_float32(model: ModelProto) -> ModelProto:
-    """Networks are kept in float32, since precision is a pass of its own; a float16 file loses nothing by it."""
+    """Convert float16 to float32, without loss: precision is chosen by a pass of its own."""
     graph = model.graph
     for tensor in graph.initializer:
         _widen(tensor)

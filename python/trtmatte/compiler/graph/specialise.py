@@ -1,4 +1,4 @@
-"""Passes that make a graph smaller once sizes are known: shapes inferred, constants folded, void nodes removed."""
+"""Passes that simplify a graph for known sizes: infer shapes, fold constants, remove nodes without effect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WITHOUT_EFFECT: Final = {"Identity", "Dropout", "Cast", "Expand", "Reshape", "S
 
 
 def specialise(graph: Graph, shapes: Mapping[str, Sequence[int | str]]) -> None:
-    """Gives the inputs these shapes and removes all that they decide. In place."""
+    """Set the shapes of the inputs and remove everything that they determine. In place."""
     for name, shape in shapes.items():
         set_shape(graph.inputs[name], shape)
     before = -1
@@ -41,7 +41,7 @@ def set_shape(value: ValueInfoProto, shape: Sequence[int | str]) -> None:
 
 
 def fold_constants(graph: Graph) -> None:
-    """Computes every node whose inputs are constants."""
+    """Compute every node whose inputs are constants."""
     _choose_branches(graph)
     folded = {id(node): node for node in _constant_nodes(graph)}
     if not folded:
@@ -57,7 +57,7 @@ def fold_constants(graph: Graph) -> None:
 
 
 def infer_shapes(graph: Graph) -> None:
-    """Fills `graph.values` with the types and shapes of all values that ONNX's inference finds."""
+    """Fill `graph.values` with the types and shapes that ONNX's inference finds."""
     described = {name: graph.values[name] for name in graph.values if _is_custom(graph, name)}
     inputs, constants = dict(graph.inputs), graph.constants
     for name, array in constants.items():
@@ -78,14 +78,14 @@ def infer_shapes(graph: Graph) -> None:
 
 
 def remove_void(graph: Graph) -> None:
-    """Bypasses nodes that give back what they are given."""
+    """Bypass nodes that return their input unchanged."""
     for node in graph.all(*_WITHOUT_EFFECT):
         if _is_void(graph, node):
             _bypass(graph, node)
 
 
 def static_shape(graph: Graph, name: str) -> tuple[int, ...] | None:
-    """The shape of a value where every dimension is a number."""
+    """The shape of a value, if every dimension is known."""
     if name in graph.constants:
         return graph.constants[name].shape
     value = graph.inputs.get(name) or graph.values.get(name)
@@ -102,7 +102,7 @@ def _is_custom(graph: Graph, name: str) -> bool:
 
 
 def _constant_nodes(graph: Graph) -> list[NodeProto]:
-    """In an order in which they can be computed."""
+    """The nodes with constant inputs, in an order in which they can be computed."""
     known = {*graph.constants, ""}
     found = []
     for node in graph.nodes:
@@ -127,7 +127,7 @@ def _fold_shapes(graph: Graph) -> None:
 
 
 def _choose_branches(graph: Graph) -> None:
-    """Puts in the place of an If whose condition is a constant the branch that it takes."""
+    """Replace an If with a constant condition by the branch that it takes."""
     for node in graph.all("If"):
         condition = graph.constant(node.input[0])
         if condition is None:
@@ -188,7 +188,7 @@ def _element(graph: Graph, name: str) -> int:
 
 
 def _bypass(graph: Graph, node: NodeProto) -> None:
-    """Lets the readers of a node read what it reads. An output keeps its name where its maker can take it."""
+    """Let the consumers of a node read its input. An output keeps its name if the producer can take it."""
     source, output = node.input[0], node.output[0]
     if output not in graph.outputs:
         graph.replace(output, source)

@@ -1,4 +1,4 @@
-"""Other people's arrays as numpy sees them, where they are."""
+"""Callers' arrays as numpy arrays, in place."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Host(NamedTuple):
 
 
 def on_host(value: Any, name: str) -> Host:
-    """A view of numpy's, torch's or anybody's array; a PIL image is copied, since its pixels lie apart."""
+    """A view of any array; a PIL image is copied, since its pixels do not lie side by side."""
     if isinstance(value, np.ndarray):
         return Host(value)
     if is_on_cuda(value):
@@ -38,7 +38,7 @@ def on_host(value: Any, name: str) -> Host:
 
 
 def is_image(value: Any) -> bool:
-    """Whether this is a PIL image."""
+    """Report if this is a PIL image."""
     pillow = sys.modules.get("PIL.Image")
     return pillow is not None and isinstance(value, pillow.Image)
 

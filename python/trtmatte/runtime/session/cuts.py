@@ -1,4 +1,4 @@
-"""Scene cuts, seen on the small frame."""
+"""Scene cuts, detected on the small frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call gives back."""
+"""The result of a call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 class Matte(Sequence[Any]):
-    """The outputs of a frame, in the order in which they were asked for, and by name.
+    """The outputs of a frame, in the order of `outputs`, and by name.
 
     >>> fgr, pha = session(frame)
     >>> session(frame).pha
@@ -55,15 +55,15 @@ class Matte(Sequence[Any]):
         return f"Matte({', '.join(f'{name}: {tuple(value.shape)}' for name, value in self._values.items())})"
 
     def copy(self) -> Matte:
-        """The same in memory of its own, to be kept."""
+        """A copy in memory of its own, to keep."""
         return self._like(value.clone() if is_torch(value) else value.copy() for value in self)
 
     def numpy(self) -> Matte:
-        """The same as numpy arrays: views of what lies in the host's memory, copies of what does not."""
+        """The outputs as numpy arrays: views of arrays in the host's memory, copies of others."""
         return self._like(_to_numpy(value) for value in self)
 
     def pil(self) -> Matte:
-        """The same as PIL images, of one frame."""
+        """The outputs of one frame as PIL images."""
         return self._like(self._image(name, value) for name, value in self.numpy()._values.items())
 
     def _like(self, values: Iterator[Any]) -> Matte:

@@ -1,4 +1,4 @@
-"""What a session counts."""
+"""Counters and latencies of a session."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _WINDOW: Final = 1024
 class Stats:
     """Latencies are of the last 1,024 calls, in milliseconds a frame.
 
-    Bytes are those that the session copied on the way in and on the way out: none for arrays that are read and written
-    where they are, and never any for states. `allocations` counts buffers that the session and the native core got
+    Bytes are those that the session copied in and out: none for arrays that are read and written in place, and none
+    for states. `allocations` counts buffers that the session and the native core got
     since the first frame; in steady state there are none. On a CUDA device a frame is one launch of a graph, once the
     frames at its addresses have been seen twice.
     """

@@ -214,7 +214,7 @@ class MattingRefine(MattingBase):
 
 
 def _largest(x: Tensor, count: int) -> Tensor:
-    """Where the `count` largest values of each row are; among equal ones the first."""
+    """The places of the `count` largest values of each row; among equal ones the first."""
     if tracing():  # exporters know topk, and the ONNX runtime's takes the first among equals too
         return x.topk(count, dim=1).indices
     return x.argsort(dim=1, descending=True, stable=True)[:, :count]

@@ -86,7 +86,7 @@ def _complete(
     found: Refinement | None,
     settings: Settings,
 ) -> ModelProto:
-    """Puts the ops around the networks, which make `pha_sm`, `residual`, `err_sm`, `hid` and `patches`."""
+    """Put the ops around the networks, which make `pha_sm`, `residual`, `err_sm`, `hid` and `patches`."""
     kind = "base" if found is None else "refine"
     used = None if found is None else spec.refinement(found, settings)
     outputs = ("pha_sm", "fgr_sm", "err_sm", "ref_sm") if used else ("err", "hid") if settings.hidden else ("err",)
@@ -187,7 +187,7 @@ def _refiner(graph: Graph) -> list[NodeProto] | None:
 
 
 def _read_refinement(graph: Graph, first: NodeProto) -> Refinement:
-    """Which patches the file selects."""
+    """The file's selection of patches."""
     weights = graph.constant(first.input[1])
     assert weights is not None
     kernel = int(weights.shape[2])
@@ -208,7 +208,7 @@ def _read_refinement(graph: Graph, first: NodeProto) -> Refinement:
 
 
 def _sources(graph: Graph, first: NodeProto) -> tuple[str, str]:
-    """The inputs for the frame and the background: they are joined in this order, as they are or resized."""
+    """The inputs for the frame and the plate. They are joined in this order, as they are or resized."""
     joined = graph.up(first.input[0], "Concat")
     names = []
     for name in [] if joined is None else joined.input:
@@ -227,7 +227,7 @@ def _sources(graph: Graph, first: NodeProto) -> tuple[str, str]:
 
 
 def _reconnect(graph: Graph, maps: str, refiner: list[NodeProto] | None) -> None:
-    """Ends the base network after its last convolution, and lets the refiner read `half` and `full`."""
+    """End the base network after its last convolution, and let the refiner read `half` and `full`."""
     names = [graph.fresh(name) for name in ("alpha", "residual", "error", "hidden")]
     split = graph.add_constant(np.array(MAPS, np.int64), "channels")
     graph.add("Split", [maps, split], *names, axis=1)
@@ -249,7 +249,7 @@ def _reconnect(graph: Graph, maps: str, refiner: list[NodeProto] | None) -> None
 
 
 def _connect_refiner(graph: Graph, refiner: list[NodeProto]) -> None:
-    """Lets the refiner read `half` and `full`, whatever the sizes that it was exported for."""
+    """Let the refiner read `half` and `full`, for any sizes that it was exported for."""
     first, _, third, _ = refiner
     joined = graph.up(third.input[0], "Concat")
     doubled = None if joined is None else graph.up(joined.input[0], "Resize")
@@ -269,7 +269,7 @@ def _connect_refiner(graph: Graph, refiner: list[NodeProto]) -> None:
 
 
 def _small_size(graph: Graph, source: str, size: tuple[int, int], batch: int) -> tuple[int, int]:
-    """The size to which a frame of this size is resized, computed as the file computes it."""
+    """The size to which the file resizes a frame of this size, computed as the file does."""
     resizes = [node for node in graph.consumers(source) if node.op_type == "Resize"]
     if not resizes:
         return size
@@ -286,7 +286,7 @@ def _small_size(graph: Graph, source: str, size: tuple[int, int], batch: int) ->
 
 
 def _cut_sources(graph: Graph, sources: tuple[str, str]) -> None:
-    """Takes the two resizes out, if there are; what the network saw of them is called `src_sm` and `bgr_sm`."""
+    """Remove the two resizes, if there are any. The network's small pictures are then called `src_sm` and `bgr_sm`."""
     for source, name in zip(sources, _SMALL, strict=True):
         readers = [node for node in graph.consumers(source) if node.op_type != "Shape"]
         resizes = [node for node in readers if node.op_type == "Resize"]

@@ -67,7 +67,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Refinement:
-    """Which patches are refined, and the refiner's kernel size."""
+    """The selection of patches to refine, and the refiner's kernel size."""
 
     kernel: int
     mode: str = "sampling"
@@ -76,7 +76,7 @@ class Refinement:
     prevent_oversampling: bool = True
 
     def selection(self) -> Mapping[str, int | float]:
-        """The attributes of PatchSelect. The full mode is a threshold that everything is above."""
+        """The attributes of PatchSelect. The full mode is a threshold below all errors."""
         if self.mode == "sampling":
             return {
                 "mode": 0,

@@ -1,6 +1,6 @@
 """An unknown network as a trtmatte graph: FrameSample → network → MatteUpsample, as the settings say.
 
-It is never assumed, only asked for, since nothing in a file says how its picture is to be prepared.
+Users ask for it by name, since nothing in a file says how its picture must be prepared.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ NAME: Final = "generic"
 
 @dataclass(frozen=True)
 class Settings:
-    """What the network sees: `input_size` (a file of fixed size has its own), sampled by `method`, as
+    """The picture that the network sees: `input_size` (a file of fixed size has its own), sampled by `method`, as
     `(picture - mean) / std` of a picture in 0…1. `output` names the alpha; left out, it is the first output of one
     channel."""
 

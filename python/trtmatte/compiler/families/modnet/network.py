@@ -82,7 +82,7 @@ class Backbone(nn.Module):
 
 
 class LowResolution(nn.Module):
-    """What is foreground, at 1/8. Checkpoints hold the backbone in here once more."""
+    """The semantics at 1/8: what is foreground. Checkpoints hold the backbone in here once more."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class LowResolution(nn.Module):
 
 
 class HighResolution(nn.Module):
-    """Where its edge runs, at 1/2."""
+    """The detail at 1/2: the edge of the foreground."""
 
     def __init__(self) -> None:
         super().__init__()

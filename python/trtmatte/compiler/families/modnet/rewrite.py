@@ -1,6 +1,6 @@
 """MODNet as a trtmatte graph: FrameSample → network → MatteUpsample, area sampling both ways as in the original.
 
-Of an official ONNX file all that leads from the picture to the matte is the network; what else it gives falls away.
+The network is the part of an official ONNX file from the picture to the matte. Other outputs are dropped.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ _SIDE: Final = 512
 
 @dataclass(frozen=True)
 class Settings:
-    """`input_size` is the width and height that the network sees; left out, what the original makes of the frame."""
+    """`input_size` is the width and height that the network sees. Left out, the original's rule decides."""
 
     input_size: Size | None = field(default=None, metadata=INPUT_SIZE)
 

@@ -47,7 +47,7 @@ _BLOCKS = (
 
 
 class Gate(nn.Module):
-    """Scale each channel by what the means of all channels say."""
+    """Scale each channel by a factor computed from the means of all channels."""
 
     def __init__(self, channels: int, squeeze: int) -> None:
         super().__init__()

@@ -27,11 +27,11 @@ _IMAGE_BY_IMAGE: Final = {
     *("Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh"),
     *("Add", "Sub", "Mul", "Div", "MaxPool", "AveragePool", "GlobalAveragePool"),
 }
-"""What treats every image of a batch alike and, sizes of `Resize` apart, does not state how many there are."""
+"""The operators that treat every image of a batch alike. Only the sizes of `Resize` can state the batch."""
 
 
 class Preparation(NamedTuple):
-    """What the network sees of a frame: its width and height, how they are reached, and how values are normalised."""
+    """The preparation of a network's picture: its width and height, the sampling method, and the normalisation."""
 
     size: Size
     method: str

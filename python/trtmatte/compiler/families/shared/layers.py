@@ -42,7 +42,7 @@ def scale(x: Tensor, factor: float) -> Tensor:
 
 
 def tracing() -> bool:
-    """Whether an exporter is watching, to whom sizes are tensors: no time to judge them."""
+    """Report if an exporter traces the network. Sizes are tensors then and cannot be checked."""
     watched: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     return watched
 

@@ -61,7 +61,7 @@ def parse(name: str, op: Op) -> FunctionProto:
 
 
 def _hoist(body: str, attributes: Mapping[str, Value | Required]) -> str:
-    """Turns the operands `#constant` and `@attribute` into Constant nodes before the body."""
+    """Turn the operands `#constant` and `@attribute` into Constant nodes before the body."""
     constants: dict[str, str] = {}
 
     def name_of(match: re.Match[str]) -> str:

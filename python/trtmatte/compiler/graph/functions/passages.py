@@ -127,7 +127,7 @@ def weights(axis: str, count: str, length: str, num: str, den: str, methods: int
 
 
 def sample(x: str, out: str) -> str:
-    """Applies `weights_y` and `weights_x` to a picture; the wider axis first, so that little is left for the other."""
+    """Apply `weights_y` and `weights_x` to a picture, the wider axis first: that leaves less work for the other."""
     return f"""
     {out}_right = Transpose <perm = [1, 0]> (weights_x)
     {out}_narrow = MatMul ({x}, {out}_right)
@@ -136,7 +136,7 @@ def sample(x: str, out: str) -> str:
 
 
 def clamp(value: str, out: str) -> str:
-    """0…1, and 0 for what is not a number."""
+    """Clamp to 0…1, and NaN to 0."""
     return f"""
     {out}_inside = Clip ({value}, #0.0, #1.0)
     {out}_nan = IsNaN ({value})

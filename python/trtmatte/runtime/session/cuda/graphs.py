@@ -1,4 +1,4 @@
-"""Work that is captured into CUDA graphs once it has been seen twice."""
+"""CUDA graphs: work is captured when it comes for the second time."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class _Captured(NamedTuple):
 
 
 class Graphs:
-    """Runs work on a stream: at first as it is, which also does what libraries put off until then, the second time
-    captured, from then on by one launch. A key stands for all that the work depends on, addresses above all. What the
-    work returns stays for as long as its graph does.
+    """Runs work on a CUDA stream: directly the first time, when libraries do deferred work; captured the second time; by
+    one launch from then on. A key stands for everything that the work depends on, above all addresses. The value that the
+    work returns lives as long as its graph.
 
-    Where capturing fails, work runs as it is from there on, and `note` says why.
+    If a capture fails, work runs directly from then on, and `note` gives the reason.
     """
 
     def __init__(self, stream: Any, can_capture: Callable[[], bool]) -> None:
-        """`can_capture` says whether the work, which has run once, can be captured now."""
+        """`can_capture` reports if the work, which has run once, can be captured now."""
         self._stream, self._can_capture = stream, can_capture
         self._known: OrderedDict[Hashable, _Captured | None] = OrderedDict()
         self.launches = 0
@@ -42,7 +42,7 @@ class Graphs:
             self._launch(key, work)
 
     def clear(self) -> None:
-        """Those of a size that frames no longer have."""
+        """Drop the graphs of a size that frames no longer have."""
         self._known.clear()
 
     def _launch(self, key: Hashable, work: Callable[[], object]) -> None:
@@ -80,7 +80,7 @@ class Graphs:
 
 @contextmanager
 def _nothing_collected() -> Iterator[None]:
-    """Memory that is freed meanwhile would end the capture, and arrays in cycles are freed at any time."""
+    """Pause the garbage collector: freeing device memory invalidates a capture."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -13,7 +13,7 @@ __all__ = ["Strided"]
 
 @dataclass(frozen=True, slots=True)
 class Strided:
-    """Where the elements of an array lie. `strides` are in bytes."""
+    """The places of an array's elements. `strides` are in bytes."""
 
     address: int
     shape: tuple[int, ...]

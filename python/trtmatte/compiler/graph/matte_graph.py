@@ -96,7 +96,7 @@ def add_sample(
 
 
 def add_patches(graph: Graph, spec: Spec, kernel: int, selection: Mapping[str, Any]) -> None:
-    """Add PatchSelect from `err` and PatchCrop from `maps`: they make `indices`, `count`, `ref_sm`, `half` and `full`."""
+    """Add PatchSelect of `err` and PatchCrop of `maps`: they make `indices`, `count`, `ref_sm`, `half` and `full`."""
     width, height = spec.size
     grid = {"height": height // 4, "width": width // 4}
     capacity = patch_capacity(width, height, spec.batch, selection)

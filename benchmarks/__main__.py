@@ -93,7 +93,7 @@ def _measure(out: Path, device: str, options: argparse.Namespace) -> list[str]:
 
 
 def _run(name: str, part: Path, device: str, selection: str) -> str | None:
-    """What pytest said if it failed."""
+    """Pytest's output, if it failed."""
     where = ["benchmarks/ops"] if name == "ops" else [f"benchmarks/models/bench_models.py::test_model[{name}]"]
     written = part.with_suffix(".part")
     command = [sys.executable, "-m", "pytest", *where, "-q", "-p", "no:cacheprovider", f"--device={device}"]

@@ -1,4 +1,4 @@
-"""What is recorded beside every measurement."""
+"""The facts recorded with every measurement."""
 
 from __future__ import annotations
 

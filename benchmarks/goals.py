@@ -1,4 +1,4 @@
-"""What is to be held, as data: the report shows each beside what was measured."""
+"""The goals as data. The report shows each beside its measurement."""
 
 from __future__ import annotations
 

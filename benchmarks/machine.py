@@ -1,4 +1,4 @@
-"""What a result was measured on: processor, GPU, driver, versions, commit. No names of hosts, no paths."""
+"""The machine of a result: processor, GPU, driver, versions, commit. No names of hosts, no paths."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def facts(device: str) -> dict[str, Any]:
 
 
 def name(device: str) -> str:
-    """What the folder of its results is called: cpu-2-cores-amd-epyc, cuda-nvidia-h200."""
+    """The name of its folder of results: cpu-2-cores-amd-epyc, cuda-nvidia-h200."""
     if device != "cpu":
         return _slug(f"cuda-{(gpu() or {}).get('name', 'unknown')}")
     return _slug(f"cpu-{processors()}-cores-{processor()}")

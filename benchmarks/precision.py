@@ -1,4 +1,4 @@
-"""What float16 costs: how far the mattes of recurrent sequences are off, with and without what is kept in float32.
+"""The cost of float16: the errors of mattes over recurrent sequences, with and without nodes kept in float32.
 
     python -m benchmarks.precision                     the table of docs/precision.md
     python -m benchmarks.precision --rules             candidates, from which the families' rules were chosen

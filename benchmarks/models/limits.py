@@ -1,4 +1,4 @@
-"""What nothing here can undercut: how fast the machine copies and multiplies, and how much there is to compute."""
+"""The lower limits of a time: the machine's speed at copying and multiplying, and the amount of work."""
 
 from __future__ import annotations
 

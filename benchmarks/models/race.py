@@ -232,7 +232,7 @@ class Race:
         return [runner for runner in self._runners.values() if question in runner.ms]
 
     def _references(self, folder: Path) -> dict[str, dict[str, Array]]:
-        """What PyTorch makes of it in float32 on the CPU, where it goes on as a contender."""
+        """PyTorch's results in float32 on the CPU; its process goes on as a contender."""
         races = self.device == "cpu" and _EXACT in self._names
         runner = Runner(_EXACT if races else "reference", self.subject, "cpu", self._folder)
         self._runners |= {_EXACT: runner} if races else {}

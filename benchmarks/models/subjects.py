@@ -1,4 +1,4 @@
-"""What is raced: models at sizes, in groups that answer one question each."""
+"""The subjects of the races: models at sizes, in groups that answer one question each."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Subject:
 
     @property
     def network_size(self) -> Size:
-        """What tensors have where the network never sees the frame's size: MODNet, U-2-Net."""
+        """The size of tensors for networks that never see the frame's size: MODNet, U-2-Net."""
         if self.family == "modnet":
             from trtmatte.compiler.families.modnet.spec import default_size
 
@@ -95,7 +95,7 @@ _GRID: Final = (10, 17)  # places at which a picture's colours are chosen
 
 
 def _ramps(length: int, axis: int) -> np.ndarray[Any, Any]:
-    """What each place of the grid counts at each pixel: linear in between."""
+    """The weight of each place of the grid at each pixel, linear in between."""
     places = _GRID[axis]
     pixels = np.linspace(0, places - 1, length)
     return np.stack([np.interp(pixels, np.arange(places), each) for each in np.eye(places)], 1).astype(np.float32)

@@ -13,7 +13,7 @@ from trtmatte import _core, ops
 
 
 def numpy_way(frame: np.ndarray, height: int, width: int):
-    """What one writes without the op: convert, divide, transpose, and ONNX Runtime's Resize."""
+    """The same without the op: convert, divide, transpose, and ONNX Runtime's Resize."""
     node = helper.make_node(
         "Resize", ["x", "", "", "sizes"], ["y"], mode="linear", coordinate_transformation_mode="half_pixel"
     )

@@ -1,4 +1,4 @@
-"""Where the ops are timed: on the CPU, or on a CUDA device."""
+"""The place where the ops are timed: the CPU or a CUDA device."""
 
 from __future__ import annotations
 

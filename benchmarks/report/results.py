@@ -1,4 +1,4 @@
-"""What was measured, read back: medians, quartiles, and ratios taken within rounds."""
+"""Measurements, read back: medians, quartiles, and ratios taken within rounds."""
 
 from __future__ import annotations
 

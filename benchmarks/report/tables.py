@@ -69,7 +69,7 @@ def details(race: Race, question: str) -> str:
 
 
 def losses(results: Results) -> list[str]:
-    """Where others are ahead, and why."""
+    """The races that others win, and the reason."""
     lines = []
     for race in results.races.values():
         for question in race.questions:

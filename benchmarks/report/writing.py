@@ -76,7 +76,7 @@ def _sections(results: Results, pictures: list[str]) -> Iterator[str]:
 
 
 def warning(results: Results) -> str:
-    """What spoils a measurement."""
+    """The conditions that spoil a measurement."""
     if results.others <= _QUIET:
         return ""
     return (

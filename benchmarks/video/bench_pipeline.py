@@ -1,4 +1,4 @@
-"""What a whole conversion costs beside its parts: decoding, matting and encoding a clip at 720p on two cores.
+"""The cost of a whole conversion beside its parts: decoding, matting and encoding a clip at 720p on two cores.
 
     python -m benchmarks.video.bench_pipeline [--model rvm-mobilenetv3] [--rounds 5] [--frames 60]
 

@@ -89,4 +89,4 @@ ENTRIES: Final[Mapping[str, Entry]] = {
 }
 
 REFERENCE: Final = Entry("PyTorch in float32", "pytorch", "Torch", {"exact": True}, ("torch",))
-"""What everyone is compared with before anyone is timed."""
+"""The reference for all results, which are compared before anything is timed."""

@@ -1,4 +1,4 @@
-"""What a contender is to the worker that times it."""
+"""A contender, as the worker that times it sees it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Contender:
         self.subject, self.device, self.folder = subject, device, folder
 
     def given(self, question: str, seed: int) -> Any:
-        """What its user has before a frame."""
+        """The input that its user has before a frame."""
         return self.subject.planes(seed) if question == "tensor" else self.subject.picture(seed)
 
     def run(self, question: str, given: Any) -> Any:
         raise NotImplementedError
 
     def got(self, question: str, result: Any) -> dict[str, Array]:
-        """What its user has afterwards: `composite`, or `pha` and, where the model makes one, `fgr`."""
+        """The outputs that its user gets: `composite`, or `pha` and, where the model makes one, `fgr`."""
         raise NotImplementedError
 
     def wait(self) -> None:
@@ -41,7 +41,7 @@ class Contender:
         """Begins another stream."""
 
     def facts(self) -> dict[str, Any]:
-        """What is worth knowing of it."""
+        """Facts about it for the report."""
         return {}
 
 

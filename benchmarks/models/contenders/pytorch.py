@@ -76,7 +76,7 @@ class Torch(Contender):
         return picture.permute(0, 3, 1, 2).to(self._dtype).div(255).contiguous(memory_format=self._layout)
 
     def _small(self, source: Any) -> Any:
-        """What a network sees that never sees the frame's size."""
+        """The picture for a network that never sees the frame's size."""
         if self.subject.family not in ("modnet", "u2net"):
             return source
         width, height = self.subject.network_size

@@ -62,7 +62,7 @@ class Sessions(Contender):
         return {"backend": session.backend, "note": session.stats().note}
 
     def profile(self, frames: int) -> dict[str, Any]:
-        """Where a frame's time goes, on one session."""
+        """The time of each stage of a frame, on one session."""
         return profiling.profile(self._engine, frames=frames, batch=self.subject.batch, **self._options).to_json()
 
     def _of(self, question: str) -> list[Any]:

@@ -45,16 +45,11 @@ _LAZY: Final = {
     "load": "trtmatte.api",
 }
 
-# Old names of modules, which work for one release.
-_RENAMED: Final = {"single": "trtmatte.compiler.export"}
-
-
 def __getattr__(name: str) -> Any:
-    if name in _RENAMED:
-        from trtmatte.support.renamed import notice
+    if name == "single":  # the old name of exports
+        from trtmatte.api import single
 
-        notice(f"trtmatte.{name}", "trtmatte.export")
-        return importlib.import_module(_RENAMED[name])
+        return single()
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module(_LAZY[name])

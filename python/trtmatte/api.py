@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
 from trtmatte import ops
@@ -25,6 +26,7 @@ from trtmatte.format.file import EngineFile
 from trtmatte.reports import validate as validation
 from trtmatte.runtime.session import Session as RuntimeSession
 from trtmatte.runtime.session.background import Picture, read_background
+from trtmatte.support.renamed import notice
 
 __all__ = ["Engine", "Session", "build", "export", "load"]
 
@@ -101,6 +103,12 @@ def build(
 def export(model: str | Path, kind: str | None = None, **options: Any) -> Exported:
     """Export a model for use outside Python: `kind` is "plan", "onnx" or "triton" (`docs/deploy.md`)."""
     return exporter.export(model, kind, read_background=_picture, **options)
+
+
+def single() -> Any:
+    """The module `trtmatte.single` of earlier versions: its `build` is `export` now."""
+    notice("trtmatte.single", "trtmatte.export")
+    return SimpleNamespace(build=export, Single=Exported, graph=exporter.graph, PLAN=exporter.PLAN, ONNX=exporter.ONNX)
 
 
 def _picture(background: Any) -> Any:

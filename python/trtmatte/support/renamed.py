@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+from pathlib import Path
+
+from trtmatte.support.packages import ROOT
 
 __all__ = ["notice", "notice_text"]
 
@@ -12,5 +16,8 @@ def notice_text(old: str, new: str) -> str:
 
 
 def notice(old: str, new: str) -> None:
-    """Warn the caller of trtmatte that a name has changed."""
-    warnings.warn(notice_text(old, new), FutureWarning, stacklevel=4)
+    """Warn that a name has changed, at the line outside trtmatte that uses it."""
+    level = 1
+    while ROOT in Path(sys._getframe(level).f_code.co_filename).parents and sys._getframe(level).f_back is not None:
+        level += 1
+    warnings.warn(notice_text(old, new), FutureWarning, stacklevel=level + 1)

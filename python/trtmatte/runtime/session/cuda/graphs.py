@@ -17,9 +17,11 @@ class _Captured(NamedTuple):
 
 
 class Graphs:
-    """Runs work on a CUDA stream: directly the first time, when libraries do deferred work,
-    captured the second time, by one launch from then on. A key stands for everything that the work depends on, above all addresses. The value
-    that the work returns lives as long as its graph.
+    """Runs work on a CUDA stream: directly the first time, when libraries do deferred work, captured the second time,
+    by one launch from then on.
+
+    A key stands for everything that the work depends on, above all addresses. The value that the work returns lives as
+    long as its graph.
 
     If a capture fails, work runs directly from then on, and `note` gives the reason.
     """

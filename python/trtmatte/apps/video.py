@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +34,6 @@ EngineLike = Engine | str | Path | Callable[[tuple[int, int]], Engine]
 
 Progress = bool | Callable[[int, "int | None"], object]
 
-_LOG: Final = logging.getLogger("trtmatte")
 _GREEN: Final = "greenscreen"  # the background where none is given, as in RVM's script
 _WAITING: Final = 2  # mattes that may wait for a writer, at least
 

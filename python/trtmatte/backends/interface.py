@@ -48,6 +48,16 @@ class LoadRequest:
     once: Callable[[Hashable, Callable[[], Any]], Any]
     """`once(key, make)` makes a value at the first call, and gives the same one to all sessions of the engine."""
 
+    def shared(self, make: Callable[[bytes, int, int], Network]) -> dict[str, Network]:
+        """The networks, each made once for all sessions by `make(model, patches, threads)`."""
+
+        def network(name: str) -> Network:
+            key = (name, self.patches, self.threads)
+            made: Network = self.once(key, lambda: make(self.model(name), self.patches, self.threads))
+            return made
+
+        return {name: network(name) for name in self.names}
+
 
 @dataclass(frozen=True)
 class Backend:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtmatte.backends import library
-from trtmatte.backends.interface import Backend, LoadRequest, Run
+from trtmatte.backends.interface import Backend, Run
 from trtmatte.errors import BackendError
 from trtmatte.format.program import PATCHES
 from trtmatte.support.packages import version_of
@@ -18,7 +18,7 @@ __all__ = ["BACKEND", "Network", "describe"]
 class Network:
     """One network stage. Inputs and outputs are arrays by the names that they have in the model."""
 
-    def __init__(self, model: bytes, threads: int = 0, patches: int = 0) -> None:
+    def __init__(self, model: bytes, patches: int = 0, threads: int = 0) -> None:
         """`threads` limits its threads, 0 means no limit; `patches` fixes the number that a run works on."""
         try:
             onnxruntime: Any = importlib.import_module("onnxruntime")
@@ -74,21 +74,12 @@ def _place(array: Any) -> tuple[Any, ...]:
     return "cpu", 0, array.dtype.type, array.shape, array.ctypes.data
 
 
-def _load(request: LoadRequest) -> dict[str, Network]:
-    def network(name: str) -> Network:
-        key = (name, request.patches, request.threads)
-        shared: Network = request.once(key, lambda: Network(request.model(name), request.threads, request.patches))
-        return shared
-
-    return {name: network(name) for name in request.names}
-
-
 BACKEND = Backend(
     "onnxruntime",
     "ONNX Runtime",
     device="cpu",
     rank=20,
     unavailable_reason=lambda device: library.unavailable_reason("ONNX Runtime", "onnxruntime"),
-    load=_load,
+    load=lambda request: request.shared(Network),
     describe=describe,
 )

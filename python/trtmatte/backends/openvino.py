@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtmatte.backends import library
-from trtmatte.backends.interface import Backend, LoadRequest, Run
+from trtmatte.backends.interface import Backend, Run
 from trtmatte.errors import BackendError, EngineError
 from trtmatte.support.cache_folder import private_folder
 
@@ -19,7 +19,7 @@ __all__ = ["BACKEND", "Network"]
 class Network:
     """One network stage, compiled for this processor."""
 
-    def __init__(self, model: bytes, threads: int, patches: int) -> None:
+    def __init__(self, model: bytes, patches: int, threads: int) -> None:
         core = _core()
         try:
             network = core.read_model(model)
@@ -69,20 +69,11 @@ def _fixed(shape: Any, patches: int) -> list[int]:
     return [patches if each.is_dynamic else each.get_length() for each in shape]
 
 
-def _load(request: LoadRequest) -> dict[str, Network]:
-    def network(name: str) -> Network:
-        key = (name, request.patches, request.threads)
-        shared: Network = request.once(key, lambda: Network(request.model(name), request.threads, request.patches))
-        return shared
-
-    return {name: network(name) for name in request.names}
-
-
 BACKEND = Backend(
     "openvino",
     "OpenVINO",
     device="cpu",
     rank=10,
     unavailable_reason=lambda device: library.unavailable_reason("OpenVINO", "openvino"),
-    load=_load,
+    load=lambda request: request.shared(Network),
 )

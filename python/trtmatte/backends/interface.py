@@ -49,11 +49,11 @@ class LoadRequest:
     """`once(key, make)` makes a value at the first call, and gives the same one to all sessions of the engine."""
 
     def shared(self, make: Callable[[bytes, int, int], Network]) -> dict[str, Network]:
-        """The networks, each made once for all sessions by `make(model, patches, threads)`."""
+        """The networks, each made once for all sessions by `make(model, threads, patches)`."""
 
         def network(name: str) -> Network:
-            key = (name, self.patches, self.threads)
-            made: Network = self.once(key, lambda: make(self.model(name), self.patches, self.threads))
+            key = (name, self.threads, self.patches)
+            made: Network = self.once(key, lambda: make(self.model(name), self.threads, self.patches))
             return made
 
         return {name: network(name) for name in self.names}

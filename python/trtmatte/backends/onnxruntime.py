@@ -18,7 +18,7 @@ __all__ = ["BACKEND", "Network", "describe"]
 class Network:
     """One network stage. Inputs and outputs are arrays by the names that they have in the model."""
 
-    def __init__(self, model: bytes, patches: int = 0, threads: int = 0) -> None:
+    def __init__(self, model: bytes, threads: int = 0, patches: int = 0) -> None:
         """`threads` limits its threads, 0 means no limit; `patches` fixes the number that a run works on."""
         try:
             onnxruntime: Any = importlib.import_module("onnxruntime")

@@ -19,7 +19,7 @@ __all__ = ["BACKEND", "Network"]
 class Network:
     """One network stage, compiled for this processor."""
 
-    def __init__(self, model: bytes, patches: int, threads: int) -> None:
+    def __init__(self, model: bytes, threads: int, patches: int) -> None:
         core = _core()
         try:
             network = core.read_model(model)

@@ -38,15 +38,15 @@ def generated(text: str, results: Path) -> str:
 def _sections(folder: Path) -> Iterator[str]:
     for each in sorted(path.parent for path in folder.glob("*/models.json")):
         results = read(each)
-        more = f"[method, goals, what lost, everything else](benchmarks/results/{each.name}/report.md)"
+        more = f"[method, goals, races lost, all measurements](benchmarks/results/{each.name}/report.md)"
         yield (
-            f"{about(results)}: milliseconds from a uint8 frame to a uint8 composite, and how many times as long "
-            f"others take for the same, with the same weights, the same frames, in the same run ({more})."
+            f"{about(results)}: milliseconds from a uint8 frame to a uint8 composite, and how many times longer other "
+            f"runtimes take with the same weights and frames in the same run ({more})."
         )
         if busy := warning(results):
             yield busy
         yield tables.overview(results, "frame")
         if results.ops is not None:
             chosen = [op for op in results.ops["benchmarks"] if tables.op_name(op).startswith(_OPS)]
-            yield "The ops, bytes in, bytes out; of a copy's speed means a copy of as many bytes with all threads:"
+            yield "The ops on uint8 frames. % of copy speed: relative to a multithreaded memcpy of the same size."
             yield tables.ops({"benchmarks": chosen})

@@ -30,7 +30,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def overview(results: Results, question: str) -> str:
-    """Milliseconds of ours; of all others how many times as long they take."""
+    """Our milliseconds, and how many times longer the others take."""
     races = [race for race in results.group("models") if question in race.questions]
     names = [name for name in ENTRIES if any(name in race.names(question) for race in races)]
     names = [name for name in names if not name.startswith("network")]
@@ -147,7 +147,7 @@ def _copy_goals(results: Results) -> Iterator[list[str]]:
         if name.startswith(WHOLE_FRAME):
             share = each["extra_info"]["memcpy"]["min"] / each["extra_info"]["trtmatte"]["min"]
             held = "held" if share >= least else "**not held**"
-            yield [f"{name}: of a copy's speed", f"≥ {least:.0%}", f"{share:.0%}", held]
+            yield [f"{name}: % of copy speed", f"≥ {least:.0%}", f"{share:.0%}", held]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -165,14 +165,14 @@ def stages(race: Race, name: str = OURS) -> str:
         rate = StageProfile(**{**stage, "ms": Latency(**stage["ms"])}).rate
         row = [stage["name"], _digits(ms), f"{ms / whole:.0%}", f"{stage['bytes'] / 1e6:.1f}"]
         if rate:
-            row += [f"{rate / 1e9:.1f} GB/s", f"{stage['copy'] / ms:.0%} of a copy"]
+            row += [f"{rate / 1e9:.1f} GB/s", f"{stage['copy'] / ms:.0%} of copy speed"]
         elif stage["name"] in flops:
             rate = flops[stage["name"]] / ms * 1000
-            row += [f"{rate / 1e9:.0f} Gflop/s", f"{rate / peak:.0%} of a matrix product" if peak else ""]
+            row += [f"{rate / 1e9:.0f} Gflop/s", f"{rate / peak:.0%} of a matrix product's rate" if peak else ""]
         else:
             row += ["", ""]
         rows.append(row)
-    rows.append(["all else", _digits(found["rest"]), f"{found['rest'] / whole:.0%}", "", "", ""])
+    rows.append(["other", _digits(found["rest"]), f"{found['rest'] / whole:.0%}", "", "", ""])
     return table(["stage", "ms", "share", "MB", "rate", "how close to the limit"], rows)
 
 
@@ -195,10 +195,10 @@ def ops(measured: dict[str, Any]) -> str:
         "ms",
         "MB",
         "GB/s",
-        "of a copy's speed",
-        "of one thread's",
-        "ONNX Runtime on the body",
-        "numpy and its Resize",
+        "% of copy speed",
+        "% of one-thread copy speed",
+        "ONNX Runtime, function body",
+        "numpy and ONNX Runtime's Resize",
     ]
     return table(head, rows)
 

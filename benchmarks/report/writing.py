@@ -9,13 +9,13 @@ from benchmarks.report import plots, tables
 from benchmarks.report.results import Results, read
 
 _METHOD = """\
-Each contender lives in a process of its own and is stopped while others have their turns. Before anyone is timed, its
-output is compared with PyTorch's in float32. Rounds of alternating turns, forwards and backwards; a turn is a few
-frames, of which the first is not counted. Medians over all rounds; ratios are taken within a round, and their
-quartiles tell how much to trust them. All have the same weights, the same frames, and the
-threads that their library takes by itself. Not in the times: reading and decoding of files, making of engines and ONNX
-files, compilation, the first frames. Memory is the most that the process had once it had made one frame, libraries
-included; loading is from the start of the process until it is ready, with what libraries keep on disk."""
+Each contender runs in its own process, which is stopped while another contender runs. Before a contender is timed, its
+output is compared with PyTorch's in float32. The contenders take turns in rounds, forwards and backwards. A turn is a
+few frames, and its first frame is not counted. Times are medians over all rounds. Ratios are taken within a round;
+their quartiles show the spread. All contenders have the same weights and the same frames, and the default number of
+threads of their library. The times exclude file reading and decoding, building engines and ONNX files, compilation and
+the first frames. Memory is the peak of the process after one frame, libraries included. Loading is measured from the
+start of the process until it is ready, with the caches that libraries keep on disk."""
 
 _QUIET = 0.1  # share of the processors that others may use
 
@@ -42,11 +42,11 @@ def _sections(results: Results, pictures: list[str]) -> Iterator[str]:
     for question in ("frame", "tensor", "device"):
         races = [race for race in results.group("models") if question in race.questions]
         if races:
-            yield f"## {question.capitalize()}: how many times as long others take"
+            yield f"## {question.capitalize()}: how many times longer other runtimes take"
             yield tables.overview(results, question)
             yield f"![{question}]({question}.png)"
     if lost := tables.losses(results):
-        yield "## What lost"
+        yield "## Races lost"
         yield "\n".join(lost)
     if "scaling.png" in pictures:
         yield "## Scaling, frame to composite"
@@ -55,17 +55,17 @@ def _sections(results: Results, pictures: list[str]) -> Iterator[str]:
                 yield tables.curve(races, group)
         yield "![scaling](scaling.png)"
     if results.ops is not None:
-        yield "## The ops against a copy of as many bytes"
+        yield "## The ops, relative to a multithreaded memcpy of the same size"
         yield tables.ops(results.ops)
         yield "![ops](ops.png)"
     staged = [race for race in results.group("models") if race.facts["stages"]]
     if staged:
-        yield "## Where a frame's time goes"
+        yield "## Time of a frame by stage"
         for race in staged:
             yield f"### {race.subject.name}"
             yield tables.stages(race)
     if results.races:
-        yield "## Everything"
+        yield "## All measurements"
     for race in results.races.values():
         for question in race.questions:
             kind = "published" if race.subject.real else "stand-in"

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 import trtmatte
-from tests import models, reference
+from tests import real_models as models
+from tests import reference
 from trtmatte.cli import build
 from trtmatte.cli import main as daily
 

@@ -42,7 +42,7 @@ def at_hand(subject: Subject) -> Subject:
     if subject.real:
         import pytest
 
-        from tests import models
+        from tests import real_models as models
 
         try:
             published(subject)

@@ -26,7 +26,7 @@ import numpy as np
 
 import trtmatte
 from benchmarks import machine
-from tests.models import clip_file
+from tests.real_models import clip_file
 from trtmatte.media.formats import encoding
 from trtmatte.media.video import VideoSource
 from trtmatte.media.writing import VideoSink

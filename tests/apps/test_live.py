@@ -10,7 +10,7 @@ import pytest
 from tests.runtime.session import engines
 from trtmatte.apps.live import Live
 from trtmatte.errors import SettingError
-from trtmatte.media.camera import Shot
+from trtmatte.media.camera import CameraFrame
 
 
 class Film:
@@ -23,7 +23,7 @@ class Film:
         self._pictures = list(pictures)
 
     def newest(self):
-        return Shot(self._pictures.pop(0), time.perf_counter()) if self._pictures else None
+        return CameraFrame(self._pictures.pop(0), time.perf_counter()) if self._pictures else None
 
 
 class Screen:

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import trtmatte
-from tests import models
+from tests import real_models as models
 from tests.media import films
 from tests.runtime.session import engines
 from trtmatte.apps.video import Interrupted, Summary, convert_video
@@ -172,8 +172,8 @@ def test_odd_sizes(size: tuple[int, int], tmp_path: Path) -> None:
 @pytest.mark.parametrize("background", ["white", "10, 20,30", (0.5, 0.5, 0.5), "blur", "blur:9"])
 def test_composites_over(background: Any, film: Path, tmp_path: Path) -> None:
     convert(film, output=tmp_path / "out", background=background)
-    backdrop = (10, 20, 30) if background == "10, 20,30" else background
-    assert closest(pngs(tmp_path / "out"), mattes(film, "composite", background=backdrop)) == 0
+    meant = (10, 20, 30) if background == "10, 20,30" else background
+    assert closest(pngs(tmp_path / "out"), mattes(film, "composite", background=meant)) == 0
 
 
 def test_composites_over_a_picture_that_fills_the_frame(film: Path, tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_frames_are_padded_to_whole_patches(tmp_path: Path, monkeypatch: pytest.
         ({"output": "a", "crf": 3}, SettingError, "crf is given, but a gets PNG files"),
         ({"output": "a.mp4", "frames": 0}, SettingError, "frames is 0; expected"),
         ({"output": "a.mp4", "kinds": "alpha", "background": "blur"}, SettingError, "nothing is composed over it"),
-        ({"output": "a.mp4", "background": "mauve"}, SettingError, "backdrop is 'mauve'"),
+        ({"output": "a.mp4", "background": "mauve"}, SettingError, "background is 'mauve'"),
         ({"output": "a.mp4", "background": "1,2,x"}, SettingError, "expected three numbers"),
         ({"output": "a.mp4", "plate": "in.mp4"}, SettingError, "needs no picture of the scene without"),
         ({"output": "a.mp4", "preprocess_alignment": True}, SettingError, "moves a plate onto the frame"),

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from tests.runtime.session import engines
-from trtmatte import backends
 from trtmatte.api import Engine
-from trtmatte.backends import CPU_PLAN
 from trtmatte.errors import BackendError
-from trtmatte.format.file import Plan
+from trtmatte.format.file import CPU_PLAN, Plan
+from trtmatte.runtime.choice import choose
+from trtmatte.runtime.networks import load_networks
 
 SHAPES = {"frame_sm": (1, 3, 12, 16), **dict.fromkeys(("memory", "memory_next", "alpha", "ones"), (1, 1, 12, 16))}
 
@@ -31,7 +31,7 @@ def arrays():
 
 def bind(engine, backend, tensors):
     (stage,) = engine.program.networks
-    network = backends.networks(engine, backend, 0)[stage.name]
+    network = load_networks(engine, choose(backend, "cpu", engine), 0)[stage.name]
     return network.bind({name: tensors[name] for name in stage.inputs}, {name: tensors[name] for name in stage.outputs})
 
 

@@ -18,15 +18,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
-from trtmatte.compiler.families.precision import for_family
 
-from tests import models, reference
+from tests import real_models as models
+from tests import reference
 from tests.backends import fake_tensorrt as fake
 from trtmatte.backends import driver, tensorrt
 from trtmatte.backends.tensorrt import bindings
 from trtmatte.compiler.families import reading as importing
+from trtmatte.compiler.families import registry
 from trtmatte.compiler.graph.cut import cut
-from trtmatte.compiler.graph.precision import to_fp16
+from trtmatte.compiler.graph.precision import rule_of, to_fp16
 from trtmatte.errors import BackendError, ModelError, SettingError
 from trtmatte.format.program import PATCHES
 
@@ -73,7 +74,7 @@ def rvm_hd() -> ModelProto:
 
 @pytest.mark.parametrize("type_", ["float32", "float16"])
 def test_builds_rvm(rtx, rvm_hd, type_):
-    model = to_fp16(rvm_hd, for_family("rvm")) if type_ == "float16" else rvm_hd
+    model = to_fp16(rvm_hd, rule_of(registry.keep_fp32("rvm"))) if type_ == "float16" else rvm_hd
     started = time.monotonic()
     plan = tensorrt.build_plan(model.SerializeToString(), target=rtx, name="network-0")
     assert time.monotonic() - started < 30
@@ -88,7 +89,7 @@ def test_builds_rvm(rtx, rvm_hd, type_):
 
 
 def test_float16_makes_a_smaller_plan(rtx, rvm_hd):
-    half = to_fp16(rvm_hd, for_family("rvm"))
+    half = to_fp16(rvm_hd, rule_of(registry.keep_fp32("rvm")))
     sizes = [len(tensorrt.build_plan(each.SerializeToString(), target=rtx).data) for each in (half, rvm_hd)]
     assert sizes[0] < 0.8 * sizes[1]
 
@@ -114,7 +115,7 @@ def test_builds_every_family_in_float16(rtx, name):
             if program.tensors[each].shape[0] == PATCHES
         }
         bounds = {each: tuple((count, *rest) for count in (1, most // 2, most)) for each, rest in patches.items()}
-        half = to_fp16(stage, for_family(reference.family(name)))
+        half = to_fp16(stage, rule_of(registry.keep_fp32(reference.family(name))))
         plan = tensorrt.build_plan(half.SerializeToString(), target=rtx, name=network.name, bounds=bounds)
         assert set(plan.info["inputs"]) == set(network.inputs)
         assert {kind for kind, *_ in plan.info["inputs"].values()} == {"float16"}
@@ -260,7 +261,7 @@ def test_interrupting(rtx, rvm_hd):
 
 def test_the_plan_of_another_kind_of_file_is_refused(rtx):
     with pytest.raises(BackendError, match="TensorRT-RTX cannot load the plan of network-0"):
-        tensorrt.Engine(b"this is no plan", target=rtx, name="network-0")
+        tensorrt.LoadedPlan(b"this is no plan", target=rtx, name="network-0")
 
 
 def test_plugins_are_not_for_rtx(rtx, tmp_path):
@@ -397,12 +398,12 @@ def test_building_with_tensorrt(full, world):
 
 
 def test_a_gpu_is_current_while_it_is_used_and_then_what_was(gpu, monkeypatch):
-    driver = fake.Driver()
-    driver.current = 7
-    monkeypatch.setattr(driver, "_driver", lambda: driver)
-    with device.current():
-        assert driver.current == 0xC0DE
-    assert driver.current == 7
+    card = fake.Driver()
+    card.current = 7
+    monkeypatch.setattr(driver, "_driver", lambda: card)
+    with driver.current():
+        assert card.current == 0xC0DE
+    assert card.current == 7
 
 
 def test_the_gpu_is_part_of_the_key(full, monkeypatch):
@@ -474,7 +475,7 @@ def test_a_verbose_build_says_why_it_cannot(rtx, monkeypatch):
 
 
 def test_an_engine_tells_its_tensors(either):
-    engine = tensorrt.Engine(memoryview(b"a plan"), target=either)
+    engine = tensorrt.LoadedPlan(memoryview(b"a plan"), target=either)
     assert engine.tensors == {
         "x": tensorrt.Tensor("float16", (1, 3, 8, 8), True),
         "y": tensorrt.Tensor("float16", (1, 3, 8, 8), False),
@@ -484,17 +485,17 @@ def test_an_engine_tells_its_tensors(either):
 
 def test_an_engine_that_cannot_be_loaded(either):
     with pytest.raises(BackendError, match=r"cannot load the plan of network-2 \(the plan is of another version\)"):
-        tensorrt.Engine(b"another", target=either, name="network-2")
+        tensorrt.LoadedPlan(b"another", target=either, name="network-2")
 
 
 def test_an_engine_with_a_tensor_on_the_host(either, world):
     world.location = fake.TensorLocation.HOST
     with pytest.raises(BackendError, match="reads or writes x on the host"):
-        tensorrt.Engine(b"a plan", target=either)
+        tensorrt.LoadedPlan(b"a plan", target=either)
 
 
 def test_scratch_memory_is_the_callers(either, world):
-    tensorrt.Engine(b"a plan", target=either).context()
+    tensorrt.LoadedPlan(b"a plan", target=either).context()
     managed = fake.ExecutionContextAllocationStrategy.USER_MANAGED
     if either == "tensorrt":
         assert world.strategy is managed
@@ -506,7 +507,7 @@ def test_scratch_memory_is_the_callers(either, world):
 
 
 def test_a_frame(either, world):
-    context = tensorrt.Engine(b"a plan", target=either).context()
+    context = tensorrt.LoadedPlan(b"a plan", target=either).context()
     context.use_scratch(0x1000, 1000)
     context.bind({"x": 0x2000, "y": 0x3000})
     context.enqueue(7)
@@ -517,21 +518,21 @@ def test_a_frame(either, world):
 
 @pytest.mark.parametrize(("address", "size"), [(0x1010, 1000), (0x1000, 999)], ids=["unaligned", "too small"])
 def test_scratch_memory_that_does_not_do(either, world, address, size):
-    context = tensorrt.Engine(b"a plan", target=either).context()
+    context = tensorrt.LoadedPlan(b"a plan", target=either).context()
     with pytest.raises(BackendError, match="expected at least 1000, at a multiple of 256"):
         context.use_scratch(address, size)
     assert not [each for each in world.said if each[0] == "memory"]
 
 
 def test_addresses_of_other_tensors(either):
-    context = tensorrt.Engine(b"a plan", target=either).context()
+    context = tensorrt.LoadedPlan(b"a plan", target=either).context()
     with pytest.raises(BackendError, match="has the tensors x, y; addresses are given of x, z"):
         context.bind({"x": 1, "z": 2})
 
 
 def test_a_shape_that_is_not_fixed(either, world):
     world.input_shape = (-1, 3, 8, 8)
-    context = tensorrt.Engine(b"a plan", target=either).context()
+    context = tensorrt.LoadedPlan(b"a plan", target=either).context()
     addresses = {"x": 0x2000, "y": 0x3000}
     with pytest.raises(BackendError, match="the shape of x is not given"):
         context.bind(addresses)
@@ -542,7 +543,7 @@ def test_a_shape_that_is_not_fixed(either, world):
 
 
 def test_work_that_fails(either, world):
-    context = tensorrt.Engine(b"a plan", target=either).context()
+    context = tensorrt.LoadedPlan(b"a plan", target=either).context()
     context.bind({"x": 0x2000, "y": 0x3000})
     world.run_fails = True
     with pytest.raises(BackendError, match=r"cannot run network \(an illegal address\)"):
@@ -552,11 +553,11 @@ def test_work_that_fails(either, world):
 def test_a_context_without_memory(either, world):
     world.no_memory = True
     with pytest.raises(BackendError, match="is there enough free memory"):
-        tensorrt.Engine(b"a plan", target=either).context()
+        tensorrt.LoadedPlan(b"a plan", target=either).context()
 
 
 def test_compiled_kernels_are_kept_by_rtx_alone(either, world):
-    engine = tensorrt.Engine(b"a plan", target=either, runtime_cache=b"of last time")
+    engine = tensorrt.LoadedPlan(b"a plan", target=either, runtime_cache=b"of last time")
     assert engine.runtime_cache() == (b"kernels" if either == "tensorrt-rtx" else b"")
     assert (("cache", b"of last time") in world.said) == (either == "tensorrt-rtx")
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests import models
+from tests import real_models as models
 from tests.runtime.session import engines
 from trtmatte.apps import pictures as stills
 from trtmatte.cli import image, main
@@ -264,7 +264,7 @@ def test_a_background_of_another_size_is_one_pictures_fault(with_plate, pictures
         (("IN/a.png", "-o", "OUT/x.tiff"), "is of a kind that is not written; expected .png, .webp"),
         (("IN/a.png", "-o", "OUT/x.jpg", "--output", "rgba"), "JPEG has no transparency"),
         (("IN/a.png", "-o", "OUT", "--output", "alpha", "--background", "red"), "ask for it with --output composite"),
-        (("IN/a.png", "-o", "OUT", "--background", "nocolour"), "backdrop is 'nocolour'"),
+        (("IN/a.png", "-o", "OUT", "--background", "nocolour"), "background is 'nocolour'"),
         (("IN/a.png", "-o", "OUT", "--quality", "0"), "expected 1…100"),
         (("IN/a.png", "-o", "IN"), "would be written over what is read"),
         (("IN/a.png", "-o", "IN", "-y"), "would be written over what is read"),
@@ -397,7 +397,7 @@ class Patches:
     def close(self):
         pass
 
-    def __call__(self, frame, background, background=None):
+    def __call__(self, frame, plate, background=None):
         assert frame.shape == background.shape
         assert frame.shape[0] % 4 == frame.shape[1] % 4 == 0
         assert (frame[-1] == frame[-2]).all()  # the last row again

@@ -43,7 +43,7 @@ def test_a_known_model(rvm, capsys):
         "FrameSample (stage 1) reads frame",
         "src_sm 1x3x288x512",
         "million weights",
-        "GuidedUpsample (full frames: frame, backdrop)",
+        "GuidedUpsample (full frames: frame, background)",
         "writes fgr, pha",
     ):
         assert part in told

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests import models
+from tests import real_models as models
 from tests.apps.test_live import Screen
 from tests.media.test_camera import film
 from tests.media.test_virtual_camera import Recorder
@@ -53,7 +53,7 @@ class Patient(cameras.Camera):
             with self._changed:
                 while self._newest is not None and not self._closing:
                     self._changed.wait(0.01)
-                self._newest = None if picture is None else cameras.Shot(picture, time.perf_counter())
+                self._newest = None if picture is None else cameras.CameraFrame(picture, time.perf_counter())
                 self._ended = picture is None
                 self._changed.notify()
         self._capture.release()
@@ -142,7 +142,7 @@ def test_the_background_by_key_or_from_a_file(camera, screen, tmp_path):
     [
         (("--camera", "nothing.mp4"), "there is no film nothing.mp4"),
         (("--camera", "97"), "camera 97 cannot be opened"),
-        (("--background", "nocolour", "--no-window"), "backdrop is 'nocolour'"),
+        (("--background", "nocolour", "--no-window"), "background is 'nocolour'"),
         (("--no-window", "--scene-cut", "7"), "scene_cut is 7"),
         (("--no-window", "--virtual-camera"), "pip install pyvirtualcam"),
     ],

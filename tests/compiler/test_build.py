@@ -21,18 +21,20 @@ import onnxruntime
 import pytest
 
 import trtmatte
-from tests import exports, models, reference
-from trtmatte import backends
+from tests import exports, reference
+from tests import real_models as models
+from trtmatte import plugins
 from trtmatte.api import Engine, load
 from trtmatte.backends import tensorrt
 from trtmatte.backends.tensorrt import BuildCancelledError
 from trtmatte.compiler import build as compiler
-from trtmatte.compiler import engine_cache as cache
-from trtmatte.compiler import options, plans
+from trtmatte.compiler import options, plans, source
+from trtmatte.compiler.families import catalog
 from trtmatte.compiler.families import reading as importing
 from trtmatte.errors import BackendError, DownloadError, EngineError, ModelError, SettingError
-from trtmatte.models import store
+from trtmatte.format import file as engine_file
 from trtmatte.reports import validate as validation
+from trtmatte.support import packages
 
 torch = pytest.importorskip("torch")
 
@@ -177,7 +179,7 @@ def test_a_known_name(official: Path, own_cache: Path) -> None:
     engine = trtmatte.build("rvm-mobilenetv3", **CPU)
     assert engine.manifest["source"]["known_as"] == "rvm-mobilenetv3"
     assert engine.manifest["source"]["licence"] == "GPL-3.0"
-    assert engine.manifest["source"]["sha256"] == store.find("rvm-mobilenetv3").sha256
+    assert engine.manifest["source"]["sha256"] == catalog.find("rvm-mobilenetv3").sha256
 
 
 @pytest.mark.parametrize(
@@ -231,7 +233,7 @@ def local(recipe: Path, checkpoints: Any, folder: Path) -> Path:
     """The recipe with weights that are here in the place of those that are not."""
     text = recipe.read_text()
     model = re.search(r'^model = "(.*)"$', text, re.MULTILINE)[1]
-    assert store.find(model)
+    assert catalog.find(model)
     path = folder / recipe.name
     (folder / "weights.pth").symlink_to(checkpoints(STAND_INS[model]))
     path.write_text(text.replace(f'"{model}"', '"weights.pth"'))
@@ -456,13 +458,13 @@ def test_an_engine_gets_a_plan_later_once(small: Path, rtx: dict[str, Any], monk
 def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Grows with every engine that is really built."""
     seen: list[str] = []
-    original = compiler._Request.compile
+    original = compiler.Request.compile
 
     def compile_(request: Any) -> Engine:
         seen.append(request.key)
         return original(request)
 
-    monkeypatch.setattr(compiler._Request, "compile", compile_)
+    monkeypatch.setattr(compiler.Request, "compile", compile_)
     return seen
 
 
@@ -535,7 +537,7 @@ def test_another_content_is_another_engine(small: Path, tmp_path: Path) -> None:
 def test_another_content_of_the_weights_file_is_another_engine(location: str, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(shrinking(), path, save_as_external_data=True, location=location, size_threshold=0)
-    before, about = key_of(path), compiler._about(path)
+    before, about = key_of(path), source._about(path)
     assert about["other_files"] == {location: sha256(tmp_path / location)}
     weights = bytearray((tmp_path / location).read_bytes())
     weights[3] ^= 1
@@ -546,17 +548,17 @@ def test_another_content_of_the_weights_file_is_another_engine(location: str, tm
 def test_a_name_that_ends_in_nothing_is_no_other_file(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     for ending in (b"", b"\xff", b"\xff" * 12, b"\x05ab", b"\x02..", b"\x00"):
-        path.write_bytes(b"\x08\x08" + compiler._LOCATION + ending)
-        assert list(compiler._other_files(path)) == []
+        path.write_bytes(b"\x08\x08" + source._LOCATION + ending)
+        assert list(source._other_files(path)) == []
 
 
 @pytest.mark.parametrize(
     ("place", "name", "value"),
     [
-        (cache, "code", lambda: "other code"),
-        (cache, "version_of", lambda package: f"another version of {package}"),
+        (compiler, "code_hash", lambda: "other code"),
+        (compiler, "version_of", lambda package: f"another version of {package}"),
         (compiler, "_plugins_hash", lambda: "another library"),
-        (trtmatte.engine, "FORMAT", 0),
+        (engine_file, "FORMAT", 0),
     ],
     ids=["trtmatte's code", "onnx and torch", "the plugin library", "the format"],
 )
@@ -564,9 +566,7 @@ def test_what_builds_is_part_of_the_key(
     place: Any, name: str, value: Any, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def key() -> str:
-        source, _ = compiler.locate(small)
-        chosen = options.Options.of(SMALL)
-        return compiler._Request(source, chosen, False, False, None).key
+        return compiler.Request.of(small, None, **SMALL).key
 
     before = key()
     monkeypatch.setattr(place, name, value)
@@ -586,16 +586,16 @@ def test_the_version_of_tensorrt_is_part_of_the_key(
 
 def test_the_code_s_hash_follows_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.py").write_text("a = 1")
-    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
-    first = cache.code.__wrapped__()
+    monkeypatch.setattr(packages, "ROOT", tmp_path)
+    first = packages.code_hash.__wrapped__()
     (tmp_path / "a.py").write_text("a = 2")
-    second = cache.code.__wrapped__()
+    second = packages.code_hash.__wrapped__()
     (tmp_path / "a.py").rename(tmp_path / "b.py")
-    assert len({first, second, cache.code.__wrapped__()}) == 3
+    assert len({first, second, packages.code_hash.__wrapped__()}) == 3
 
 
 def test_a_plugin_library_is_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiler, "__file__", str(tmp_path / "compiler.py"))
+    monkeypatch.setattr(plugins, "__file__", str(tmp_path / "plugins.py"))
     assert compiler._plugins_hash() is None
     (tmp_path / "libtrtmatte_plugins.so").write_bytes(b"a library")
     assert compiler._plugins_hash() == sha256(tmp_path / "libtrtmatte_plugins.so")
@@ -780,7 +780,7 @@ def test_validation_finds_what_is_wrong(small: Path, monkeypatch: pytest.MonkeyP
     half = shrinking(0.25)
     half.graph.input[0].name, half.graph.node[0].input[0] = (right.program.networks[0].inputs[0],) * 2
     half.graph.output[0].name = half.graph.node[0].output[0] = right.program.networks[0].outputs[0]
-    plan = trtmatte.engine.Plan(*backends.CPU_PLAN, {"network-0": half.SerializeToString()})
+    plan = engine_file.Plan(*engine_file.CPU_PLAN, {"network-0": half.SerializeToString()})
     found = validation.measure(wrong.with_plans([plan]))
     assert found["frames"] == 4
     assert found["measured"]["onnxruntime"]["pha"]["mean"] > 0.05
@@ -849,7 +849,7 @@ def test_other_frames_are_measured_again(small: Path, tmp_path: Path) -> None:
 
 def test_frames_for_patches_are_cut_to_whole_ones(checkpoints: Any, tmp_path: Path) -> None:
     engine = trtmatte.build(checkpoints("bgmv2_refine_mobilenetv2"), size=(64, 48), refine_mode="full", **CPU)
-    frames = list(validation._shots(engine.program, film(tmp_path / "film.mp4", 3)))
+    frames = list(validation._pairs(engine.program, film(tmp_path / "film.mp4", 3)))
     assert {frame.shape for frame, _ in frames} == {(48, 64, 3)}
     assert all(background is frames[0][0] for _, background in frames)
 

@@ -14,15 +14,18 @@ import onnx
 import onnxruntime
 import pytest
 
-from tests import models, reference
+import trtmatte
+from tests import real_models as models
+from tests import reference
 from tests.backends import fake_tensorrt as fake
 from tests.compiler.test_build import shrinking
 from tests.runtime.session import engines
-from trtmatte import plugins
+from trtmatte import api, plugins
 from trtmatte.api import Engine
-from trtmatte.backends import driver
-from trtmatte.compiler import export as single
-from trtmatte.compiler.families import reading as importing
+from trtmatte.backends import driver, tensorrt
+from trtmatte.compiler import export as exporting
+from trtmatte.compiler import plans
+from trtmatte.compiler.families import registry
 from trtmatte.compiler.graph.cut import cut
 from trtmatte.compiler.graph.functions import DOMAIN
 from trtmatte.compiler.graph.reading import from_model
@@ -57,14 +60,21 @@ def parts(case: str, batch: int = 1) -> tuple[Program, Mapping[str, onnx.ModelPr
 @functools.lru_cache
 def _parts(case: str, batch: int) -> tuple[Program, Mapping[str, onnx.ModelProto], Engine]:
     name, settings = FAMILIES[case]
-    rewrite, chosen = importing._family("generic" if name == "generic" else reference.family(name), dict(settings))
+    family = registry.family("generic" if name == "generic" else reference.family(name))
+    chosen = family.checked(settings)
     if name == "generic":
-        model = rewrite.from_onnx(from_model(shrinking()), SIZE, batch, chosen)
+        model = family.from_onnx(from_model(shrinking()), SIZE, batch, chosen)
     else:
-        model = rewrite.from_network(reference.network(name), name, SIZE, batch, chosen)
+        model = family.from_network(reference.network(name), name, SIZE, batch, chosen)
     program, networks = cut(model)
     named = {stage.name: network for stage, network in zip(program.networks, networks, strict=True)}
     return program, named, engines.of_graph(model)
+
+
+def graph_of(program: Program, networks: Mapping[str, onnx.ModelProto], form: Form, precision: str) -> onnx.ModelProto:
+    """The graph of an export in this precision."""
+    kept = plans.keep_fp32(program, networks) if precision == "fp16" else None
+    return exporting.graph(program, networks, form, kept, api._picture)
 
 
 class Runner:
@@ -104,12 +114,12 @@ def scenes(program: Program) -> Iterator[dict[str, np.ndarray]]:
 def compared(case: str, precision: str, batch: int = 1, **form: Any) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Every output of every frame, from the graph and from a session."""
     program, networks, engine = parts(case, batch)
-    graph = single.graph(program, networks, Form(**form), precision)
+    graph = graph_of(program, networks, Form(**form), precision)
     run = Runner(graph, program.states)
     kept = {state.output for state in program.states}
     outputs = tuple(each.name for each in graph.graph.output if each.name not in kept)
-    axes, dtype = form.get("axes", "HWC"), form.get("dtype", "uint8")
-    more = {"backdrop": form["backdrop"]} if "backdrop" in form else {}
+    axes, dtype = form.get("layout", "HWC"), form.get("dtype", "uint8")
+    more = {"background": form["background"]} if "background" in form else {}
     session = engine.session(
         backend="onnxruntime", outputs=outputs, dtype=dtype, layout=axes, color=form.get("color", "rgb"), **more
     )
@@ -162,11 +172,11 @@ def test_in_float16_it_stays_near(case: str) -> None:
     "form",
     [
         {"outputs": ("rgba",)},
-        {"outputs": ("composite", "pha"), "backdrop": "greenscreen"},
-        {"outputs": ("composite",), "backdrop": (0.5, 0.25, 1.0), "color": "bgr"},
-        {"dtype": "float32", "axes": "CHW"},
+        {"outputs": ("composite", "pha"), "background": "greenscreen"},
+        {"outputs": ("composite",), "background": (0.5, 0.25, 1.0), "color": "bgr"},
+        {"dtype": "float32", "layout": "CHW"},
         {"dtype": "float16", "color": "bgr"},
-        {"outputs": ("pha",), "axes": "CHW"},
+        {"outputs": ("pha",), "layout": "CHW"},
     ],
     ids=str,
 )
@@ -179,11 +189,11 @@ def test_pictures_in_other_forms(form: dict[str, Any]) -> None:
             assert steps <= (1 if made.dtype == np.uint8 else 1e-3 if made.dtype == np.float16 else 1e-4), name
 
 
-def test_a_picture_as_the_backdrop(tmp_path: Path) -> None:
+def test_a_picture_as_the_background(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     path = tmp_path / "wall.png"
     image.fromarray(np.random.default_rng(1).integers(0, 256, (30, 40, 3), dtype=np.uint8)).save(path)
-    for _, made, expected in compared("generic", "fp32", outputs=("composite",), backdrop=str(path)):
+    for _, made, expected in compared("generic", "fp32", outputs=("composite",), background=str(path)):
         assert np.abs(made.astype(int) - expected).max() <= 1
 
 
@@ -209,7 +219,7 @@ def test_the_real_rvm(precision: str, steps: int, mean: float, tmp_path: Path) -
     path = models.model("rvm-mobilenetv3")
     frames = [frame for frame, _ in zip(models.clip(256, 144), range(6), strict=False)]
     options = {"size": (256, 144), "downsample_ratio": 0.5}
-    made = single.build(path, out=tmp_path / "rvm.onnx", precision=precision, **options)
+    made = trtmatte.export(path, out=tmp_path / "rvm.onnx", precision=precision, **options)
     run = Runner(onnx.load(made.files[0]), made.program.states)
     session = engines.rvm(256, 144, 0.5).session(backend="onnxruntime")
     for frame in frames:
@@ -228,7 +238,7 @@ def test_the_real_rvm(precision: str, steps: int, mean: float, tmp_path: Path) -
 @pytest.mark.parametrize("case", ["rvm", "bgmv2, sampling", "modnet"])
 def test_what_plugins_have_to_know_stands_at_the_nodes(case: str) -> None:
     program, networks, _ = parts(case)
-    graph = single.graph(program, networks, Form(outputs=("pha",)), "fp16").graph
+    graph = graph_of(program, networks, Form(outputs=("pha",)), "fp16").graph
     ops = [node for node in graph.node if node.domain == DOMAIN]
     assert [node.op_type for node in ops] == [
         f"TrtMatte{stage.op}" for stage in program.stages if stage not in program.networks
@@ -249,7 +259,7 @@ def test_what_plugins_have_to_know_stands_at_the_nodes(case: str) -> None:
 @pytest.mark.slow
 def test_no_more_patches_are_asked_for_than_there_are() -> None:
     program, networks, _ = parts("bgmv2, more than there are")
-    graph = single.graph(program, networks, Form(), "fp16").graph
+    graph = graph_of(program, networks, Form(), "fp16").graph
     (select,) = [node for node in graph.node if node.op_type == "TrtMattePatchSelect"]
     settings = {each.name: onnx.helper.get_attribute_value(each) for each in select.attribute}
     assert settings["k"] == settings["capacity"] == SIZE[0] * SIZE[1] // 16
@@ -260,7 +270,7 @@ def test_tensorrt_reads_it(case: str) -> None:
     """By the function bodies, since the real parser that can be had here is that of TensorRT-RTX."""
     tensorrt = pytest.importorskip("tensorrt_rtx")
     program, networks, _ = parts(case)
-    graph = single.graph(program, networks, Form(outputs=("rgba",)), "fp16")
+    graph = graph_of(program, networks, Form(outputs=("rgba",)), "fp16")
     logger = tensorrt.Logger(tensorrt.Logger.ERROR)
     flags = 1 << int(tensorrt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = tensorrt.Builder(logger).create_network(flags)
@@ -296,7 +306,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> fake.World:
     library.write_bytes(b"code")
     monkeypatch.setitem(sys.modules, "tensorrt", fake.bindings(world, "tensorrt", "10.16.1"))
     monkeypatch.setattr(driver, "_driver", lambda: fake.Driver())
-    monkeypatch.setattr(single, "_library", lambda: library)
+    monkeypatch.setattr(exporting, "_library", lambda: library)
     world.layers = [fake.Layer(name, fake.LayerType.PLUGIN_V3) for name in ("FrameSample", "MatteUpsample")]
     return world
 
@@ -306,7 +316,7 @@ SMALL: dict[str, Any] = {"family": "generic", "size": (64, 48)}
 
 def test_a_plan_is_built_with_the_plugins(world: fake.World, model: Path, tmp_path: Path) -> None:
     seen: list[tuple[str, float]] = []
-    made = single.build(model, out="m.plan", progress=lambda *each: seen.append(each), **SMALL)
+    made = trtmatte.export(model, out="m.plan", progress=lambda *each: seen.append(each), **SMALL)
     assert made.files == (Path("m.plan"),)
     assert Path("m.plan").read_bytes() == b"a plan"
     assert ("load_library", str(tmp_path / "libtrtmatte_plugins.so")) in world.said
@@ -318,40 +328,40 @@ def test_ops_that_did_not_become_plugins(world: fake.World, model: Path) -> None
     """Their bodies would be built in their place, slowly, and nobody would know."""
     world.layers.pop()
     with pytest.raises(BackendError, match="1 of 2 ops became plugins"):
-        single.build(model, out="m.plan", **SMALL)
+        trtmatte.export(model, out="m.plan", **SMALL)
     assert [path.name for path in model.parent.iterdir()] == ["model.onnx"]
 
 
 def test_a_build_that_fails_leaves_what_was_there(world: fake.World, model: Path) -> None:
     Path("m.plan").write_bytes(b"an earlier one")
     world.build_errors = ["no memory"]
-    with pytest.raises(BackendError, match=r"cannot build the single plan: no memory\. Build the layout staged"):
-        single.build(model, out="m.plan", triton=".", **SMALL)
+    with pytest.raises(BackendError, match=r"cannot build the plan: no memory\. Build an engine instead"):
+        trtmatte.export(model, out="m.plan", triton=".", **SMALL)
     assert sorted(path.name for path in model.parent.iterdir()) == ["m.plan", "model.onnx"]
     assert Path("m.plan").read_bytes() == b"an earlier one"
 
 
 def test_without_the_library(world: fake.World, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(single, "_library", lambda: None)
-    with pytest.raises(BackendError, match=r"no plugin library: .* or write the graph with -o NAME\.onnx"):
-        single.build(model, out="m.plan", **SMALL)
+    monkeypatch.setattr(exporting, "_library", lambda: None)
+    with pytest.raises(BackendError, match=r"no plugin library: .* or export the graph with --export onnx"):
+        trtmatte.export(model, out="m.plan", **SMALL)
 
 
 def test_without_tensorrt(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        single.tensorrt, "build_unavailable_reason", lambda target: "TensorRT is not installed: pip install tensorrt"
+        tensorrt, "build_unavailable_reason", lambda target: "TensorRT is not installed: pip install tensorrt"
     )
-    with pytest.raises(BackendError, match=r"pip install tensorrt; or write the graph with -o NAME\.onnx"):
-        single.build(model, out="m.plan", **SMALL)
-    made = single.build(model, out="m.onnx", **SMALL)
+    with pytest.raises(BackendError, match=r"pip install tensorrt; or export the graph with --export onnx"):
+        trtmatte.export(model, out="m.plan", **SMALL)
+    made = trtmatte.export(model, out="m.onnx", **SMALL)
     assert [each.name for each in onnx.load("m.onnx").graph.input] == ["frame"]
     assert made.notes == ()
 
 
 def test_more_patches_than_tensorrt_selects_by_itself() -> None:
     program, _, _ = parts("bgmv2, sampling")
-    assert single._notes(program) == ()
-    (note,) = single._notes(selecting(program, k=5000))
+    assert exporting._notes(program) == ()
+    (note,) = exporting._notes(selecting(program, k=5000))
     assert note.startswith("it selects 5000 patches a frame, which TensorRT builds with the plugins alone")
 
 
@@ -371,20 +381,23 @@ def selecting(program: Program, **settings: Any) -> Program:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"target": "tensorrt-rtx"}, "which has no plugins, .*: staged plans do without"),
-        ({"target": "onnxruntime"}, "the layout single is for tensorrt alone: leave the target out"),
+        ({"target": "tensorrt-rtx"}, "which has no plugins, .*: the plans of an engine need no plugins"),
+        ({"target": "onnxruntime"}, "exports are for tensorrt alone: leave the target out"),
         ({"outputs": "alpha"}, "outputs is alpha; expected each once, of fgr, pha, rgba, composite"),
         ({"outputs": ["pha", "pha"]}, "outputs is pha, pha; expected each once"),
         ({"outputs": "rgba,alpha"}, "outputs is rgba, alpha; expected each once"),
         ({"outputs": "composite"}, "expected a composite and the colour"),
-        ({"backdrop": "red"}, "expected a composite and the colour"),
-        ({"outputs": "composite", "backdrop": "blur"}, "one colour or one picture in it"),
-        ({"outputs": "composite", "backdrop": "reddish"}, "backdrop is 'reddish', which is no file either"),
+        ({"background": "red"}, "expected a composite and the colour"),
+        ({"outputs": "composite", "background": "blur"}, "one colour or one picture: choose"),
+        ({"outputs": "composite", "background": "reddish"}, "background is 'reddish', which is no file either"),
         ({"dtype": "int8"}, "dtype is 'int8'; expected uint8, float16, float32"),
-        ({"axes": "WHC"}, "axes is 'WHC'; expected HWC, CHW"),
+        ({"layout": "WHC"}, "layout is 'WHC'; expected HWC, CHW"),
         ({"color": "rbg"}, "color is 'rbg'; expected rgb, bgr; did you mean"),
-        ({"validate": True}, "validate is for engines: build the layout staged"),
-        ({"out": "m.trtm"}, r"out is m\.trtm; expected a name in \.plan for the plan or in \.onnx for its graph"),
+        ({"validate": True}, "validate is for engines: build one with it"),
+        (
+            {"out": "m.trtm"},
+            r"out is m\.trtm; expected a name that ends in \.plan for the plan or in \.onnx for its graph",
+        ),
         ({"out": None}, "neither out nor triton is given"),
         ({"triton": "no/where"}, "there is no folder no: make it first"),
         ({"out": "nowhere/m.onnx"}, "there is no folder nowhere; make it first"),
@@ -393,14 +406,14 @@ def selecting(program: Program, **settings: Any) -> Program:
 )
 def test_what_is_refused(options: dict[str, Any], message: str, model: Path) -> None:
     with pytest.raises(SettingError, match=message):
-        single.build(model, **{"out": "m.onnx", **SMALL, **options})
+        trtmatte.export(model, **{"out": "m.onnx", **SMALL, **options})
     assert [path.name for path in model.parent.iterdir()] == ["model.onnx"]
 
 
 def test_thresholding_has_no_fixed_shape() -> None:
     program, networks, _ = parts("bgmv2, full")
-    with pytest.raises(SettingError, match=r"Choose sampling, or full, .*, or the layout staged"):
-        single.graph(selecting(program, threshold=0.1), networks, Form(), "fp16")
+    with pytest.raises(SettingError, match=r"Choose sampling, or full, .*, or build an engine"):
+        graph_of(selecting(program, threshold=0.1), networks, Form(), "fp16")
 
 
 def test_a_library_for_another_tensorrt(world: fake.World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -409,6 +422,6 @@ def test_a_library_for_another_tensorrt(world: fake.World, monkeypatch: pytest.M
     monkeypatch.setattr(plugins, "library_path", lambda: tmp_path / "lib.so")
     monkeypatch.setattr(plugins, "tensorrt_version", lambda path: (10, 16))
     with pytest.raises(BackendError, match=r"lib\.so is for TensorRT 10, and here is 11\.4\.0\.106"):
-        single._library()
+        exporting._library()
     monkeypatch.setattr(plugins, "tensorrt_version", lambda path: (11, 1))
-    assert single._library() == tmp_path / "lib.so"
+    assert exporting._library() == tmp_path / "lib.so"

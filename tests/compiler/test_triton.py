@@ -8,9 +8,9 @@ from typing import Any
 import onnx
 import pytest
 
+import trtmatte
 from tests.compiler.test_build import shrinking
-from tests.compiler.test_export import kind, parts, world  # noqa: F401
-from trtmatte.compiler import export as single
+from tests.compiler.test_export import graph_of, kind, parts, world  # noqa: F401
 from trtmatte.compiler import triton
 from trtmatte.compiler.options import Form
 from trtmatte.errors import EngineError
@@ -27,7 +27,7 @@ def read(text: str) -> Any:
 
 def configured(case: str, suffix: str = ".plan", **form: Any) -> tuple[Any, onnx.GraphProto, Program]:
     program, networks, _ = parts(case)
-    graph = single.graph(program, networks, Form(**form), "fp16")
+    graph = graph_of(program, networks, Form(**form), "fp16")
     return read(triton.configuration("a model", suffix, graph, program.states)), graph.graph, program
 
 
@@ -102,7 +102,7 @@ def files(folder: Path) -> list[str]:
 
 @pytest.mark.usefixtures("world")
 def test_a_repository_with_a_plan(model: Path, tmp_path: Path) -> None:
-    made = single.build(model, triton=tmp_path / "models", **SMALL)
+    made = trtmatte.export(model, triton=tmp_path / "models", **SMALL)
     folder = tmp_path / "models" / "model"
     assert files(tmp_path / "models") == ["model/1/model.plan", "model/config.pbtxt"]
     assert made.files == (folder / "1" / "model.plan", folder / "config.pbtxt")
@@ -113,7 +113,7 @@ def test_a_repository_with_a_plan(model: Path, tmp_path: Path) -> None:
 def test_a_repository_with_a_graph(model: Path, tmp_path: Path) -> None:
     """It is called like the file, which is written as well; a second time replaces the first."""
     for _ in range(2):
-        single.build(model, out=tmp_path / 'a "name".onnx', triton=tmp_path / "models", **SMALL)
+        trtmatte.export(model, out=tmp_path / 'a "name".onnx', triton=tmp_path / "models", **SMALL)
     folder = tmp_path / "models" / 'a "name"'
     assert files(folder) == ["1/model.onnx", "config.pbtxt"]
     assert (folder / "1" / "model.onnx").read_bytes() == (tmp_path / 'a "name".onnx').read_bytes()
@@ -125,5 +125,5 @@ def test_a_repository_that_cannot_be_written(model: Path, tmp_path: Path) -> Non
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "m").write_text("a file where the model's folder would be")
     with pytest.raises(EngineError, match="cannot be made"):
-        single.build(model, out=tmp_path / "m.onnx", triton=tmp_path / "models", **SMALL)
+        trtmatte.export(model, out=tmp_path / "m.onnx", triton=tmp_path / "models", **SMALL)
     assert not (tmp_path / "m.onnx").exists()

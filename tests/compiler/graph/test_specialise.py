@@ -211,9 +211,11 @@ def test_networks_that_read_full_frames_are_refused():
 def test_layouts_of_the_whole_graph(outputs, layout):
     model = assemble(matting_graph(NETWORK), SPEC)
     frame = np.random.default_rng(0).integers(0, 256, (1, 8, 16, 3), dtype=np.uint8)
-    backdrop = np.full((1, 3, 1, 1), 0.5, np.float32)
+    background = np.full((1, 3, 1, 1), 0.5, np.float32)
     results = run(
-        with_layout(model, outputs=outputs, layout=layout, dtype="float16", color="bgr"), frame=frame, backdrop=backdrop
+        with_layout(model, outputs=outputs, layout=layout, dtype="float16", color="bgr"),
+        frame=frame,
+        background=background,
     )
     depth = {"fgr": 3, "pha": 1, "rgba": 4, "composite": 3}
     for name, result in zip(outputs, results, strict=True):
@@ -224,7 +226,7 @@ def test_layouts_of_the_whole_graph(outputs, layout):
 def test_the_form_for_tensorrt_gives_the_same():
     model = assemble(matting_graph(NETWORK), SPEC)
     frame = np.random.default_rng(0).integers(0, 256, (1, 8, 16, 3), dtype=np.uint8)
-    inputs = {"frame": frame, "backdrop": np.full((1, 3, 1, 1), 0.5, np.float32)}
+    inputs = {"frame": frame, "background": np.full((1, 3, 1, 1), 0.5, np.float32)}
     form = with_layout(model, outputs=("pha", "composite"), for_tensorrt=True)
     assert all(name for node in form.graph.node for name in node.output)
     for actual, expected in zip(

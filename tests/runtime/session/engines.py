@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests import models, reference
+from tests import real_models as models
+from tests import reference
 from trtmatte.api import Engine
 from trtmatte.format.outputs import MATTE_OUTPUTS
 from trtmatte.format.program import NetworkStage, OpStage, Program, State, Tensor

@@ -331,10 +331,26 @@ def _on_its_stream(op):
 def _unowned(value):
     """Arrays as a graph knows them, by their addresses: whoever captures it has to keep them."""
     if isinstance(value, DeviceArray):
-        return DeviceArray(value._strided, value.device.id, None)
+        return DeviceArray(value._strided, value.device.id, None, readonly=not value.flags.writeable)
     if isinstance(value, dict):
         return {name: _unowned(each) for name, each in value.items()}
     return tuple(map(_unowned, value)) if isinstance(value, tuple) else value
+
+
+class _Located:
+    def __init__(self, array) -> None:
+        self.__array_interface__ = {
+            "version": 3,
+            "data": (array.address, False),
+            "shape": array.shape,
+            "typestr": array.dtype.str,
+            "strides": array.strides,
+        }
+
+
+def _seen_by_the_host(array):
+    """A view of memory that stands for the device's."""
+    return np.asarray(_Located(array))
 
 
 class Network:
@@ -354,8 +370,8 @@ class Network:
 
     def bind(self, inputs, outputs):
         run = self._network.bind(
-            {name: array._strided for name, array in inputs.items()},
-            {name: array._strided for name, array in outputs.items()},
+            {name: _seen_by_the_host(array) for name, array in inputs.items()},
+            {name: _seen_by_the_host(array) for name, array in outputs.items()},
         )
         return lambda: self._stream._put(run)
 

@@ -12,13 +12,15 @@ import threading
 import numpy as np
 import pytest
 
-from tests import models, reference
+from tests import real_models as models
+from tests import reference
 from tests.runtime.session import engines
 from trtmatte import _core
-from trtmatte.backends import cuda, onnxruntime_cuda, tensorrt
+from trtmatte.backends import onnxruntime_cuda, registry, tensorrt
 
 pytestmark = pytest.mark.gpu
 FRAMES = 10_000
+ON_CUDA = tuple(registry.on("cuda"))
 MIB = 1 << 20
 
 HALVING = """
@@ -56,13 +58,13 @@ class Kernel:
 
 
 def require(backend):
-    reason = cuda.why_not(backend)
+    reason = registry.on("cuda")[backend].unavailable_reason(0)
     if reason is not None:
         pytest.skip(reason)
     return backend
 
 
-@pytest.fixture(params=["kernel", *cuda.ON_CUDA])
+@pytest.fixture(params=["kernel", *ON_CUDA])
 def backend(request, monkeypatch, tmp_path):
     """What runs the tiny network."""
     monkeypatch.setenv("TRTMATTE_CACHE", str(tmp_path))  # plans are built, and not those of another day
@@ -73,7 +75,7 @@ def backend(request, monkeypatch, tmp_path):
     return "onnxruntime"
 
 
-@pytest.fixture(params=cuda.ON_CUDA)
+@pytest.fixture(params=ON_CUDA)
 def real(request):
     """What runs every network."""
     return require(request.param)

@@ -16,9 +16,9 @@ import pytest
 from tests import reference
 from tests.runtime.session import engines, fake_cuda
 from trtmatte import _core
-from trtmatte.backends import cuda, onnxruntime_cuda
-from trtmatte.backends.cuda import Choice
+from trtmatte.backends import onnxruntime_cuda, registry
 from trtmatte.errors import FrameError
+from trtmatte.runtime.choice import Choice, choose
 
 pytestmark = pytest.mark.skipif(
     _core.CUDA_ARCHITECTURES != "emulated", reason="needs the emulated core (make emulated)"
@@ -35,11 +35,10 @@ def seed(request):
 def machine(seed, monkeypatch):
     with fake_cuda.installed(monkeypatch, seed) as machine:
         monkeypatch.setattr(onnxruntime_cuda, "Network", fake_cuda.Network)
-        choose = cuda.choose
         monkeypatch.setattr(
             "trtmatte.runtime.session.session.choose",
             lambda backend, device, engine: (
-                Choice("onnxruntime", 0) if device == "cuda" else choose(backend, device, engine)
+                Choice(registry.on("cuda")["onnxruntime"], 0) if device == "cuda" else choose(backend, device, engine)
             ),
         )
         yield machine
@@ -303,7 +302,7 @@ def test_a_frame_that_fails_leaves_the_graphs_their_buffers(machine):
     on_cpu, on_cuda = pair(outputs=("composite",), background="blur")
     for seed in range(4):
         assert_same(on_cpu(engines.noise(seed)), on_cuda(engines.noise(seed)))
-    used = {array.address for pair in on_cuda._backdrop.buffers for array in pair}
+    used = {array.address for pair in on_cuda._background.buffers for array in pair}
     with pytest.raises(FrameError):
         on_cuda(np.full((48, 64, 3), np.nan, np.float32))
     launches = machine.launches

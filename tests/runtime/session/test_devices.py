@@ -6,15 +6,17 @@ import logging
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from tests.backends import fake_tensorrt
 from tests.runtime.session import engines
 from trtmatte.api import Engine
 from trtmatte.backends import cuda, driver, onnxruntime_cuda, tensorrt
-from trtmatte.backends.cuda import Choice
 from trtmatte.errors import BackendError, SettingError
 from trtmatte.format.file import Plan
+from trtmatte.runtime.choice import choose
+from trtmatte.runtime.networks import load_networks
 
 ENGINE = engines.memory()
 
@@ -66,14 +68,19 @@ def with_plan(target, **environment):
     return fresh([Plan(target, "a1", {"network-0": b"a plan"}, info)])
 
 
+def chosen(backend, device, engine):
+    choice = choose(backend, device, engine)
+    return choice.backend.name, choice.device, choice.key
+
+
 def warned(caplog):
     return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
 
 @pytest.mark.parametrize("named", [False, True], ids=["auto", "named"])
 def test_a_plan_that_fits_is_taken(named, target, built, caplog):
-    choice = cuda.choose(target if named else "auto", None, with_plan(target))
-    assert choice == Choice(target, 0, "a1")
+    choice = choose(target if named else "auto", None, with_plan(target))
+    assert (choice.backend.name, choice.device, choice.key) == (target, 0, "a1")
     assert not built
     assert not caplog.records
 
@@ -82,8 +89,8 @@ def test_a_plan_that_fits_is_taken(named, target, built, caplog):
 def test_where_none_fits_one_is_built_once(plan, target, built, caplog):
     engine = fresh() if plan == "none" else with_plan(target, version="9")
     with caplog.at_level(logging.INFO, "trtmatte"):
-        choice = cuda.choose("auto", None, engine)
-    assert (choice.backend, choice.device) == (target, 0)
+        choice = choose("auto", None, engine)
+    assert (choice.backend.name, choice.device) == (target, 0)
     assert choice.key not in ("", "a1")
     assert built == ["network-0"]
     title = tensorrt.title(target)
@@ -91,24 +98,33 @@ def test_where_none_fits_one_is_built_once(plan, target, built, caplog):
     assert f"{target} network-0: 100 %" in caplog.text
     caplog.clear()
     again = fresh() if plan == "none" else with_plan(target, version="9")
-    assert cuda.choose("auto", None, engine) == cuda.choose(target, "cuda:0", again) == choice
+    assert chosen("auto", None, engine) == chosen(target, "cuda:0", again) == (target, 0, choice.key)
     assert built == ["network-0"], "the second one is taken from the cache"
     assert not warned(caplog)
 
 
+class Memory:
+    """The device memory of a session, as far as loading networks needs it."""
+
+    cuda_stream = 1
+
+    def zeros(self, shape, dtype):
+        return np.zeros(shape, dtype)
+
+
 def test_what_was_built_is_what_runs(target, built):
     engine = fresh()
-    loaded = cuda._engines(engine, cuda.choose("auto", None, engine))
-    assert loaded["network-0"].target == target
-    assert cuda._engines(engine, cuda.choose("auto", None, engine)) == loaded, "sessions share it"
+    first, second = (load_networks(engine, choose("auto", None, engine), 0, Memory())["network-0"] for _ in range(2))
+    assert first._plan.target == target
+    assert first._plan is second._plan, "sessions share it"
 
 
 def test_a_plan_that_fits_is_stronger_than_a_better_one_to_be_built(gpu, built, monkeypatch):
     for target in tensorrt.TARGETS:
         install(monkeypatch, target)
-    assert cuda.choose("auto", None, with_plan("tensorrt-rtx")).backend == "tensorrt-rtx"
+    assert choose("auto", None, with_plan("tensorrt-rtx")).backend.name == "tensorrt-rtx"
     assert not built
-    assert cuda.choose("auto", None, fresh()).backend == "tensorrt"
+    assert choose("auto", None, fresh()).backend.name == "tensorrt"
 
 
 def test_where_a_plan_cannot_be_built_the_next_best_runs_it(target, monkeypatch, caplog):
@@ -116,22 +132,22 @@ def test_where_a_plan_cannot_be_built_the_next_best_runs_it(target, monkeypatch,
         raise BackendError("it cannot build network-0 because of node Conv_8: leave it out")
 
     monkeypatch.setattr(tensorrt, "build_plan", refuse)
-    assert cuda.choose("auto", None, fresh()).device is None
+    assert choose("auto", None, fresh()).device is None
     (line,) = warned(caplog)
     assert line.startswith("running on the CPU: ")
     assert "it lacks CUDA" in line
     assert "because of node Conv_8" in line
     monkeypatch.setattr(onnxruntime_cuda, "unavailable_reason", lambda: None)
-    assert cuda.choose("auto", None, fresh()) == Choice("onnxruntime", 0)
+    assert chosen("auto", None, fresh()) == ("onnxruntime", 0, "")
     for place in (None, "cuda:0"):
         with pytest.raises(BackendError, match="cannot run on cuda:0: it cannot build network-0 because of node"):
-            cuda.choose(target, place, fresh())
+            choose(target, place, fresh())
 
 
 def test_a_plan_cannot_be_built_without_onnx(target, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(BackendError, match="building a plan of an engine's networks needs onnx: pip install onnx"):
-        cuda.choose(target, None, fresh())
+        choose(target, None, fresh())
 
 
 def test_a_build_that_is_stopped_leaves_nothing(target, monkeypatch, tmp_path):
@@ -140,24 +156,24 @@ def test_a_build_that_is_stopped_leaves_nothing(target, monkeypatch, tmp_path):
 
     monkeypatch.setattr(tensorrt, "build_plan", stop)
     with pytest.raises(KeyboardInterrupt):
-        cuda.choose("auto", None, fresh())
+        choose("auto", None, fresh())
     assert not list(tmp_path.rglob("*.trtm"))
 
 
 def test_auto_takes_onnxruntime_without_tensorrt(gpu, monkeypatch):
     monkeypatch.setattr(onnxruntime_cuda, "unavailable_reason", lambda: None)
-    assert cuda.choose("auto", None, ENGINE) == Choice("onnxruntime", 0)
-    assert cuda.choose("onnxruntime", "cuda:2", ENGINE) == Choice("onnxruntime", 2)
+    assert chosen("auto", None, ENGINE) == ("onnxruntime", 0, "")
+    assert chosen("onnxruntime", "cuda:2", ENGINE) == ("onnxruntime", 2, "")
 
 
 def test_a_gpu_that_cannot_be_used_is_worth_a_line(gpu, caplog):
-    assert cuda.choose("auto", None, ENGINE).device is None
+    assert choose("auto", None, ENGINE).device is None
     assert warned(caplog) == [
         "running on the CPU: TensorRT is not installed: pip install --upgrade tensorrt; "
         "TensorRT-RTX is not installed: pip install --upgrade tensorrt-rtx; it lacks CUDA"
     ]
     with pytest.raises(BackendError, match=r"cannot run on cuda:0: .*it lacks CUDA"):
-        cuda.choose("auto", "cuda", ENGINE)
+        choose("auto", "cuda", ENGINE)
 
 
 @pytest.fixture
@@ -169,16 +185,16 @@ def no_gpu(monkeypatch):
 
 
 def test_without_a_gpu_nothing_is_said(no_gpu, caplog):
-    assert cuda.choose("auto", None, ENGINE).device is None
+    assert choose("auto", None, ENGINE).device is None
     assert not caplog.records
 
 
 def test_an_engine_with_plans_was_meant_for_a_gpu(no_gpu, caplog):
     engine = fresh([Plan("tensorrt-rtx", "a1", {"network-0": b"a plan"}, {})])
-    assert cuda.choose("auto", None, engine).device is None
+    assert choose("auto", None, engine).device is None
     assert warned(caplog) == ["running on the CPU: there is no driver: install it"]
     caplog.clear()
-    assert cuda.choose("auto", "cpu", engine).device is None
+    assert choose("auto", "cpu", engine).device is None
     assert not caplog.records
 
 
@@ -194,7 +210,7 @@ def test_what_is_impossible_is_refused_with_the_reason(options, no_gpu):
 )
 def test_what_does_not_go_together_is_refused(backend, place, error):
     with pytest.raises(error):
-        cuda.choose(backend, place, ENGINE)
+        choose(backend, place, ENGINE)
 
 
 def test_a_session_on_the_cpu_imports_nothing_of_cuda():

@@ -13,14 +13,16 @@ import pytest
 
 import trtmatte
 from tests.runtime.session import engines
-from trtmatte import backends
 from trtmatte.errors import BackendError, SettingError
 from trtmatte.format.file import write
+from trtmatte.runtime.choice import choose, choose_on_cpu
+from trtmatte.runtime.networks import load_networks
 
 
 def test_sessions_of_an_engine_share_its_networks(backend):
     engine = engines.memory.__wrapped__()
-    first, second = backends.networks(engine, backend, 0), backends.networks(engine, backend, 0)
+    choice = choose(backend, "cpu", engine)
+    first, second = load_networks(engine, choice, 0), load_networks(engine, choice, 0)
     assert first["network-0"] is second["network-0"]
     network = weakref.ref(first["network-0"])
     session = engine.session(backend=backend)
@@ -91,12 +93,12 @@ def together(work, count):
 def test_auto_takes_the_fastest_that_is_installed(monkeypatch):
     installed = {"openvino", "onnxruntime"}
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name in installed else None)
-    assert backends.choose_on_cpu("auto") == "openvino"
+    assert choose_on_cpu("auto").name == "openvino"
     installed.remove("openvino")
-    assert backends.choose_on_cpu("auto") == "onnxruntime"
+    assert choose_on_cpu("auto").name == "onnxruntime"
     installed.clear()
     with pytest.raises(BackendError, match="pip install openvino"):
-        backends.choose_on_cpu("auto")
+        choose_on_cpu("auto")
 
 
 def test_a_session_says_what_runs_it(backend):
@@ -161,6 +163,7 @@ session = trtmatte.Session({str(tmp_path / "tiny.trtm")!r})
 assert session.backend == {backend!r}
 frame = np.full((24, 32, 3), 102, np.uint8)
 assert (session(frame).pha == 51).all()
-assert not [name for name in sys.modules if name.startswith(("trtmatte.compiler.families.networks", "trtmatte.compiler.graph"))]
+heavy = ("trtmatte.compiler.graph.onnx_graph", "trtmatte.compiler.families.reading")
+assert not [name for name in sys.modules if name.startswith(heavy)]
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from tests import models, reference
+from tests import real_models as models
+from tests import reference
 from tests.runtime.session import engines
 from tests.runtime.session.steady import assert_steady, run
 

@@ -9,7 +9,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from tests import models, reference
+from tests import real_models as models
+from tests import reference
 from tests.runtime.session import engines
 
 STATES = ("r1", "r2", "r3", "r4")

@@ -188,7 +188,7 @@ class _Build:
     def _failure(self, messages: Sequence[str], nodes: Sequence[str]) -> str:
         found = ", ".join(dict.fromkeys(filter(None, nodes)))
         reasons = dict.fromkeys(line.strip() for message in messages for line in message.splitlines())
-        remedy = f"Leave {self._target} out of the targets" if self._plugins is None else "Build the layout staged"
+        remedy = f"Leave {self._target} out of the targets" if self._plugins is None else "Build an engine instead"
         return (
             f"{bindings.title(self._target)} {self._trt.__version__} cannot build {self._name}"
             f"{' because of ' + found if found else ''}: {'; '.join(reasons) or 'it gives no reason'}. "

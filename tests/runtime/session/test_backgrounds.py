@@ -38,15 +38,15 @@ def assert_over(matte, picture, steps=1.0):
     ],
 )
 @pytest.mark.parametrize("color", ["rgb", "bgr"])
-def test_colours_are_red_green_blue(backdrop, colour, color, open_session):
-    matte = open_session(outputs=OUTPUTS, background=backdrop, color=color)(FRAME)
+def test_colours_are_red_green_blue(background, colour, color, open_session):
+    matte = open_session(outputs=OUTPUTS, background=background, color=color)(FRAME)
     assert_over(matte, colour if color == "rgb" else colour[::-1])
 
 
 @pytest.mark.parametrize("how", ["array", "float", "planes", "image", "path", "text"])
 def test_pictures(how, open_session, tmp_path):
     Image.fromarray(PICTURE).save(tmp_path / "beach.png")
-    backdrop = {
+    background = {
         "array": PICTURE,
         "float": PICTURE.astype(np.float32) / 255,
         "planes": PICTURE.transpose(2, 0, 1),
@@ -54,7 +54,7 @@ def test_pictures(how, open_session, tmp_path):
         "path": tmp_path / "beach.png",
         "text": str(tmp_path / "beach.png"),
     }[how]
-    assert_over(open_session(outputs=OUTPUTS, background=backdrop)(FRAME), PICTURE)
+    assert_over(open_session(outputs=OUTPUTS, background=background)(FRAME), PICTURE)
 
 
 def test_pictures_of_another_size_are_stretched(open_session):
@@ -75,7 +75,7 @@ def test_a_picture_with_each_frame(open_session):
 
 def test_the_session_keeps_a_copy_of_its_own_picture(open_session):
     picture = PICTURE.copy()
-    session = open_session(outputs=OUTPUTS, plate=picture)
+    session = open_session(outputs=OUTPUTS, background=picture)
     picture[:] = 0
     assert_over(session(FRAME), PICTURE)
 
@@ -138,9 +138,9 @@ def test_blur(color, form, open_session):
         (7, "expected a colour"),
     ],
 )
-def test_wrong_backdrops_are_refused(backdrop, message, open_session):
+def test_wrong_backdrops_are_refused(background, message, open_session):
     with pytest.raises(SettingError, match=message):
-        open_session(outputs=OUTPUTS, background=backdrop)
+        open_session(outputs=OUTPUTS, background=background)
 
 
 def test_a_file_that_is_no_picture(open_session, tmp_path):
@@ -151,7 +151,7 @@ def test_a_file_that_is_no_picture(open_session, tmp_path):
 
 def test_a_composite_needs_a_backdrop(open_session):
     session = open_session(outputs=OUTPUTS)
-    with pytest.raises(FrameError, match="needs a backdrop"):
+    with pytest.raises(FrameError, match="needs a background"):
         session(FRAME)
     assert_over(session(FRAME, background="red"), (255, 0, 0))
 
@@ -168,9 +168,9 @@ def test_wrong_pictures_with_a_frame_leave_no_trace(open_session):
     session = open_session(outputs=OUTPUTS)
     session(FRAME, background="red")
     before = session.state["memory"]
-    for backdrop in (PICTURE.astype(np.float64), np.stack([PICTURE] * 2), PICTURE[:, :0]):
+    for background in (PICTURE.astype(np.float64), np.stack([PICTURE] * 2), PICTURE[:, :0]):
         with pytest.raises(FrameError, match="background"):
-            session(FRAME, background=backdrop)
+            session(FRAME, background=background)
     with pytest.raises(FrameError, match="both given"):
         session(FRAME, PICTURE, background=PICTURE)
     np.testing.assert_array_equal(session.state["memory"], before)

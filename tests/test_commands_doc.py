@@ -18,16 +18,16 @@ def daily() -> argparse.ArgumentParser:
     """The parser of `trtmatte`, taken when it is about to parse."""
     found: list[argparse.ArgumentParser] = []
 
-    class Stopped(Exception):
+    class ParserReachedError(Exception):
         pass
 
     def stop(parser: argparse.ArgumentParser, *_: object) -> None:
         found.append(parser)
-        raise Stopped
+        raise ParserReachedError
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "parse_args", stop)
-        with pytest.raises(Stopped):
+        with pytest.raises(ParserReachedError):
             main.main([])
     return found[0]
 

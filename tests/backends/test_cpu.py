@@ -90,4 +90,4 @@ def test_a_backend_that_is_missing_says_how_to_get_it(backend, monkeypatch):
     if backend == "openvino":
         module._core.cache_clear()
     with pytest.raises(BackendError, match=f"is not installed: pip install {backend}"):
-        module.load(b"", patches=0, threads=1)
+        module.Network(b"", 1, 0)

@@ -105,8 +105,9 @@ FAMILIES = {
 @pytest.mark.parametrize("name", FAMILIES)
 def test_builds_every_family_in_float16(rtx, name):
     """Patches come in numbers that are known only once they are selected: up to one for each 4x4 pixels."""
-    rewrite, chosen = importing._family(reference.family(name), FAMILIES[name])
-    program, stages = cut(rewrite.from_network(reference.network(name), name, (128, 96), 1, chosen))
+    family = registry.family(reference.family(name))
+    chosen = family.checked(FAMILIES[name])
+    program, stages = cut(family.from_network(reference.network(name), name, (128, 96), 1, chosen))
     most = program.capacity
     for network, stage in zip(program.networks, stages, strict=True):
         patches = {

@@ -34,6 +34,7 @@ from trtmatte.compiler.families import reading as importing
 from trtmatte.errors import BackendError, DownloadError, EngineError, ModelError, SettingError
 from trtmatte.format import file as engine_file
 from trtmatte.reports import validate as validation
+from trtmatte.runtime import networks
 from trtmatte.support import packages
 
 torch = pytest.importorskip("torch")
@@ -920,4 +921,4 @@ def test_an_exported_model_of_each_kind_is_recognised(tmp_path: Path) -> None:
 @pytest.fixture(autouse=True)
 def no_sessions_left() -> Iterator[None]:
     yield
-    backends._loaded.clear()
+    networks._shared.clear()

@@ -115,7 +115,7 @@ def test_an_engine_takes_the_place_of_another(engine: Engine, path: Path) -> Non
 
 def test_importing_reads_neither_onnx_nor_torch() -> None:
     program = (
-        "import sys, trtmatte.engine; trtmatte.load; trtmatte.Engine; "
+        "import sys, trtmatte; trtmatte.load; trtmatte.Engine; "
         "print([name for name in ('onnx', 'torch', 'onnxruntime', 'openvino') if name in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -197,7 +197,7 @@ WRONG: list[tuple[str, Callable[[Path], object], str]] = [
     (
         "newer",
         manifest(format=FORMAT + 1, made_by="trtmatte 9.1"),
-        r"format 2 \(made by trtmatte 9.1\).*update trtmatte",
+        r"format 3 \(made by trtmatte 9.1\).*update trtmatte",
     ),
     ("no format", manifest(format=None), "no format version"),
     ("a format of another type", manifest(format="1"), "no format version"),

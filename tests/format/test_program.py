@@ -62,7 +62,7 @@ def test_json_there_and_back(original):
 
 def test_what_is_in_it():
     assert program().pictures == ("frame",)
-    assert refining().pictures == ("frame", "background")
+    assert refining().pictures == ("frame", "plate")
     assert program().networks == (NETWORK,)
     assert program().matte == END
     assert (program().capacity, refining().capacity) == (0, 80)

@@ -20,7 +20,7 @@ import pytest
 import trtmatte
 from tests.backends import fake_tensorrt
 from trtmatte import _core, plugins
-from trtmatte.backends import cuda, driver
+from trtmatte.backends import cuda, driver, onnxruntime
 from trtmatte.errors import BackendError
 from trtmatte.reports import doctor as diagnosis
 from trtmatte.runtime.choice import choose_on_cpu
@@ -99,7 +99,7 @@ def test_this_machine() -> None:
     assert time.monotonic() - started < 10  # a second or so where nothing else runs
     assert isinstance(report, diagnosis.Report)
     assert report.can_run
-    for part in (trtmatte.__version__, sys.executable, _core.instruction_set(), "onnxruntime", "What is taken here"):
+    for part in (trtmatte.__version__, sys.executable, _core.instruction_set(), "onnxruntime", "Used on this machine"):
         assert part in str(report)
     assert json.loads(json.dumps(report.to_json()))["can_run"] is True
 
@@ -132,7 +132,7 @@ def test_a_bare_machine_cannot_run_anything(bare: None) -> None:
 
 def test_extras_that_are_named_exist() -> None:
     named = set(re.findall(r"trtmatte\[(\w+)\]", Path(diagnosis.__file__).read_text()))
-    pyproject = (Path(__file__).parent.parent / "pyproject.toml").read_text()
+    pyproject = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     extras = set(re.findall(r"^(\w+) = \[", pyproject.partition("[project.optional-dependencies]")[2], re.MULTILINE))
     assert {"build", "cuda", "live", "torch", "video"} <= named <= extras
 
@@ -213,7 +213,7 @@ def test_auto_goes_past_what_is_broken(bare: None, monkeypatch: pytest.MonkeyPat
 
 def test_both_packages_of_onnxruntime(bare: None, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, "onnxruntime", __version__="1.31", get_available_providers=lambda: ["CPUExecutionProvider"])
-    monkeypatch.setattr(diagnosis, "version_of", lambda package: "1.31" if "onnxruntime" in package else None)
+    monkeypatch.setattr(onnxruntime, "version_of", lambda package: "1.31" if "onnxruntime" in package else None)
     assert "overwrite each other: pip uninstall both" in found("ONNX Runtime")
 
 

@@ -21,7 +21,7 @@ REFINE = "bgmv2_refine_mobilenetv2-kernel1-sampling"
 def test_every_stage_is_timed():
     found = profile(engines.of_vector(REFINE), frames=3, backend="onnxruntime")
     assert [stage.name for stage in found.stages] == [
-        "FrameSample background",
+        "FrameSample plate",
         "FrameSample",
         "network-0",
         "PatchSelect",
@@ -29,9 +29,9 @@ def test_every_stage_is_timed():
         "network-1",
         "PatchScatter",
     ]
-    background = found.stages[0]
-    assert background.ms.p99 < 0.1, "a background that stays is sampled once"
-    others = [stage for stage in found.stages if stage is not background]
+    plate = found.stages[0]
+    assert plate.ms.p99 < 0.1, "a plate that stays the same is sampled once"
+    others = [stage for stage in found.stages if stage is not plate]
     assert all(0 < stage.ms.p50 <= stage.ms.p95 <= stage.ms.p99 for stage in others)
     assert 0 < found.ms.p50 <= found.ms.p99
     assert found.rest >= 0
@@ -75,7 +75,7 @@ def test_bytes_of_a_frame():
 
 def test_a_step_with_nothing_to_do_has_no_rate():
     took = Latency(0.001, 0.001, 0.001)
-    assert StageProfile("FrameSample background", took, 1000, 0.1).rate is None
+    assert StageProfile("FrameSample plate", took, 1000, 0.1).rate is None
     assert StageProfile("FrameSample", Latency(2.0, 2.0, 2.0), 1000, 0.1).rate == 500_000
     assert StageProfile("network-0", Latency(2.0, 2.0, 2.0), 1000, None).rate is None
 

@@ -68,7 +68,8 @@ def test_a_picture_with_each_frame(open_session):
     session = open_session(outputs=OUTPUTS, background="black")
     for seed in range(3):
         assert_over(session(FRAME, background=engines.noise(seed)), engines.noise(seed))
-        assert_over(session(FRAME, engines.noise(seed + 9)), engines.noise(seed + 9))
+        with pytest.warns(FutureWarning, match="as the second argument is now called background"):
+            assert_over(session(FRAME, engines.noise(seed + 9)), engines.noise(seed + 9))
         assert_over(session(FRAME), (0, 0, 0))
     assert_over(session(FRAME, background="white"), (255, 255, 255))
 
@@ -138,7 +139,7 @@ def test_blur(color, form, open_session):
         (7, "expected a colour"),
     ],
 )
-def test_wrong_backdrops_are_refused(background, message, open_session):
+def test_wrong_backgrounds_are_refused(background, message, open_session):
     with pytest.raises(SettingError, match=message):
         open_session(outputs=OUTPUTS, background=background)
 
@@ -149,17 +150,18 @@ def test_a_file_that_is_no_picture(open_session, tmp_path):
         open_session(outputs=OUTPUTS, background=tmp_path / "notes.png")
 
 
-def test_a_composite_needs_a_backdrop(open_session):
+def test_a_composite_needs_a_background(open_session):
     session = open_session(outputs=OUTPUTS)
     with pytest.raises(FrameError, match="needs a background"):
         session(FRAME)
     assert_over(session(FRAME, background="red"), (255, 0, 0))
 
 
-def test_a_backdrop_needs_a_composite(open_session):
-    for name in ("background", "plate"):
-        with pytest.raises(SettingError, match="ask for 'composite'"):
-            open_session(**{name: "red"})
+def test_a_background_needs_a_composite(open_session):
+    with pytest.raises(SettingError, match="ask for 'composite'"):
+        open_session(background="red")
+    with pytest.raises(SettingError, match="memory needs none: leave plate out"):
+        open_session(plate="red")
     with pytest.raises(FrameError, match="no composite"):
         open_session()(FRAME, background="red")
 
@@ -171,6 +173,29 @@ def test_wrong_pictures_with_a_frame_leave_no_trace(open_session):
     for background in (PICTURE.astype(np.float64), np.stack([PICTURE] * 2), PICTURE[:, :0]):
         with pytest.raises(FrameError, match="background"):
             session(FRAME, background=background)
-    with pytest.raises(FrameError, match="both given"):
+    with pytest.raises(FrameError, match="a plate is given, but memory needs none"):
         session(FRAME, PICTURE, background=PICTURE)
     np.testing.assert_array_equal(session.state["memory"], before)
+
+
+def test_the_old_word_works_with_a_notice(open_session):
+    with pytest.warns(FutureWarning, match="backdrop is now called background") as caught:
+        session = open_session(outputs=OUTPUTS, backdrop="red")
+    assert caught[0].filename.endswith("conftest.py"), "the notice is at the caller's line"
+    assert_over(session(FRAME), (255, 0, 0))
+    with pytest.warns(FutureWarning, match="backdrop is now called background"):
+        assert_over(session(FRAME, backdrop="white"), (255, 255, 255))
+    with pytest.warns(FutureWarning), pytest.raises(FrameError, match="both given"):
+        session(FRAME, background="red", backdrop="white")
+
+
+def test_the_old_words_for_a_model_with_a_plate(open_session):
+    engine = engines.memory(with_plate=True)
+    with pytest.warns(FutureWarning, match="is now called plate"):
+        old = open_session(engine=engine, background=PICTURE)
+    new = open_session(engine=engine, plate=PICTURE)
+    np.testing.assert_array_equal(old(FRAME).pha, new(FRAME).pha)
+    with pytest.warns(FutureWarning):
+        both = open_session(engine=engine, outputs=OUTPUTS, background=PICTURE, backdrop="red")
+    now = open_session(engine=engine, outputs=OUTPUTS, plate=PICTURE, background="red")
+    np.testing.assert_array_equal(both(FRAME).composite, now(FRAME).composite)

@@ -245,14 +245,14 @@ def test_one_background_serves_all_streams(open_session):
     np.testing.assert_allclose(alpha.mean(axis=(1, 2, 3)), [0.1, 0.2, 0.3, 0.4], atol=1e-6)
 
 
-def test_a_captured_background_must_fit(open_session):
+def test_a_plate_must_fit(open_session):
     session = open_session(engine=engines.memory(with_plate=True))
-    with pytest.raises(FrameError, match=r"without its subject: session\(frame, background\)"):
+    with pytest.raises(FrameError, match=r"needs the plate, the photographed empty scene: session\(frame, plate\)"):
         session(FRAME)
     with pytest.raises(FrameError, match="64x48 pixels and the frame 32x24: bring it"):
         session(FRAME, engines.noise(1, 64, 48))
-    with pytest.raises(FrameError, match="background holds float64"):
+    with pytest.raises(FrameError, match="plate holds float64"):
         session(FRAME, FRAME / 255)
-    with pytest.raises(SettingError, match="background"):
-        open_session(engine=engines.memory(with_plate=True), background="red")
+    with pytest.raises(SettingError, match="plate"):
+        open_session(engine=engines.memory(with_plate=True), plate="red")
     session(FRAME, FRAME)

@@ -121,7 +121,11 @@ def test_a_session_says_what_runs_it(backend):
         ({"batch": 0}, SettingError, "multiple"),
         ({"ring": 0}, SettingError, "ring is 0"),
         ({"scene_cut": 2}, SettingError, "scene_cut is 2; expected a change between 0 and 1"),
-        ({"backend": "abacus"}, SettingError, "backend is 'abacus'; expected auto, openvino, onnxruntime"),
+        (
+            {"backend": "abacus"},
+            SettingError,
+            "backend is 'abacus'; expected auto, tensorrt, tensorrt-rtx, onnxruntime, openvino",
+        ),
         ({"device": "mps"}, SettingError, "device is 'mps'"),
     ],
 )

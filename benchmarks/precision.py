@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, ValueInfoProto
 
-from tests import real_models as models, reference
+from tests import real_models as models
+from tests import reference
 from tests.program_runner import StagedRunner
 from trtmatte.backends.onnxruntime import Network
 from trtmatte.compiler.families import precision

@@ -19,6 +19,7 @@ import numpy as np
 import trtmatte
 from benchmarks.models.subjects import Subject, photograph_path
 from trtmatte.compiler import engine_cache as cache
+from trtmatte.compiler.families import catalog
 from trtmatte.errors import DownloadError
 from trtmatte.models import store
 
@@ -57,7 +58,7 @@ def engine_path(subject: Subject, folder: Path) -> Path:
 
 
 def published(subject: Subject) -> Path:
-    return store.pull(_PUBLISHED[subject.model])
+    return store.pull(catalog.find(_PUBLISHED[subject.model]))
 
 
 def onnx_file(subject: Subject, folder: Path) -> Path:

@@ -1,4 +1,4 @@
-// Mattes raw frames with a plan of `trtmatte-build --layout single --outputs rgba`:
+// Mattes raw frames with a plan of `trtmatte-build --export plan --outputs rgba`:
 //
 //   ffmpeg -i in.mp4 -f rawvideo -pix_fmt rgb24 - | matte rvm.plan libtrtmatte_plugins.so > frames.rgba
 //

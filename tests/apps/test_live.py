@@ -130,7 +130,7 @@ def test_b_is_nothing_to_models_without_one(play):
 
 def test_a_background_from_a_file_needs_no_window(play):
     engine = engines.memory(with_plate=True)
-    _, sent, _ = play(*PICTURES, engine=engine, window=None, background=PICTURES[0])
+    _, sent, _ = play(*PICTURES, engine=engine, window=None, plate=PICTURES[0])
     assert len(sent) == 5
     with pytest.raises(SettingError, match=r"memory needs the picture of the scene .* --plate"):
         play(engine=engine, window=None)

@@ -281,10 +281,10 @@ def test_frames_are_padded_to_whole_patches(tmp_path: Path, monkeypatch: pytest.
         ({"output": "a", "output_alpha": "a", "kinds": "rgba"}, SettingError, "a is to hold 2 kinds of pictures"),
         ({"output": "a", "crf": 3}, SettingError, "crf is given, but a gets PNG files"),
         ({"output": "a.mp4", "frames": 0}, SettingError, "frames is 0; expected"),
-        ({"output": "a.mp4", "kinds": "alpha", "background": "blur"}, SettingError, "nothing is composed over it"),
+        ({"output": "a.mp4", "kinds": "alpha", "background": "blur"}, SettingError, "no output shows it"),
         ({"output": "a.mp4", "background": "mauve"}, SettingError, "background is 'mauve'"),
         ({"output": "a.mp4", "background": "1,2,x"}, SettingError, "expected three numbers"),
-        ({"output": "a.mp4", "plate": "in.mp4"}, SettingError, "needs no picture of the scene without"),
+        ({"output": "a.mp4", "plate": "in.mp4"}, SettingError, "memory needs no plate"),
         ({"output": "a.mp4", "preprocess_alignment": True}, SettingError, "moves a plate onto the frame"),
         ({"output": "a.mp4", "preprocess_alignment": "twice"}, SettingError, "expected True, 'frame' or 'once'"),
         ({"output": "a.mp4", "downsample_ratio": 0.3}, SettingError, "downsample_ratio is 0.3, and the engine was"),
@@ -305,8 +305,8 @@ def test_what_is_refused(
     assert sorted(film.parent.rglob("*")) == before
 
 
-def test_a_shot_is_asked_for(film: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="needs the scene without its subject, as a picture or a video"):
+def test_a_plate_is_asked_for(film: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="needs the plate, the photographed empty scene, as a picture or a video"):
         convert(film, engine=engines.memory(with_plate=True), output=tmp_path / "out.mp4")
 
 

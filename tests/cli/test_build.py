@@ -16,11 +16,10 @@ import pytest
 
 from tests.cli import terminal
 from tests.compiler.test_build import shrinking
+from trtmatte import api
 from trtmatte.api import Engine, load
 from trtmatte.backends import tensorrt
 from trtmatte.cli import build
-from trtmatte.compiler import build as compiler
-from trtmatte.compiler import export as single
 from trtmatte.errors import BackendError, DownloadError, EngineError, ModelError, SettingError
 
 COMMAND = [sys.executable, "-m", "trtmatte.cli.build"]
@@ -85,15 +84,15 @@ def test_where_engines_go(model_: str, place: str) -> None:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What `trtmatte.build` or `trtmatte.compiler.export.build` is called with."""
+    """The arguments that `trtmatte.build` or `trtmatte.export` is called with."""
     seen: dict[str, Any] = {}
 
     def record(model: str, **options: Any) -> Engine:
         seen.update(options, model=model)
         raise ModelError("seen enough")
 
-    monkeypatch.setattr(compiler, "build", record)
-    monkeypatch.setattr(single, "build", record)
+    monkeypatch.setattr(api, "build", record)
+    monkeypatch.setattr(api, "export", record)
     return seen
 
 
@@ -115,14 +114,20 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         ("--precision fp32", "precision", "fp32"),
         ("--batch 4", "batch", 4),
         ("--target onnxruntime --target tensorrt-rtx", "target", ["onnxruntime", "tensorrt-rtx"]),
+        ("--export plan", "kind", "plan"),
+        ("--export onnx", "out", "m.onnx"),
+        ("--export triton -o models", "kind", "triton"),
+        ("--export plan --outputs pha,rgba", "outputs", "pha,rgba"),
+        ("--export plan --background #00ff00", "background", "#00ff00"),
+        ("--export plan --dtype float16", "dtype", "float16"),
+        ("--export plan --layout CHW", "layout", "CHW"),
+        ("--export plan --color bgr", "color", "bgr"),
+        ("--export plan --triton models", "triton", "models"),
         ("--layout staged", "layout", "staged"),
-        ("--layout single", "layout", "single"),
-        ("--layout single --outputs pha,rgba", "outputs", "pha,rgba"),
-        ("--layout single --backdrop #00ff00", "background", "#00ff00"),
-        ("--layout single --dtype float16", "dtype", "float16"),
-        ("--layout single --axes CHW", "axes", "CHW"),
-        ("--layout single --color bgr", "color", "bgr"),
-        ("--layout single --triton models", "triton", "models"),
+        ("--layout single", "kind", "plan"),
+        ("--layout single -o m.onnx", "kind", "onnx"),
+        ("--export plan --backdrop #00ff00", "background", "#00ff00"),
+        ("--export plan --axes CHW", "layout", "CHW"),
         ("--set segmentation=true", "segmentation", True),
         ("--set mean=0.5,0.5,0.5", "mean", (0.5, 0.5, 0.5)),
         ("--validate", "validate", True),
@@ -180,7 +185,7 @@ def test_exit_statuses(error: BaseException, status: int, monkeypatch: pytest.Mo
     def fail(*_: Any, **__: Any) -> Engine:
         raise error
 
-    monkeypatch.setattr(compiler, "build", fail)
+    monkeypatch.setattr(api, "build", fail)
     before = signal.getsignal(signal.SIGTERM)
     assert build.main(["m.onnx"]) == status
     told = capsys.readouterr()
@@ -197,14 +202,14 @@ def test_a_wrong_model(model: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The layout single
+# Exports
 
 
-SINGLE = ("--family", "generic", "--size", "64x48", "--layout", "single")
+SMALL = ("--family", "generic", "--size", "64x48")
 
 
-def test_a_single_graph(model: Path) -> None:
-    ran = run(model, *SINGLE, "-o", "m.onnx", "--outputs", "rgba", "--axes", "CHW")
+def test_the_graph_of_a_plan(model: Path) -> None:
+    ran = run(model, *SMALL, "--export", "onnx", "-o", "m.onnx", "--outputs", "rgba", "--layout", "CHW")
     assert (ran.returncode, ran.stdout) == (0, "m.onnx\n")
     assert re.fullmatch(r"generic \S+ for 64x48, frame → rgba, \d\.\d MB\n", ran.stderr)
     (rgba,) = onnx.load("m.onnx").graph.output
@@ -212,37 +217,55 @@ def test_a_single_graph(model: Path) -> None:
 
 
 def test_a_repository_for_triton(model: Path) -> None:
-    ran = run(model, *SINGLE, "-o", "m.onnx", "--triton", "models", "--quiet")
+    ran = run(model, *SMALL, "--export", "onnx", "-o", "m.onnx", "--triton", "models", "--quiet")
     assert ran.stdout.split() == ["models/m/1/model.onnx", "models/m/config.pbtxt", "m.onnx"]
     assert all(Path(path).is_file() for path in ran.stdout.split())
 
 
-def test_a_recipe_can_say_the_layout(model: Path) -> None:
-    recipe = ["model = 'model.onnx'", "family = 'generic'", "size = '64x48'", "layout = 'single'", "outputs = ['pha']"]
+def test_a_recipe_can_ask_for_an_export(model: Path) -> None:
+    recipe = ["model = 'model.onnx'", "family = 'generic'", "size = '64x48'", "export = 'onnx'", "outputs = ['pha']"]
     Path("r.toml").write_text("\n".join(recipe))
     assert run("r.toml", "-o", "r.onnx").returncode == 0
     assert [each.name for each in onnx.load("r.onnx").graph.output] == ["pha"]
-    staged = run("r.toml", "--layout", "staged")
-    assert staged.returncode == 2
-    assert "outputs is given, but the layout is staged" in staged.stderr
+    Path("r.toml").write_text("\n".join(line for line in recipe if "export" not in line))
+    engine = run("r.toml")
+    assert engine.returncode == 2
+    assert "outputs is given, but an engine leaves it to its sessions" in engine.stderr
 
 
-def test_a_single_plan_without_tensorrt(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_a_plan_without_tensorrt(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setattr(
         tensorrt, "build_unavailable_reason", lambda target: "TensorRT is not installed: pip install tensorrt"
     )
-    assert build.main([str(model), *SINGLE]) == 1
+    assert build.main([str(model), *SMALL, "--export", "plan"]) == 1
     told = capsys.readouterr().err
-    assert "pip install tensorrt; or write the graph with -o NAME.onnx" in told
+    assert "pip install tensorrt; or export the graph with --export onnx" in told
     assert told.count("\n") == 1
     assert [path.name for path in model.parent.iterdir()] == [model.name]
 
 
-def test_triton_is_for_the_layout_single(model: Path) -> None:
+def test_triton_is_for_exports(model: Path) -> None:
     ran = run(model, *FLAGS, "--triton", "models")
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert "Triton takes the layout single" in ran.stderr
+    assert "Triton takes an export: --export triton" in ran.stderr
     assert [path.name for path in model.parent.iterdir()] == [model.name]
+
+
+@pytest.mark.parametrize(
+    ("flags", "notice"),
+    [
+        (("--layout", "single"), "layout single is now called export plan"),
+        (("--export", "onnx", "--axes", "CHW"), "--axes is now called --layout"),
+        (
+            ("--export", "onnx", "--outputs", "composite", "--backdrop", "red"),
+            "--backdrop is now called --background",
+        ),
+    ],
+)
+def test_old_flags_work_with_one_line_of_notice(flags: tuple[str, ...], notice: str, model: Path) -> None:
+    ran = run(model, *SMALL, *flags, "-o", "m.onnx", "--quiet")
+    assert (ran.returncode, ran.stdout) == (0, "m.onnx\n")
+    assert ran.stderr == f"trtmatte-build: {notice}; the old name works in this release only\n"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -217,7 +217,7 @@ def test_a_background_is_aligned_or_that_is_told(with_plate, out, tmp_path, caps
 
 def test_backgrounds_where_none_is_needed_and_none_where_one_is(tiny, with_plate, pictures, out, capsys):
     assert run(pictures / "a.png", "-o", out, "--engine", with_plate) == 2
-    assert "memory needs the scenes without their subjects: --plate" in capsys.readouterr().err
+    assert "memory needs the plates, the photographed empty scenes: --plate" in capsys.readouterr().err
     assert run(pictures / "a.png", "-o", out, "--engine", tiny, "--plate", pictures / "b.webp") == 2
     assert "leave --plate out" in capsys.readouterr().err
     assert run(pictures / "a.png", "-o", out, "--engine", with_plate, "--plate", out / "no.png") == 2
@@ -251,7 +251,7 @@ def test_a_background_of_another_size_is_one_pictures_fault(with_plate, pictures
     Image.fromarray(engines.noise(5)).save(pictures / "d.png")
     assert run(pictures / "d.png", pictures / "c10.bmp", *arguments) == 1
     assert names(out) == ["d.png"]
-    assert "c10.bmp: background is uint8 (24, 32, 3); it is 32x24 pixels and the frame 64x20" in capsys.readouterr().err
+    assert "c10.bmp: plate is uint8 (24, 32, 3); it is 32x24 pixels and the frame 64x20" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_a_background_of_another_size_is_one_pictures_fault(with_plate, pictures
         (("IN/a.png", "-o", "OUT/x.png", "--format", "webp"), "contradict each other"),
         (("IN/a.png", "-o", "OUT/x.tiff"), "is of a kind that is not written; expected .png, .webp"),
         (("IN/a.png", "-o", "OUT/x.jpg", "--output", "rgba"), "JPEG has no transparency"),
-        (("IN/a.png", "-o", "OUT", "--output", "alpha", "--background", "red"), "ask for it with --output composite"),
+        (("IN/a.png", "-o", "OUT", "--output", "alpha", "--background", "red"), "ask for one with --output composite"),
         (("IN/a.png", "-o", "OUT", "--background", "nocolour"), "background is 'nocolour'"),
         (("IN/a.png", "-o", "OUT", "--quality", "0"), "expected 1…100"),
         (("IN/a.png", "-o", "IN"), "would be written over what is read"),
@@ -378,9 +378,9 @@ def test_an_engine_for_each_shape_of_picture(pictures, tmp_path):
 
 
 class Patches:
-    """An engine that refines in patches, and its session: alpha is the background's red, foreground the frame."""
+    """An engine that refines in patches, and its session: alpha is the plate's red, foreground the frame."""
 
-    program = SimpleNamespace(pictures=("frame", "background"), capacity=9, family="bgmv2")
+    program = SimpleNamespace(pictures=("frame", "plate"), capacity=9, family="bgmv2")
 
     def __init__(self, size):
         if any(side % 4 for side in size):
@@ -398,10 +398,10 @@ class Patches:
         pass
 
     def __call__(self, frame, plate, background=None):
-        assert frame.shape == background.shape
+        assert frame.shape == plate.shape
         assert frame.shape[0] % 4 == frame.shape[1] % 4 == 0
         assert (frame[-1] == frame[-2]).all()  # the last row again
-        return {"pha": background[..., :1], "fgr": frame}
+        return {"pha": plate[..., :1], "fgr": frame}
 
 
 def test_whole_patches(tmp_path):

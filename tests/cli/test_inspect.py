@@ -91,7 +91,7 @@ def built(rvm, tmp_path):
     program, networks = cut(importing.read(rvm, size=(320, 240)))
     data = {stage.name: model.SerializeToString() for stage, model in zip(program.networks, networks, strict=True)}
     source = {"file": "rvm.onnx", "sha256": "ab" * 32}
-    made = engine.Engine.of(program, data, source=source, errors={"pha": {"max": 0.002}})
+    made = engine.EngineFile.of(program, data, source=source, errors={"pha": {"max": 0.002}})
     engine.write(made, tmp_path / "rvm.trtm")
     return tmp_path / "rvm.trtm"
 

@@ -18,6 +18,7 @@ from tests.media import films
 from tests.runtime.session import engines
 from trtmatte.apps import video as convert
 from trtmatte.apps.video import Interrupted, Summary
+from trtmatte.cli import sessions
 from trtmatte.cli.main import main
 from trtmatte.errors import BackendError, DownloadError, InputError, OutputError, SettingError, TruncatedError
 from trtmatte.format import file as engine
@@ -148,10 +149,8 @@ def test_every_option_arrives(flags: str, name: str, value: Any, asked: dict[str
 def test_models_are_built_for_the_frames(
     flags: str, setting: dict[str, Any], asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trtmatte.compiler import build as compiler
-
     built: dict[str, Any] = {}
-    monkeypatch.setattr(compiler, "build", lambda model, **options: built.update(options, model=model))
+    monkeypatch.setattr(sessions, "build", lambda model, **options: built.update(options, model=model))
     assert main(["video", "in.mp4", "-o", "out.mp4", *flags.split()]) == 0
     asked["engine"]((1280, 720))
     assert built.items() >= {"size": (1280, 720), **setting}.items()
@@ -178,7 +177,7 @@ def test_wrong_flags(flags: str, message: str, capsys: Any) -> None:
 
 def test_what_an_engine_has_settled(here: Path, capsys: Any) -> None:
     assert main(["video", "in.mp4", "-o", "a.mp4", *TINY, "--downsample-ratio", "0.5"]) == 2
-    assert "downsample_ratio is decided when an engine is built" in capsys.readouterr().err
+    assert "downsample_ratio is a build option" in capsys.readouterr().err
     assert remains(here) == set()
 
 

@@ -39,7 +39,7 @@ from trtmatte.support import packages
 
 torch = pytest.importorskip("torch")
 
-RECIPES = sorted((Path(__file__).parent.parent / "engines").glob("*.toml"))
+RECIPES = sorted((Path(__file__).parents[2] / "engines").glob("*.toml"))
 CPU = {"target": "onnxruntime"}
 
 
@@ -358,10 +358,10 @@ def test_recipes_without_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ({"batch": 0}, SettingError, "batch is 0; expected a whole number"),
         ({"batch": True}, SettingError, "batch is True"),
         ({"precision": "fp8"}, SettingError, "precision is 'fp8'; expected fp16, fp32"),
-        ({"layout": "singel"}, SettingError, "layout is 'singel'; expected staged, single; did you mean single"),
+        ({"export": "plam"}, SettingError, "export is 'plam'; expected plan, onnx, triton; did you mean plan"),
         ({"target": "tensort"}, SettingError, "did you mean tensorrt"),
-        ({"layout": "single"}, SettingError, "no engine: build it with .* or leave the layout out"),
-        ({"dtype": "float32"}, SettingError, "dtype is given, but the layout is staged"),
+        ({"export": "plan"}, SettingError, "makes no engine: use trtmatte-build --export .* or leave export out"),
+        ({"dtype": "float32"}, SettingError, "dtype is given, but an engine leaves it to its sessions"),
         ({"family": "rwm"}, SettingError, "family is 'rwm'"),
         ({"colour": "red"}, SettingError, "generic has no setting colour; it has input_size"),
         ({"mean": {"red": 1}}, SettingError, "mean is .*; expected a text, a number"),

@@ -42,7 +42,7 @@ def agree(message: Any, value: onnx.ValueInfoProto) -> None:
 
 
 @pytest.mark.parametrize("case", ["rvm", "bgmv2, sampling", "generic"])
-@pytest.mark.parametrize("form", [{}, {"outputs": ("rgba",), "dtype": "float32", "axes": "CHW"}], ids=str)
+@pytest.mark.parametrize("form", [{}, {"outputs": ("rgba",), "dtype": "float32", "layout": "CHW"}], ids=str)
 def test_it_agrees_with_the_graph(case: str, form: dict[str, Any]) -> None:
     config, graph, program = configured(case, **form)
     states = config.sequence_batching.state

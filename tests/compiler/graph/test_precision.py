@@ -397,8 +397,8 @@ def test_a_whole_trtmatte_graph(rvm):
 def test_every_family_has_a_rule_that_converts(name):
     family = reference.family(name)
     size = (64, 64) if family != "bgmv2" else (64, 48)
-    rewrite, chosen = importing._family(family, {"input_size": size} if family in ("modnet", "u2net") else {})
-    _, stages = cut(rewrite.from_network(reference.network(name), name, size, 1, chosen))
+    chosen = registry.family(family).checked({"input_size": size} if family in ("modnet", "u2net") else {})
+    _, stages = cut(registry.family(family).from_network(reference.network(name), name, size, 1, chosen))
     for stage in stages:
         half = to_fp16(stage, rule_of(registry.keep_fp32(family)))
         onnx.checker.check_model(half, full_check=True)

@@ -187,7 +187,8 @@ def test_a_network_that_cannot_be_captured_says_why(machine, monkeypatch):
     for seed in range(6):
         assert_same(on_cpu(engines.noise(seed)), on_cuda(engines.noise(seed)))
     assert on_cuda.stats().note == (
-        "frames are not captured: waiting for a stream is not permitted while a stream is captured"
+        "frames are not captured: the stage network-0 failed: "
+        "waiting for a stream is not permitted while a stream is captured"
     )
     assert not machine.builders
 

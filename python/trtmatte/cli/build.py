@@ -18,7 +18,9 @@ from trtmatte.compiler.families import registry
 from trtmatte.compiler.options import COLORS, DTYPES, EXPORTS, LAYOUTS, PRECISIONS, TARGETS, Options, read_recipe
 from trtmatte.errors import ModelError, SettingError, TrtmatteError
 from trtmatte.format.file import SUFFIX
+from trtmatte.format.outputs import MATTE_OUTPUTS
 from trtmatte.support import progress
+from trtmatte.support.renamed import notice_text
 from trtmatte.support.signals import terminated_as_interrupted
 
 _NAME: Final = "trtmatte-build"
@@ -71,6 +73,7 @@ def _export(given: Mapping[str, Any], **more: Any) -> Built:
         out = _place(given["model"], SUFFIXES[kind or "plan"])
     if given["layout"] in _OLD_LAYOUTS:
         options["layout"] = None
+        print(f"{_NAME}: {notice_text('layout single', 'export plan')}", file=sys.stderr)
     made = api.export(kind=kind, out=out, **options, **more)
     return _about_export(made), list(made.files)
 
@@ -123,7 +126,7 @@ def _add_export(add: Any, default: Options) -> None:
         "--export", choices=EXPORTS, help=f"a TensorRT plan ({PLAN}), its graph ({ONNX}), or a plan for Triton (-o DIR)"
     )
     add("--triton", metavar="DIR", help="put the export into this model repository of Triton as well")
-    add("--outputs", metavar="NAMES", help="fgr, pha, rgba or composite, several between commas (fgr,pha)")
+    add("--outputs", metavar="NAMES", help=f"{', '.join(MATTE_OUTPUTS)}, several between commas (fgr,pha)")
     add("--background", metavar="COLOR|FILE", help="the background of the output composite")
     add("--dtype", choices=DTYPES, help=f"of frames and mattes ({form.dtype})")
     add(

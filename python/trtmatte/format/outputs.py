@@ -11,7 +11,10 @@ __all__ = ["CHANNELS", "DEFAULT_OUTPUTS", "MATTE_OUTPUTS", "OUTPUTS", "Output"]
 
 
 class Output(NamedTuple):
-    """One output. Users of the commands type its `kind`; `value` is what holds it in the ops' ONNX functions."""
+    """One output. Users of the commands type its `kind`.
+
+    `value` is the value in the ops' ONNX functions that holds it: 0…1, in the order red, green, blue, alpha.
+    """
 
     name: str
     channels: int
@@ -20,10 +23,10 @@ class Output(NamedTuple):
 
 
 OUTPUTS: Final = (
-    Output("fgr", 3, "foreground", "color_ordered"),
+    Output("fgr", 3, "foreground", "color"),
     Output("pha", 1, "alpha", "alpha_inside"),
     Output("rgba", 4, "rgba", "straight"),
-    Output("composite", 3, "composite", "blend_ordered"),
+    Output("composite", 3, "composite", "blend"),
 )
 
 MATTE_OUTPUTS: Final = tuple(each.name for each in OUTPUTS)

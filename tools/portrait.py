@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 import trtmatte
-from trtmatte.models import download as fetch
+from trtmatte.models import download
 
 PLACE = Path(__file__).resolve().parents[1] / "docs" / "portrait.jpg"
 PORTRAIT = ("scikit-image==0.25.2", "skimage/data/astronaut.png")  # NASA's, in the public domain
@@ -23,7 +23,7 @@ FRAMES = 5  # RVM settles in a few: its states begin as zeros
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "portrait.png"
-        fetch.from_wheel(*PORTRAIT, picture)
+        download.from_wheel(*PORTRAIT, picture)
         frame = np.array(Image.open(picture).convert("RGB"))[:ROWS]
     engine = trtmatte.build("rvm-mobilenetv3", size=(frame.shape[1], ROWS))
     session = engine.session(outputs=("pha", "composite"), backdrop="#00b140")

@@ -28,7 +28,7 @@ def size_of(vector):
 
 
 def check(vector, run):
-    outputs = run(frame=vector.arrays["src"], background=vector.arrays["bgr"])
+    outputs = run(frame=vector.arrays["src"], plate=vector.arrays["bgr"])
     if "hid" in outputs:
         outputs["hid_s"] = outputs.pop("hid")[:, :, 1::4, 2::4]
     assert vector.outputs.keys() <= outputs.keys()
@@ -113,7 +113,7 @@ def test_batches_are_right_even_where_the_official_export_is_wrong(crop, replace
         expected = network(*(torch.from_numpy(each.astype(np.float32) / 255) for each in pictures))
     assert all(0 < count < 16 * 24 for count in expected[-1].sum((1, 2, 3)))
     model = exports.bgmv2(network, (96, 64), batch=2, crop=crop, replace=replace)
-    outputs = StagedRunner(read(model, tmp_path, size=(96, 64), batch=2))(frame=pictures[0], background=pictures[1])
+    outputs = StagedRunner(read(model, tmp_path, size=(96, 64), batch=2))(frame=pictures[0], plate=pictures[1])
     for name, value in zip(("pha", "fgr", "pha_sm", "fgr_sm", "err_sm", "ref_sm"), expected, strict=True):
         assert reference.largest_difference(outputs[name], value.numpy()) <= 1e-4
 
@@ -174,7 +174,7 @@ def test_networks_touch_small_tensors_and_patches_alone(tmp_path):
     assert program.tensors["src_sm"].shape == (1, 3, 270, 480)
     assert program.tensors["half"].shape == ("patches", 42, 8, 8)
     assert program.capacity == 158
-    assert program.pictures == ("frame", "background")
+    assert program.pictures == ("frame", "plate")
 
 
 def test_a_program_for_another_frame_has_another_grid(tmp_path):

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import trtmatte
+from trtmatte.format.file import write
 from trtmatte import _core
 
 MIB = 1 << 20
@@ -29,7 +30,7 @@ def assert_steady(engine, folder, frames, *, backend, calls, warm=50, sessions=1
 
     `calls` are 100 or more, half of them traced in Python for what grows and half for what peaks.
     """
-    trtmatte.engine.write(engine, folder / "engine.trtm")
+    write(engine, folder / "engine.trtm")
     arrays = {name: value for name, value in options.items() if isinstance(value, np.ndarray)}
     np.savez(folder / "arrays.npz", *frames, **arrays)
     job = {"backend": backend, "calls": calls, "warm": warm, "sessions": sessions}

@@ -253,6 +253,6 @@ def test_a_plate_must_fit(open_session):
         session(FRAME, engines.noise(1, 64, 48))
     with pytest.raises(FrameError, match="plate holds float64"):
         session(FRAME, FRAME / 255)
-    with pytest.raises(SettingError, match="plate"):
+    with pytest.raises(FrameError, match="plate is a str"):
         open_session(engine=engines.memory(with_plate=True), plate="red")
     session(FRAME, FRAME)

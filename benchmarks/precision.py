@@ -27,11 +27,10 @@ from tests import real_models as models
 from tests import reference
 from tests.program_runner import StagedRunner
 from trtmatte.backends.onnxruntime import Network
-from trtmatte.compiler.families import precision
-from trtmatte.compiler.families import reading as importing
+from trtmatte.compiler.families import reading, registry
 from trtmatte.compiler.graph.cut import cut
 from trtmatte.compiler.graph.onnx_graph import Graph
-from trtmatte.compiler.graph.precision import Rule, emulated, head, nothing, offsets, stem, to_fp16
+from trtmatte.compiler.graph.precision import Rule, emulated, head, nothing, offsets, rule_of, stem, to_fp16
 
 RESULTS = Path("benchmarks/results/precision-cpu.json")
 VERSIONS = ("numpy", "onnx", "onnxruntime", "av", "pillow")
@@ -121,11 +120,10 @@ class Subject:
 
     def read(self) -> ModelProto:
         if not self.weights.startswith("stand-in "):
-            return importing.read(models.model(self.weights), size=self.size, **self.settings)
+            return reading.read(models.model(self.weights), size=self.size, **self.settings)
         name = self.weights.removeprefix("stand-in ")
-        rewrite, settings = importing._family(self.family, self.settings)
-        model: ModelProto = rewrite.from_network(reference.network(name), name, self.size, 1, settings)
-        return model
+        family = registry.family(self.family)
+        return family.from_network(reference.network(name), name, self.size, 1, family.checked(self.settings))
 
 
 SUBJECTS = (
@@ -149,12 +147,12 @@ class Sequence:
         self.model = subject.read()
         self.networks = cut(self.model)[1]
         self._frames = [_planes(each) for each in itertools.islice(pictures(subject.size), frames)]
-        self._background = self._frames[-1][:, :, ::-1, ::-1].copy()
+        self._plate = self._frames[-1][:, :, ::-1, ::-1].copy()
         self.expected, _ = self.mattes(self.networks)
 
     def inputs(self) -> Iterator[dict[str, np.ndarray]]:
         for frame in self._frames:
-            yield {"frame": frame, "background": self._background}
+            yield {"frame": frame, "plate": self._plate}
 
     def mattes(self, networks: list[ModelProto]) -> tuple[np.ndarray, bool]:
         """The mattes, and whether all that the networks made on the way are numbers."""
@@ -275,7 +273,7 @@ def watch(subject: Subject, frames: int) -> Iterator[Row]:
 
 
 def table(subject: Subject, frames: int) -> Iterator[Row]:
-    chosen = precision.for_family(subject.family)
+    chosen = rule_of(registry.keep_fp32(subject.family))
     lengths = dict.fromkeys(PICTURES, frames if subject.is_recurrent else min(frames, 4))
     if subject.extremes:
         lengths |= dict.fromkeys(EXTREMES, 200 if subject.is_recurrent else 2)

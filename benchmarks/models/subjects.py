@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from trtmatte.compiler import engine_cache as cache
+from trtmatte.support.cache_folder import private_folder
 
 GREEN: Final = (120, 255, 155)
 QUESTIONS: Final = {
@@ -88,7 +88,7 @@ class Subject:
 
 
 def photograph_path() -> Path:
-    return cache.private_folder("benchmarks") / "photograph.npy"
+    return private_folder("benchmarks") / "photograph.npy"
 
 
 _GRID: Final = (10, 17)  # places at which a picture's colours are chosen

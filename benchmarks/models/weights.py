@@ -18,10 +18,10 @@ import numpy as np
 
 import trtmatte
 from benchmarks.models.subjects import Subject, photograph_path
-from trtmatte.compiler import engine_cache as cache
 from trtmatte.compiler.families import catalog
 from trtmatte.errors import DownloadError
 from trtmatte.models import store
+from trtmatte.support.cache_folder import private_folder
 
 _PUBLISHED: Final = {"rvm_mobilenetv3": "rvm-mobilenetv3", "u2netp": "u2netp"}
 
@@ -208,4 +208,4 @@ def _made(path: Path, make: Callable[[], bytes]) -> Path:
 
 
 def default_folder() -> Path:
-    return cache.private_folder("benchmarks")
+    return private_folder("benchmarks")

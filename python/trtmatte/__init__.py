@@ -45,6 +45,7 @@ _LAZY: Final = {
     "load": "trtmatte.api",
 }
 
+
 def __getattr__(name: str) -> Any:
     if name == "single":  # the old name of exports
         from trtmatte.api import single

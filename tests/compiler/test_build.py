@@ -461,7 +461,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     original = compiler.Request.compile
 
-    def compile_(request: Any) -> Engine:
+    def compile_(request: Any) -> engine_file.EngineFile:
         seen.append(request.key)
         return original(request)
 

@@ -108,7 +108,9 @@ def test_failing_leaves_what_was_there(error, tmp_path: Path) -> None:
 
 def test_a_process_that_is_alone(tmp_path: Path) -> None:
     lock = tmp_path / "l"
-    code = f"from pathlib import Path; from trtmatte.support.files import alone\nwith alone(Path({str(lock)!r})): print(1)"
+    code = (
+        f"from pathlib import Path; from trtmatte.support.files import alone\nwith alone(Path({str(lock)!r})): print(1)"
+    )
     with alone(lock):
         other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
         time.sleep(0.5)

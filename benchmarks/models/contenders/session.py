@@ -13,6 +13,8 @@ from benchmarks.models import weights
 from benchmarks.models.contenders.base import Array, Contender, background
 from benchmarks.models.subjects import GREEN, Subject
 from trtmatte.reports import profile as profiling
+from trtmatte.runtime.choice import choose
+from trtmatte.runtime.networks import load_networks
 
 
 class Sessions(Contender):
@@ -86,12 +88,10 @@ class Network(Contender):
     questions = ("frame",)
 
     def __init__(self, subject: Subject, device: str, folder: Path, backend: str) -> None:
-        from trtmatte import backends
-
         super().__init__(subject, device, folder)
         engine = trtmatte.load(weights.engine_path(subject, folder))
         (stage,) = engine.program.networks
-        network = backends.networks(engine, backends.choose_on_cpu(backend), 0)[stage.name]
+        network = load_networks(engine, choose(backend, "cpu", engine), 0)[stage.name]
         tensors = {
             name: np.zeros(tuple(map(int, each.shape)), each.dtype) for name, each in engine.program.tensors.items()
         }

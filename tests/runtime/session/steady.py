@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 import trtmatte
-from trtmatte.format.file import write
 from trtmatte import _core
+from trtmatte.format.file import write
 
 MIB = 1 << 20
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tests.backends import fake_tensorrt
 from tests.runtime.session import engines
 from trtmatte.api import Engine
 from trtmatte.backends import cuda, driver, onnxruntime_cuda, tensorrt
+from trtmatte.backends.tensorrt.network import Network
 from trtmatte.errors import BackendError, SettingError
 from trtmatte.format.file import Plan
 from trtmatte.runtime.choice import choose
@@ -114,7 +116,8 @@ class Memory:
 
 def test_what_was_built_is_what_runs(target, built):
     engine = fresh()
-    first, second = (load_networks(engine, choose("auto", None, engine), 0, Memory())["network-0"] for _ in range(2))
+    loaded = (load_networks(engine, choose("auto", None, engine), 0, Memory()) for _ in range(2))
+    first, second = (cast(Network, each["network-0"]) for each in loaded)
     assert first._plan.target == target
     assert first._plan is second._plan, "sessions share it"
 

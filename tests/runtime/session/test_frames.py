@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.runtime.session import engines
-from trtmatte.errors import FrameError, SettingError
+from trtmatte.errors import FrameError
 
 FRAME = engines.noise(1)
 

@@ -28,7 +28,7 @@ from trtmatte.compiler.graph.functions.language import (
 )
 from trtmatte.errors import ModelError
 
-__all__ = ["DOMAIN", "OPS", "OPSET", "VERSION", "Value", "function", "functions", "model", "node"]
+__all__ = ["DOMAIN", "OPS", "OPSET", "VERSION", "Required", "Value", "function", "functions", "model", "node"]
 
 
 def _ops() -> dict[str, Op]:

@@ -56,8 +56,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 _KINDS: Final = (
-    "one or several of rgba, composite, alpha, foreground (composite where there is a background or files are JPEG, "
-    "else rgba)"
+    f"one or several of {', '.join(KINDS)} (composite where there is a background or files are JPEG, else rgba)"
 )
 _BACKGROUND: Final = "what is put behind the subject: a colour, a picture, blur or blur:N (greenscreen)"
 _PLATE: Final = "bgmv2: the photographed empty scene, one picture for all, or a folder with the same names"

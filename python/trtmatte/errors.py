@@ -1,4 +1,4 @@
-"""What can go wrong, by kind.
+"""The errors of trtmatte, by kind.
 
 Every error of trtmatte is a `TrtmatteError` and also the builtin that fits, so that either can be caught.
 """
@@ -25,11 +25,11 @@ class EngineError(TrtmatteError, RuntimeError):
 
 
 class BackendError(TrtmatteError, RuntimeError):
-    """What should run a network or an op cannot do so on this machine."""
+    """A backend or op is unavailable on this machine."""
 
 
 class DownloadError(TrtmatteError, OSError):
-    """A model could not be fetched, or what came is not what was expected."""
+    """A model cannot be downloaded, or the download is not the expected file."""
 
 
 class InputError(TrtmatteError, ValueError):
@@ -37,7 +37,7 @@ class InputError(TrtmatteError, ValueError):
 
 
 class TruncatedError(TrtmatteError, OSError):
-    """A video breaks off or is damaged; what came before that was worked on."""
+    """A video ends early or is damaged; the frames before that were processed."""
 
 
 class OutputError(TrtmatteError, OSError):

@@ -1,4 +1,4 @@
-"""The six ops as Python sees them: arrays in, arrays out, on the CPU or on a CUDA stream.
+"""The six ops in Python: arrays in, arrays out, on the CPU or on a CUDA stream.
 
 `docs/ops.md` says what each computes. Arrays may be numpy, torch, CuPy, PIL images or anything else with the buffer
 protocol, DLPack, `__array_interface__` or `__cuda_array_interface__`; they are read and written where they are. On the
@@ -122,9 +122,9 @@ def patch_select(
     cuda_stream: Any = None,
     stream: Any = None,  # an old name of `cuda_stream`
 ) -> tuple[Array, Array, Array]:
-    """Where to refine on a grid of `height` × `width` patches: `(indices, count, ref)`.
+    """Select the patches to refine on a grid of `height` × `width`: `(indices, count, ref)`.
 
-    `capacity` is how many indices there is room for; left out, as many as there can be.
+    `capacity` is the room for indices; left out, the largest possible number.
     """
     if indices is None or count is None or ref is None:
         batch = _batch_of_maps(err)
@@ -166,7 +166,7 @@ def patch_crop(
     cuda_stream: Any = None,
     stream: Any = None,  # an old name of `cuda_stream`
 ) -> tuple[Array, Array]:
-    """What the patch refiner reads: `half` of the half-resolution picture, `full` of the frames themselves."""
+    """Cut the patches that the refiner reads: `half` from the half-resolution picture, `full` from the frames."""
     if half is None or full is None:
         patches, channels = _shape("indices", indices)[0], _shape("maps", maps)[-3]
         half_side, full_side = (8, 8) if kernel == 3 else (2, 4)

@@ -17,13 +17,13 @@ _LIBRARY: Final = "trtmatte_plugins.dll" if sys.platform == "win32" else "libtrt
 
 
 def library_path() -> Path | None:
-    """Where the library is; None if trtmatte was built without it."""
+    """The path of the library; None if trtmatte was built without it."""
     path = Path(__file__).with_name(_LIBRARY)
     return path if path.is_file() else None
 
 
 def is_built() -> bool:
-    """Whether this installation has the plugins."""
+    """Report if this installation has the plugins."""
     return library_path() is not None
 
 

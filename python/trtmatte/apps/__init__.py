@@ -1,1 +1,1 @@
-"""What people do with a session: mat videos, pictures and cameras."""
+"""Apps over a session: videos, pictures and cameras."""

@@ -18,7 +18,7 @@ from trtmatte.media.camera import Camera, CameraFrame
 Array = np.ndarray[Any, Any]
 
 VIEWS: Final = {"composite": "composite", "foreground": "fgr", "alpha": "pha", "camera": ""}
-"""What can be shown, and the session's output that it is; the camera is shown as it is."""
+"""The views, each with the session's output that it shows. The camera's view has none."""
 
 _GUIDE: Final = "Step out of the picture, then press B: the picture becomes the plate"
 _KEPT: Final = 10_000  # latencies

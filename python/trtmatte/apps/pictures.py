@@ -58,7 +58,7 @@ def convert(
     tell: Callable[[str], object] = lambda message: None,
     **session: Any,
 ) -> list[InputError]:
-    """What is wrong with single pictures, which keeps no other from being written.
+    """Matte pictures. Returns the problems of single pictures; the others are written.
 
     `engine` may be what gives one for a size; it is asked once for each shape of picture. `done` is told how many are
     through, `tell` what else there is to say. What cannot be written ends it: the next could not be, either.

@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tasks(args: argparse.Namespace) -> list[Task]:
-    """What is to be done, once it is known that it can be: nothing of this depends on what is in the pictures."""
+    """The tasks, checked as far as possible before any picture is read."""
     from trtmatte.apps.pictures import Task
 
     outputs = list(dict.fromkeys(args.output)) or ["composite" if args.background or _is_jpeg(args) else "rgba"]
@@ -130,7 +130,7 @@ def _sources(inputs: Iterable[str]) -> list[Path]:
 
 
 def _naming(args: argparse.Namespace, sources: Sequence[Path], transparent: bool) -> Callable[[Path, str], Path]:
-    """Where a picture's outputs go; the first has no name of its own."""
+    """A function that names the file of each output of a picture. The first output has the picture's own name."""
     from trtmatte.media.pictures import SUFFIXES
     from trtmatte.media.still import FORMATS
 

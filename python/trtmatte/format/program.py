@@ -38,7 +38,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class State:
-    """What one frame leaves to the next: zeros at first, then `input` is what `output` was."""
+    """Recurrent state: zeros at first, then the `input` of a frame is the `output` of the frame before."""
 
     name: str
     input: str

@@ -1,4 +1,4 @@
-"""What the numbers of a video mean, as its tags say (ITU-T H.273), or as sizes suggest where they say nothing."""
+"""The colours of a video by its tags (ITU-T H.273), or without tags by its size."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def usual(size: tuple[int, int]) -> Colour:
 
 
 def of(frame: Any) -> Colour:
-    """What a decoded frame becomes again once it has been RGB. HDR becomes BT.709."""
+    """The colours to encode a decoded frame with after it was RGB. HDR becomes BT.709."""
     if is_hdr(frame):
         return Colour(BT709, BT709, BT709)
     guess = usual((frame.width, frame.height))

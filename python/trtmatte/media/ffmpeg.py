@@ -17,5 +17,5 @@ def ffmpeg() -> Any:
 
 
 def reason(error: BaseException) -> str:
-    """What an error of FFmpeg says, without its number and the file's name."""
+    """The message of an FFmpeg error, without its number and the file's name."""
     return str(getattr(error, "strerror", None) or error)

@@ -91,7 +91,7 @@ class Encoding:
 
 
 def is_video(place: str | Path) -> bool:
-    """Whether a file of this name would be a video."""
+    """Report if a file of this name is a video."""
     return Path(place).suffix.lower() in CONTAINERS
 
 
@@ -104,7 +104,7 @@ def encoding(
     crf: int | None = None,
     preset: str | None = None,
 ) -> Encoding:
-    """What a file of this name is written as. Without a `codec`, the one that its name suggests."""
+    """The encoding of a file of this name. Without a `codec`, the name decides."""
     container = CONTAINERS[place.suffix.lower()]
     name = codec or ("vp9" if container == "webm" else "prores" if alpha else "h264")
     if name not in CODECS:

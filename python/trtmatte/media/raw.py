@@ -88,4 +88,4 @@ class RawSink:
             raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error
 
     def abort(self) -> None:
-        """What is in the pipe is gone."""
+        """Do nothing: bytes in the pipe cannot be taken back."""

@@ -1,4 +1,4 @@
-"""What frames come from: the interface of all readers."""
+"""Sources of frames: the interface of all readers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a source before its frames are read."""
+    """The facts about a source before its frames are read."""
 
     name: str  # for messages
     size: tuple[int, int]  # width and height of the frames as they are handed out
@@ -42,7 +42,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Sound:
-    """Where a video's other streams are, and which part of them goes with its frames.
+    """The other streams of a video, and the part of them that belongs to its frames.
 
     Timestamps, in seconds, count from where the file's own begin; `shift` is added to them in the copy.
     """

@@ -16,7 +16,7 @@ from trtmatte.support.files import replacing
 Array = np.ndarray[Any, Any]
 
 FORMATS: Final = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
-"""What is written, by the suffix of the file."""
+"""The format of a file by its suffix."""
 
 _MODES: Final = {1: "L", 3: "RGB", 4: "RGBA"}
 _DEEP: Final = ("I", "I;16", "I;16L", "I;16B", "I;16N")
@@ -72,7 +72,7 @@ def write(pixels: Array, path: Path, *, quality: int = 95, profile: bytes = b"",
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What Pillow raises where it cannot read a file."""
+    """The errors that Pillow raises for a file that it cannot read."""
     return OSError, ValueError, SyntaxError, pillow("Image").DecompressionBombError
 
 

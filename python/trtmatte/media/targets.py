@@ -80,7 +80,7 @@ def targets(
     has_background: bool,
     **encoding: Any,
 ) -> list[Target]:
-    """Where `kinds` go if they go to `output`, and the kinds that have places of their own."""
+    """The targets of `kinds` at `output`, and of the kinds with places of their own."""
     if output_type not in _TYPES:
         raise SettingError(f"output_type is {output_type!r}; expected video or png_sequence")
     found = [] if output is None else list(_placed(Path(output), kinds, output_type, has_background))

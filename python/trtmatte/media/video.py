@@ -159,7 +159,7 @@ class _Reading:
                 yield frame
 
     def missing(self) -> str:
-        """What the file's header promises, if that is more than there was."""
+        """The number of frames in the file's header, if there were fewer."""
         promised = self._stream.frames
         if promised > self._packets + _MISSING:
             return f"{promised} frames"

@@ -28,7 +28,7 @@ _BUFFER: Final = 1 << 20
 
 
 class Sink(Protocol):
-    """Where pictures of one kind go: uint8 (H, W, C) with 1, 3 or 4 channels. Errors are OutputErrors."""
+    """The destination of one kind of pictures: uint8 (H, W, C) with 1, 3 or 4 channels. Errors are OutputErrors."""
 
     place: str
 
@@ -139,7 +139,7 @@ class VideoSink:
 
 
 class _Aborted(Exception):  # noqa: N818
-    """What a file is left with that is not to be."""
+    """Leaves the context of a file that must not be kept."""
 
 
 class PictureSink:
@@ -177,7 +177,7 @@ class PictureSink:
                     path.unlink()
 
     def abort(self) -> None:
-        """What is there is whole, and stays."""
+        """Keep the pictures that are written: each is complete."""
         if self._made:
             with suppress(OSError):
                 self._folder.rmdir()  # if it is empty
@@ -231,5 +231,5 @@ def _to_yuv(sws: Any, picture: Array, pixels: str, tags: Colour) -> Any:
 
 
 def _container(encoding: Encoding) -> dict[str, str]:
-    """Where the video's tags go into a file that could leave them out."""
+    """The options that write the video's tags into files in which they are optional."""
     return {"movflags": "+write_colr"} if encoding.container in ("mp4", "mov") else {}

@@ -1,1 +1,1 @@
-"""What people are told: about files, machines, errors and times."""
+"""Reports for people: about files, machines, errors and times."""

@@ -179,7 +179,7 @@ class Stopwatch:
 
 
 def bytes_moved(program: Program, stage: Stage, outputs: Sequence[str], batch: int | None = None) -> int:
-    """What a stage reads and writes for a uint8 frame of the program's size; networks' weights are not counted.
+    """The bytes that a stage reads and writes for a uint8 frame of the program's size, without networks' weights.
 
     Of a frame that is sampled linearly the rows that lie between two samples are not read; a colour is no bytes.
     """

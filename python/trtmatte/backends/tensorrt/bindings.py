@@ -38,7 +38,7 @@ def title(target: str) -> str:
 
 
 def unavailable_reason(target: str) -> str | None:
-    """What keeps a target's bindings from being used, with the remedy; None if nothing does."""
+    """The reason why a target's bindings cannot be used, with the remedy; None if they can."""
     binding = _binding(target)
     install = f"pip install --upgrade {binding.package}"
     if importlib.util.find_spec(binding.module) is None:

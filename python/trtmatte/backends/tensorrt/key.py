@@ -17,7 +17,7 @@ Bounds = Mapping[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]
 """The smallest, the usual and the largest shape of each input that has no fixed one."""
 
 PORTABLE: Final = ("8.6", "8.9", "12.0")
-"""What TensorRT-RTX builds for unless told otherwise."""
+"""The compute capabilities that TensorRT-RTX builds for by default."""
 
 # Flags by their names, since their numbers differ from version to version. TF32 has no more mantissa than float16, and
 # what is kept in float32 is kept for its mantissa.
@@ -28,7 +28,7 @@ FLAGS_OFF: Final = ("TF32",)
 def environment(
     target: str, *, compute_capabilities: Sequence[str] | None = None, gpu: int = 0, plugins: Path | None = None
 ) -> dict[str, Any]:
-    """What a plan built here is bound to, as JSON's kinds of values."""
+    """The environment that a plan built here depends on, as JSON values."""
     place: dict[str, Any] = {
         "target": target,
         "version": bindings.version(target),

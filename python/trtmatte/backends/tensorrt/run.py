@@ -118,7 +118,7 @@ class Context:
         self._plan, self._native, self._log = plan, native, plan._log
 
     def bind(self, addresses: Mapping[str, int], shapes: Mapping[str, Sequence[int]] | None = None) -> None:
-        """Where all inputs and outputs lie on the device, and the shapes of inputs that have no fixed one.
+        """Set the device addresses of all inputs and outputs, and the shapes of inputs without a fixed shape.
 
         The first `enqueue` after it does deferred work and cannot be captured.
         """

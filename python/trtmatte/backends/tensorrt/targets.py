@@ -1,4 +1,4 @@
-"""What this machine can build and run."""
+"""The targets that this machine can build for and run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def targets_available() -> list[str]:
 
 
 def build_unavailable_reason(target: str, gpu: int = 0) -> str | None:
-    """What keeps this machine from building for a target, with the remedy; None if nothing does."""
+    """The reason why this machine cannot build for a target, with the remedy; None if it can."""
     reason = bindings.unavailable_reason(target)
     if reason is None and target == "tensorrt":
         missing = driver.unavailable_reason(gpu)
@@ -23,7 +23,7 @@ def build_unavailable_reason(target: str, gpu: int = 0) -> str | None:
 
 
 def run_unavailable_reason(target: str, gpu: int = 0) -> str | None:
-    """What keeps this machine from running a target's plans, with the remedy; None if nothing does."""
+    """The reason why this machine cannot run a target's plans, with the remedy; None if it can."""
     reason = bindings.unavailable_reason(target) or driver.unavailable_reason(gpu)
     if reason is None and target == "tensorrt-rtx":
         known = capabilities()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,9 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from trtmatte import ops
+from trtmatte import _core, ops
 from trtmatte.backends.interface import Run
-from trtmatte.errors import BackendError, FrameError, TrtmatteError
+from trtmatte.errors import BackendError, EngineError, FrameError, TrtmatteError
 from trtmatte.format.outputs import MATTE_OUTPUTS
 from trtmatte.format.program import BACKGROUND, FRAME, PICTURES, PLATE, NetworkStage, OpStage, Stage
 from trtmatte.ops import Color, Layout
@@ -21,11 +22,6 @@ from trtmatte.runtime.session.memory import Array
 Tensors = Mapping[str, Array]
 
 _METHODS: Final = ("linear", "area", "antialias", "gaussian")
-_WRITERS: Final[Mapping[str, Callable[..., Any]]] = {
-    "GuidedUpsample": ops.guided_upsample,
-    "MatteUpsample": ops.matte_upsample,
-    "PatchScatter": ops.patch_scatter,
-}
 _TOO_BRIGHT: Final = 8.0  # a picture in 0…1, normalised or not, has a smaller mean
 
 
@@ -123,7 +119,7 @@ class WriteMatte(Step):
         self, stage: OpStage, tensors: Tensors, spec: OutputSpec, cuda_stream: int | None, **more: Any
     ) -> None:
         super().__init__(stage)
-        self._write, self._tensors = _WRITERS[stage.op], tensors
+        self._write, self._tensors = _function_of(stage.op), tensors
         self._inputs = [name for name in stage.inputs if name != BACKGROUND]
         form = {"layout": spec.layout, "color": spec.color, "outputs": spec.matte, "cuda_stream": cuda_stream}
         self._settings = {**sampling(stage), **form, **more}
@@ -132,6 +128,15 @@ class WriteMatte(Step):
         pictures = frame.pictures
         arrays = [pictures[name] if name in PICTURES else self._tensors[name] for name in self._inputs]
         self._write(*arrays, **self._settings, background=pictures.get(BACKGROUND), out=frame.matte)
+
+
+def _function_of(op: str) -> Callable[..., Any]:
+    """The function of `trtmatte.ops` for an op that writes a matte: `matte_upsample` for MatteUpsample."""
+    name = re.sub(r"\B(?=[A-Z])", "_", op).lower()
+    if not (hasattr(_core, name) and hasattr(ops, name)):
+        raise EngineError(f"the engine has the op {op}, which this trtmatte does not know: update it, or build again")
+    function: Callable[..., Any] = getattr(ops, name)
+    return function
 
 
 def sampling(stage: OpStage) -> dict[str, Any]:

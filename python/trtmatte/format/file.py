@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from trtmatte.errors import BackendError, EngineError, ModelError
 from trtmatte.format.archive import BUILD_AGAIN, read_archive, write_archive
-from trtmatte.format.program import PLATE, Program
+from trtmatte.format.program import BACKGROUND, PLATE, Program
 from trtmatte.version import __version__
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _checked_manifest(manifest: Any, members: Mapping[str, memoryview]) -> dict[
 
 def _from_format_1(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Format 1 called the plate `background`, and the background `backdrop`."""
-    words = {"background": PLATE, "backdrop": PLATE}
+    words = {"background": PLATE, "backdrop": BACKGROUND}
     try:
         stages = [
             {**stage, "inputs": [words.get(name, name) for name in stage["inputs"]]}

@@ -15,7 +15,7 @@ import onnx
 import pytest
 
 from tests.cli import terminal
-from tests.compiler.test_build import shrinking
+from tests.compiler.building import shrinking
 from trtmatte import api
 from trtmatte.api import Engine, load
 from trtmatte.backends import tensorrt

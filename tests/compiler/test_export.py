@@ -18,7 +18,7 @@ import trtmatte
 from tests import real_models as models
 from tests import reference
 from tests.backends import fake_tensorrt as fake
-from tests.compiler.test_build import shrinking
+from tests.compiler.building import shrinking
 from tests.runtime.session import engines
 from trtmatte import api, plugins
 from trtmatte.api import Engine

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 import trtmatte
-from tests.compiler.test_build import shrinking
+from tests.compiler.building import shrinking
 from tests.compiler.test_export import graph_of, kind, parts, world  # noqa: F401
 from trtmatte.compiler import triton
 from trtmatte.compiler.options import Form

@@ -14,11 +14,12 @@ from onnx import helper
 
 from trtmatte import ops
 from trtmatte.compiler.graph import functions
+from trtmatte.format.outputs import MATTE_OUTPUTS
 
 METHODS = ("linear", "area", "antialias", "gaussian")
 SIZES = [(1, 1), (7, 5), (149, 251), (480, 270), (1080, 1920), (2160, 3840)]
 PATCH_SIZES = [(4, 4), (8, 4), (148, 252), (480, 272), (1080, 1920), (2160, 3840)]
-SINKS = ("fgr", "pha", "rgba", "composite")
+SINKS = MATTE_OUTPUTS
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Running

@@ -1,0 +1,234 @@
+"""The cache: what a key depends on, and whose it is."""
+# ruff: noqa: F811
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+import trtmatte
+from tests.compiler.building import (  # noqa: F401
+    CPU,
+    SMALL,
+    compiled,
+    files,
+    key_of,
+    no_sessions_left,
+    official,
+    own_cache,
+    program,
+    rtx,
+    sha256,
+    shrinking,
+    small,
+)
+from trtmatte import plugins
+from trtmatte.api import load
+from trtmatte.backends import tensorrt
+from trtmatte.compiler import build as compiler
+from trtmatte.compiler import source
+from trtmatte.errors import EngineError
+from trtmatte.format import file as engine_file
+from trtmatte.support import packages
+
+
+def test_a_second_build_is_answered_from_the_cache(small: Path, tmp_path: Path, compiled: list[str]) -> None:
+    first = trtmatte.build(small, **SMALL)
+    second = trtmatte.build(str(small), out=tmp_path / "e.trtm", **{**SMALL, "size": "64x48"})
+    third = trtmatte.build(small, out=tmp_path / "e.trtm", **SMALL)
+    assert len(compiled) == 1
+    assert first.manifest == second.manifest == third.manifest
+    assert third.path == tmp_path / "e.trtm"
+
+
+@pytest.mark.alone
+def test_a_second_build_takes_no_time(official: Path, tmp_path: Path) -> None:
+    given = {"size": "1920x1080", "downsample_ratio": 0.25, "out": tmp_path / "e.trtm", **CPU}
+    trtmatte.build(official, **given)
+    for place in (tmp_path / "e.trtm", tmp_path / "another.trtm"):
+        started = time.monotonic()
+        trtmatte.build(official, **{**given, "out": place})
+        assert time.monotonic() - started < 0.5
+
+
+def test_an_engine_that_is_in_its_place_is_left_alone(small: Path, tmp_path: Path) -> None:
+    trtmatte.build(small, out=tmp_path / "e.trtm", **SMALL)
+    before = (tmp_path / "e.trtm").stat()
+    trtmatte.build(small, out=tmp_path / "e.trtm", **SMALL)
+    assert (tmp_path / "e.trtm").stat().st_ino == before.st_ino
+    trtmatte.build(small, out=tmp_path / "e.trtm", batch=1, **{**SMALL, "size": (32, 32)})
+    assert load(tmp_path / "e.trtm").program.size == (32, 32)
+
+
+def test_force_builds_again(small: Path, tmp_path: Path, compiled: list[str]) -> None:
+    for _ in range(2):
+        trtmatte.build(small, out=tmp_path / "e.trtm", force=True, **SMALL)
+    assert len(compiled) == 2
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "size": {"size": (32, 48)},
+    "batch": {"batch": 2},
+    "precision": {"precision": "fp32"},
+    "a setting of the family": {"mean": (0.1, 0.1, 0.1)},
+    "verbose": {"verbose": True},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_another_option_is_another_engine(change: dict[str, Any], small: Path) -> None:
+    assert key_of(small) == key_of(small)
+    assert key_of(small, **change) != key_of(small)
+
+
+def test_another_target_is_another_engine(small: Path, rtx: dict[str, Any]) -> None:
+    assert key_of(small, **rtx) != key_of(small)
+
+
+def test_another_content_is_another_engine(small: Path, tmp_path: Path) -> None:
+    path = tmp_path / small.name
+    path.write_bytes(small.read_bytes())
+    same = key_of(path)
+    onnx.save(shrinking(weight=0.25), path)
+    assert same == key_of(small) != key_of(path)
+
+
+@pytest.mark.parametrize("location", ["weights.bin", "n" * 200], ids=["a short name", "a long name"])
+def test_another_content_of_the_weights_file_is_another_engine(location: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(shrinking(), path, save_as_external_data=True, location=location, size_threshold=0)
+    before, about = key_of(path), source._about(path)
+    assert about["other_files"] == {location: sha256(tmp_path / location)}
+    weights = bytearray((tmp_path / location).read_bytes())
+    weights[3] ^= 1
+    (tmp_path / location).write_bytes(bytes(weights))
+    assert key_of(path) != before
+
+
+def test_a_name_that_ends_in_nothing_is_no_other_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    for ending in (b"", b"\xff", b"\xff" * 12, b"\x05ab", b"\x02..", b"\x00"):
+        path.write_bytes(b"\x08\x08" + source._LOCATION + ending)
+        assert list(source._other_files(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "value"),
+    [
+        (compiler, "code_hash", lambda: "other code"),
+        (compiler, "version_of", lambda package: f"another version of {package}"),
+        (compiler, "_plugins_hash", lambda: "another library"),
+        (engine_file, "FORMAT", 0),
+    ],
+    ids=["trtmatte's code", "onnx and torch", "the plugin library", "the format"],
+)
+def test_what_builds_is_part_of_the_key(
+    place: Any, name: str, value: Any, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def key() -> str:
+        return compiler.Request.of(small, None, **SMALL).key
+
+    before = key()
+    monkeypatch.setattr(place, name, value)
+    assert key() != before
+
+
+def test_the_version_of_tensorrt_is_part_of_the_key(
+    small: Path, rtx: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = key_of(small, **rtx)
+    environment = tensorrt.environment
+    monkeypatch.setattr(
+        tensorrt, "environment", lambda target, **more: {**environment(target, **more), "version": "9.9"}
+    )
+    assert key_of(small, **rtx) != before
+
+
+def test_the_code_s_hash_follows_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.py").write_text("a = 1")
+    monkeypatch.setattr(packages, "ROOT", tmp_path)
+    first = packages.code_hash.__wrapped__()
+    (tmp_path / "a.py").write_text("a = 2")
+    second = packages.code_hash.__wrapped__()
+    (tmp_path / "a.py").rename(tmp_path / "b.py")
+    assert len({first, second, packages.code_hash.__wrapped__()}) == 3
+
+
+def test_a_plugin_library_is_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "__file__", str(tmp_path / "plugins.py"))
+    assert compiler._plugins_hash() is None
+    (tmp_path / "libtrtmatte_plugins.so").write_bytes(b"a library")
+    assert compiler._plugins_hash() == sha256(tmp_path / "libtrtmatte_plugins.so")
+
+
+def test_a_damaged_engine_in_the_cache_is_built_again(small: Path, compiled: list[str]) -> None:
+    place = trtmatte.build(small, **SMALL).path
+    os.truncate(place, place.stat().st_size // 2)
+    trtmatte.build(small, **SMALL).verify()
+    assert len(compiled) == 2
+
+
+def test_an_engine_under_another_key_is_built_again(small: Path, compiled: list[str]) -> None:
+    one, other = trtmatte.build(small, **SMALL), trtmatte.build(small, **SMALL, batch=2)
+    one.path.write_bytes(other.path.read_bytes())
+    assert trtmatte.build(small, **SMALL).manifest == one.manifest
+    assert len(compiled) == 3
+
+
+def test_the_cache_is_the_user_s_own(small: Path, own_cache: Path) -> None:
+    (own_cache / "engines").mkdir(parents=True)
+    (own_cache / "engines").chmod(0o777)
+    trtmatte.build(small, **SMALL)
+    assert stat.S_IMODE((own_cache / "engines").stat().st_mode) == 0o700
+
+
+def test_a_cache_of_another_user_is_refused(small: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (own_cache / "engines").mkdir(parents=True)
+    monkeypatch.setattr(os, "getuid", lambda: own_cache.stat().st_uid + 1)
+    with pytest.raises(EngineError, match=r"belongs to another user; set TRTMATTE_CACHE"):
+        trtmatte.build(small, **SMALL)
+
+
+def test_a_cache_that_cannot_be_made(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TRTMATTE_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(EngineError, match="cannot be used: Not a directory; set TRTMATTE_CACHE"):
+        trtmatte.build(small, **SMALL)
+
+
+def test_what_a_killed_process_left_is_removed(small: Path, own_cache: Path) -> None:
+    place = trtmatte.build(small, **SMALL).path
+    remains = place.with_name(f".{place.name}.0123.part")
+    remains.write_bytes(b"half of it")
+    other = place.with_name(".another.trtm.0123.part")
+    other.write_bytes(b"of another")
+    trtmatte.build(small, force=True, **SMALL)
+    assert files(own_cache / "engines") == sorted((other.name, place.name))
+
+
+def test_a_full_disk(small: Path, small_disk: Path, own_cache: Path) -> None:
+    with pytest.raises(EngineError, match=r"e.trtm cannot be written: No space left on device; free some space"):
+        trtmatte.build(small, out=small_disk / "e.trtm", **SMALL)
+    assert not files(small_disk)
+    assert len(files(own_cache)) == 1, "the build was good, and is kept"
+
+
+def test_a_cache_on_a_full_disk(small: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TRTMATTE_CACHE", str(small_disk))
+    with pytest.raises(EngineError, match=r"cannot be written: No space left on device; free some space"):
+        trtmatte.build(small, out=tmp_path / "e.trtm", **SMALL)
+    assert not files(tmp_path)
+
+
+def test_a_folder_that_is_not_the_user_s(small: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said before anything is built; root may write anywhere, so the answer is made up."""
+    monkeypatch.setattr(os, "access", lambda place, mode: False)
+    with pytest.raises(EngineError, match=r"e.trtm cannot be written: .* is not yours to write to; choose another"):
+        trtmatte.build(small, out=small.parent / "e.trtm", **SMALL)
+    assert not files(own_cache)

@@ -44,8 +44,8 @@ def test_slices(shape: tuple[int, ...], data: st.DataObject, dtype: str) -> None
             keys.insert(data.draw(st.integers(0, len(keys))), ...)
         if ... in keys:  # the keys after it count from the end
             keys = keys[: keys.index(...) + 1]
-        # A slice of one element more, so that numpy gives an array and never a number.
-        theirs, ours = theirs[(*keys, ...)] if ... not in keys else theirs[tuple(keys)], ours[tuple(keys)]
+        whole = tuple(keys) if ... in keys else (*keys, ...)  # with dots numpy gives an array and never a number
+        theirs, ours = theirs[whole], ours[whole]
         assert_alike(ours, theirs)
 
 

@@ -16,6 +16,7 @@ from trtmatte.cli import arguments, inspect
 from trtmatte.compiler.families import reading as importing
 from trtmatte.compiler.graph.cut import cut
 from trtmatte.format import file as engine
+from trtmatte.format.outputs import MATTE_OUTPUTS
 
 
 def run(*arguments):
@@ -60,7 +61,7 @@ def test_facts_for_machines(rvm, capsys):
     assert sample["attributes"]["width"] == 320
     assert sample["full_frames"] == {"read": ["frame"], "written": []}
     assert network["full_frames"] == {"read": [], "written": []}
-    assert matte["full_frames"] == {"read": ["frame", "background"], "written": ["fgr", "pha", "rgba", "composite"]}
+    assert matte["full_frames"] == {"read": ["frame", "background"], "written": list(MATTE_OUTPUTS)}
     # All the network's weights, with normalisations folded in, and what no weight of its state_dict holds.
     assert 3.7e6 < network["weights"] < 3.8e6
 

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from trtmatte.errors import EngineError, FrameError, ModelError
+from trtmatte.format.outputs import MATTE_OUTPUTS
 from trtmatte.format.program import NetworkStage, OpStage, Program, State, Tensor
 
 SAMPLE = OpStage(
@@ -17,7 +18,7 @@ SAMPLE = OpStage(
     {"height": 27, "width": 48, "step_y": (8, 3), "step_x": (8, 3), "method": 0, "mean": (0.5, 0.5, 0.5)},
 )
 NETWORK = NetworkStage("network-0", ("small", "ri"), ("A", "b", "ro"))
-END = OpStage("GuidedUpsample", ("frame", "A", "b", "background"), ("fgr", "pha", "rgba", "composite"))
+END = OpStage("GuidedUpsample", ("frame", "A", "b", "background"), MATTE_OUTPUTS)
 STATE = Tensor("float32", (1, 4, 14, 24))
 MAP = Tensor("float32", (1, 4, 27, 48))
 TENSORS = {"small": Tensor("float32", (1, 3, 27, 48)), "A": MAP, "b": MAP, "ri": STATE, "ro": STATE}

@@ -12,9 +12,10 @@ from onnx import TensorProto, helper
 
 from trtmatte.compiler.graph import functions
 from trtmatte.errors import ModelError
+from trtmatte.format.outputs import MATTE_OUTPUTS
 
 SIZES = [(1, 1), (7, 5), (149, 251), (64, 96)]
-SINKS = ["fgr", "pha", "rgba", "composite"]
+SINKS = list(MATTE_OUTPUTS)
 BLACK = np.zeros((1, 3, 1, 1), np.float32)
 random = np.random.default_rng(0)
 
@@ -497,7 +498,9 @@ def test_tensorrt_parses_the_bodies(op):
 
 
 def test_nodes_say_which_plugin_they_are():
-    proto = functions.node("MatteUpsample", ["frame", "alpha", "background"], ["", "pha", "", ""])
+    proto = functions.node(
+        "MatteUpsample", ["frame", "alpha", "background"], [name if name == "pha" else "" for name in SINKS]
+    )
     attributes = {each.name: helper.get_attribute_value(each) for each in proto.attribute}
     assert (proto.op_type, proto.domain) == ("TrtMatteMatteUpsample", "trtmatte")
     assert (attributes["plugin_namespace"], attributes["plugin_version"]) == (b"trtmatte", b"1")

@@ -231,7 +231,7 @@ def check_matte(
         frame_layout=layout,
         color=color,
         out={name: memory.view(buffer) for name, buffer in held.items()},
-        stream=device.stream,
+        cuda_stream=device.stream,
         **extra,
     )
     for name, value in expected.items():

@@ -49,14 +49,14 @@ def test_devices_that_this_build_cannot_use(kind):
 @pytest.mark.skipif(_core.CUDA_ARCHITECTURES in ("", "emulated"), reason="built without CUDA")
 def test_memory_that_is_on_no_device():
     with pytest.raises(FrameError, match="frame has a __cuda_array_interface__, but its memory belongs to no CUDA"):
-        guided(OnCuda(), out=dict(REFERENCE), stream=1)
+        guided(OnCuda(), out=dict(REFERENCE), cuda_stream=1)
 
 
 @pytest.mark.gpu
 def test_devices_must_agree():
     pha = cuda_device().put(REFERENCE["pha"])
     with pytest.raises(FrameError, match=r"pha is .* lives on CUDA device 0 while frame lives on the CPU"):
-        guided(outputs=("pha",), out={"pha": pha}, stream=1)
+        guided(outputs=("pha",), out={"pha": pha}, cuda_stream=1)
 
 
 @pytest.mark.gpu

@@ -73,7 +73,7 @@ def check(
         frame_layout=layout,
         color=color,
         out=out,
-        stream=device.stream,
+        cuda_stream=device.stream,
     )
     agree(device.get(out), expected, scale=1 / min(std))
 
@@ -122,7 +122,7 @@ def test_the_sample_may_lie_anyhow(device):
     """Between others in a batch, its columns mirrored."""
     frame = picture(41, 301)
     buffer = device.put(np.full((3, 3, 12, 40), 77, np.float32))
-    ops.frame_sample(device.put(frame), 10, 40, out=buffer[1:2, :, 1:-1, ::-1], stream=device.stream)
+    ops.frame_sample(device.put(frame), 10, 40, out=buffer[1:2, :, 1:-1, ::-1], cuda_stream=device.stream)
     result = device.get(buffer)
     sizes = {"height": 10, "width": 40, "step_y": [41, 10], "step_x": [301, 40]}
     agree(result[1:2, :, 1:-1, ::-1], run("FrameSample", {"frame": frame[None]}, **sizes)["sample"])

@@ -93,14 +93,14 @@ def test_a_blurred_frame_as_background(device):
     on_device = device.put(blurred)
     held = {name: device.put(value) for name, value in inputs.items()}
     source, composite = device.put(frame), device.put(np.empty_like(frame))
-    ops.frame_sample(source, 18, 32, method="gaussian", sigma=6.0, out=on_device, stream=device.stream)
+    ops.frame_sample(source, 18, 32, method="gaussian", sigma=6.0, out=on_device, cuda_stream=device.stream)
     ops.guided_upsample(
         source,
         **held,
         outputs=("composite",),
         background=on_device,
         out={"composite": composite},
-        stream=device.stream,
+        cuda_stream=device.stream,
     )
     sizes = {"height": 18, "width": 32, "step_y": [5, 1], "step_x": [5, 1]}
     sample = run("FrameSample", {"frame": frame[None]}, method=3, sigma=6.0, **sizes)["sample"]
@@ -119,7 +119,7 @@ def test_halves_are_rounded_to_even(device):
     pha = device.put(np.empty((1, len(between), 1), np.uint8))
     A, b = device.put(np.zeros_like(b)), device.put(b)
     frame = device.put(picture(1, len(between)))
-    ops.guided_upsample(frame, A, b, outputs=("pha",), out={"pha": pha}, stream=device.stream)
+    ops.guided_upsample(frame, A, b, outputs=("pha",), out={"pha": pha}, cuda_stream=device.stream)
     np.testing.assert_array_equal(device.get(pha).ravel(), np.rint(between * np.float32(255)))
 
 
@@ -133,7 +133,7 @@ def test_what_is_not_a_number_becomes_zero(device, dtype, lost):
         inputs[lost][..., rows, columns] = np.nan
         out = {name: device.put(np.full((12, 40, n), 77, dtype)) for name, n in (("pha", 1), ("rgba", 4))}
         held = {name: device.put(value) for name, value in inputs.items()}
-        ops.guided_upsample(device.put(frame), **held, outputs=tuple(out), out=out, stream=device.stream)
+        ops.guided_upsample(device.put(frame), **held, outputs=tuple(out), out=out, cuda_stream=device.stream)
         results.append(np.concatenate([device.get(value) for value in out.values()], 2))
     whole, holed = results
     assert not holed[3:6, 5:30].any()

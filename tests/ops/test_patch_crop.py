@@ -54,7 +54,7 @@ def check(
         frame_layout=layout,
         color=color,
         **outputs,
-        stream=device.stream,
+        cuda_stream=device.stream,
     )
     for name, value in expected.items():
         agree(device.get(outputs[name]), value, scale=1.6, what=name)
@@ -110,7 +110,9 @@ def test_the_two_frames_may_lie_differently(device):
     outputs = {name: device.put(np.full(value.shape, 77, np.float32)) for name, value in expected.items()}
     memory = MEMORIES["mirrored"]
     mirrored = memory.view(device.put(memory.buffer(bgr)))
-    ops.patch_crop(device.put(small), device.put(src), mirrored, device.put(indices), **outputs, stream=device.stream)
+    ops.patch_crop(
+        device.put(small), device.put(src), mirrored, device.put(indices), **outputs, cuda_stream=device.stream
+    )
     for name, value in expected.items():
         agree(device.get(outputs[name]), value, scale=1.6, what=name)
 
@@ -132,7 +134,7 @@ def test_places_outside_give_zeros(device, kernel):
         kernel=kernel,
         half=half,
         full=full,
-        stream=device.stream,
+        cuda_stream=device.stream,
     )
     assert not device.get(half).any()
     assert not device.get(full).any()

@@ -86,7 +86,7 @@ def scatter(device, coarse, patches, indices, frame):
         outputs=("pha",),
         out={"pha": pha},
         workspace=device.workspace(ops.patch_scatter_workspace(batch, height, width)),
-        stream=device.stream,
+        cuda_stream=device.stream,
     )
     return device.get(pha)[..., 0]
 

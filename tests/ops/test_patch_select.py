@@ -29,7 +29,7 @@ def select(device, err, height, width, capacity=None, **choice):
         **choice,
         **dict(zip(("indices", "count", "ref"), outputs, strict=True)),
         workspace=device.workspace(ops.patch_select_workspace(batch, height, width)),
-        stream=device.stream,
+        cuda_stream=device.stream,
     )
     indices, count, ref = map(device.get, outputs)
     return indices, int(count[0]), ref
@@ -141,7 +141,7 @@ def test_errors_may_lie_anyhow(device):
     )
     workspace = device.workspace(ops.patch_select_workspace(2, 20, 32))
     outputs = {"indices": indices, "count": count, "ref": ref}
-    ops.patch_select(err, 20, 32, k=30, **outputs, workspace=workspace, stream=device.stream)
+    ops.patch_select(err, 20, 32, k=30, **outputs, workspace=workspace, cuda_stream=device.stream)
     result = device.get(indices), int(device.get(count)[0]), device.get(ref)
     check(result, plain(large[:, 3:4, ::-1, ::2], k=30))
 
@@ -169,7 +169,7 @@ def test_a_workspace_that_no_kernel_could_use(part, problem):
             count=count,
             ref=ref,
             workspace=workspace,
-            stream=device.stream,
+            cuda_stream=device.stream,
         )
 
 

@@ -425,3 +425,10 @@ def test_a_library_for_another_tensorrt(world: fake.World, monkeypatch: pytest.M
         exporting._library()
     monkeypatch.setattr(plugins, "tensorrt_version", lambda path: (11, 1))
     assert exporting._library() == tmp_path / "lib.so"
+
+
+def test_the_old_module_works_with_a_notice(model: Path, tmp_path: Path) -> None:
+    with pytest.warns(FutureWarning, match="trtmatte.single is now called trtmatte.export"):
+        old = trtmatte.single
+    assert old.build is trtmatte.export
+    assert old.build(model, out=tmp_path / "m.onnx", **SMALL).files == (tmp_path / "m.onnx",)

@@ -12,7 +12,7 @@ import trtmatte
 from tests.compiler.building import SMALL, files, no_sessions_left, official, own_cache, refusing, rtx, small  # noqa: F401
 from trtmatte.backends import tensorrt
 from trtmatte.compiler import build as compiler
-from trtmatte.compiler import options, plans
+from trtmatte.compiler import options
 from trtmatte.errors import BackendError, DownloadError, ModelError, SettingError
 
 
@@ -46,6 +46,41 @@ def test_wrong_options(
 def test_numbers_may_come_as_text() -> None:
     assert options.Options.of({"downsample_ratio": "0.25"}).settings == {"downsample_ratio": 0.25}
     assert options.Options.of({"downsample_ratio": "auto"}).settings == {"downsample_ratio": "auto"}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "notices"),
+    [
+        ({"layout": "single"}, {"export": "plan"}, {"layout single": "export plan"}),
+        ({"layout": "single", "export": "onnx"}, {"export": "onnx"}, {"layout single": "export plan"}),
+        ({"layout": "staged"}, {}, {"layout staged": "the default"}),
+        ({"axes": "CHW", "export": "onnx"}, {"layout": "CHW", "export": "onnx"}, {"axes": "layout"}),
+        (
+            {"layout": "single", "axes": "CHW"},
+            {"layout": "CHW", "export": "plan"},
+            {"layout single": "export plan", "axes": "layout"},
+        ),
+        (
+            {"backdrop": "red", "export": "onnx"},
+            {"background": "red", "export": "onnx"},
+            {"backdrop": "background"},
+        ),
+    ],
+    ids=str,
+)
+def test_old_words_work_with_a_notice(given: dict[str, Any], expected: dict[str, Any], notices: dict[str, str]) -> None:
+    with pytest.warns(FutureWarning) as caught:
+        found = options.Options.of(given)
+    assert found == options.Options.of(expected)
+    assert [str(each.message) for each in caught] == [
+        f"{old} is now called {new}; the old name works in this release only" for old, new in notices.items()
+    ]
+
+
+def test_today_s_words_give_no_notice(recwarn: pytest.WarningsRecorder) -> None:
+    chosen = options.Options.of({"export": "onnx", "layout": "CHW", "background": "red"})
+    assert (chosen.export, chosen.form.layout, chosen.form.background) == ("onnx", "CHW", "red")
+    assert not [each for each in recwarn if each.category is FutureWarning]
 
 
 def test_none_is_left_out() -> None:
@@ -91,20 +126,3 @@ def test_a_target_that_cannot_build_this_model(
     engine = trtmatte.build(small, **{**SMALL, "target": None})
     assert engine.manifest["not_built"]["tensorrt-rtx"] == "it cannot"
     assert "tensorrt-rtx" not in engine.plans
-
-
-def test_plans_in_both_precisions(small: Path, rtx: dict[str, Any]) -> None:
-    for precision, dtype in (("fp16", "float16"), ("fp32", "float32")):
-        engine = trtmatte.build(small, **{**SMALL, **rtx}, precision=precision)
-        ((_, info),) = engine.plans["tensorrt-rtx"].items()
-        assert {kind for kind, *_ in info["networks"]["network-0"]["inputs"].values()} == {dtype}
-
-
-def test_an_engine_gets_a_plan_later_once(small: Path, rtx: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = trtmatte.build(small, **SMALL)
-    more = plans.completed(engine, "tensorrt-rtx")
-    check = more.plans["tensorrt-rtx"]
-    assert len(check) == 1
-    assert more.network("network-0") == engine.network("network-0")
-    monkeypatch.setattr(tensorrt, "build_plan", refusing("it was to be taken from the cache"))
-    assert plans.completed(engine, "tensorrt-rtx").plans["tensorrt-rtx"] == check

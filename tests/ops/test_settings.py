@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tests.ops.arguments import FRAME, REFERENCE, guided
+from tests.ops.arguments import FRAME, REFERENCE, guided, same
 from tests.ops.specification import maps
 from trtmatte import FrameError, SettingError, _core, ops
 
@@ -23,7 +23,7 @@ from trtmatte import FrameError, SettingError, _core, ops
         ({"outputs": "fgr"}, "output is 'f'"),
         ({"out": {"matte": REFERENCE["pha"]}}, "output is 'matte'"),
         ({"outputs": ("fgr",), "out": {"pha": REFERENCE["pha"]}}, "out has pha"),
-        ({"stream": "0"}, "stream is a str"),
+        ({"cuda_stream": "0"}, "cuda_stream is a str"),
         ({"outputs": ("composite",), "background": (0, 0)}, "background has 2 values"),
     ],
     ids=str,
@@ -31,6 +31,13 @@ from trtmatte import FrameError, SettingError, _core, ops
 def test_unknown_settings(settings, message):
     with pytest.raises(SettingError, match=message):
         guided(**settings)
+
+
+def test_the_old_name_of_cuda_stream_works_with_a_notice():
+    with pytest.warns(FutureWarning, match="stream is now called cuda_stream; the old name works in this release only"):
+        same(guided(stream=0))
+    with pytest.warns(FutureWarning), pytest.raises(SettingError, match="cuda_stream is a str"):
+        guided(stream="0")
 
 
 def test_no_output():

@@ -77,7 +77,7 @@ def memory(batch=1, with_plate=False):
     """A tiny recurrent one for frames of 32x24.
 
     Its alpha is half that of the frame before and half the mean colour of the frame, seen at half its size; with a
-    captured background, half of that picture's mean comes on top. It has the small alpha and a map of ones besides.
+    plate, half of that picture's mean comes on top. It has the small alpha and a map of ones besides.
     """
     small, size = (batch, 1, HEIGHT // 2, WIDTH // 2), (batch, 3, HEIGHT // 2, WIDTH // 2)
     pictures = ("frame", "plate") if with_plate else ("frame",)

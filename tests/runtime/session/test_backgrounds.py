@@ -199,3 +199,17 @@ def test_the_old_words_for_a_model_with_a_plate(open_session):
         both = open_session(engine=engine, outputs=OUTPUTS, background=PICTURE, backdrop="red")
     now = open_session(engine=engine, outputs=OUTPUTS, plate=PICTURE, background="red")
     np.testing.assert_array_equal(both(FRAME).composite, now(FRAME).composite)
+
+
+def test_the_old_words_with_each_frame_of_a_model_with_a_plate(open_session):
+    """Without a composite a background can only be the plate; with one, the backdrop tells that it is."""
+    engine = engines.memory(with_plate=True)
+    old, new = (open_session(engine=engine) for _ in range(2))
+    with pytest.warns(FutureWarning, match="background for the empty scene is now called plate"):
+        np.testing.assert_array_equal(old(FRAME, background=PICTURE).pha, new(FRAME, PICTURE).pha)
+    old, new = (open_session(engine=engine, outputs=OUTPUTS) for _ in range(2))
+    with pytest.warns(FutureWarning, match="backdrop is now called background"):
+        matte = old(FRAME, background=PICTURE, backdrop="red")
+    np.testing.assert_array_equal(matte.composite, new(FRAME, PICTURE, background="red").composite)
+    with pytest.raises(FrameError, match="needs the plate"):
+        open_session(engine=engine, outputs=OUTPUTS)(FRAME, background="red")

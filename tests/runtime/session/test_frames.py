@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.runtime.session import engines
-from trtmatte.errors import FrameError
+from trtmatte.errors import FrameError, SettingError
 
 FRAME = engines.noise(1)
 
@@ -255,4 +255,8 @@ def test_a_plate_must_fit(open_session):
         session(FRAME, FRAME / 255)
     with pytest.raises(FrameError, match="plate is a str"):
         open_session(engine=engines.memory(with_plate=True), plate="red")
+    with pytest.raises(SettingError, match="ask for 'composite'"):
+        open_session(engine=engines.memory(with_plate=True), plate=FRAME, background="red")
+    with pytest.warns(FutureWarning), pytest.raises(SettingError, match="ask for 'composite'"):
+        open_session(engine=engines.memory(with_plate=True), backdrop="red")
     session(FRAME, FRAME)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.runtime.session import engines
+from trtmatte import ops
 from trtmatte.backends.onnxruntime import Network
 from trtmatte.errors import BackendError, FrameError
 
@@ -34,6 +35,20 @@ def test_an_error_of_a_library_names_the_stage(monkeypatch: pytest.MonkeyPatch) 
     np.testing.assert_array_equal(session.state["memory"], before)
     failing.clear()
     session(engines.grey(102))
+
+
+@pytest.mark.parametrize(
+    ("op", "stage"),
+    [("frame_sample", "FrameSample"), ("matte_upsample", "MatteUpsample")],
+)
+def test_an_error_of_an_op_names_the_stage(op: str, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arrays: object, **settings: object) -> None:
+        raise ValueError("no such method")
+
+    monkeypatch.setattr(ops, op, fail)
+    with pytest.raises(BackendError, match=f"^the stage {stage} failed: no such method$") as caught:
+        engines.memory().session(backend="onnxruntime")(engines.grey(51))
+    assert isinstance(caught.value.__cause__, ValueError)
 
 
 def test_errors_of_frames_stay_as_they_are() -> None:

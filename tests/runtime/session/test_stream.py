@@ -36,10 +36,28 @@ def test_a_stream_is_its_frames_in_turn(open_session):
 def test_each_frame_may_have_its_own_pictures(open_session):
     engine = engines.memory(with_plate=True)
     plain, session = (open_session(engine=engine, outputs=("composite",)) for _ in range(2))
-    frames, backgrounds, backdrops = ([engines.noise(seed + start) for seed in range(5)] for start in (0, 10, 20))
-    stream = session.stream(frames, plates=backgrounds, backgrounds=iter(backdrops))
-    for frame, background, backdrop, matte in zip(frames, backgrounds, backdrops, stream, strict=True):
-        np.testing.assert_array_equal(matte.composite, plain(frame, background, background=backdrop).composite)
+    frames, plates, backgrounds = ([engines.noise(seed + start) for seed in range(5)] for start in (0, 10, 20))
+    stream = session.stream(frames, plates=plates, backgrounds=iter(backgrounds))
+    for frame, plate, background, matte in zip(frames, plates, backgrounds, stream, strict=True):
+        np.testing.assert_array_equal(matte.composite, plain(frame, plate, background=background).composite)
+
+
+def test_the_old_words_of_a_stream_work_with_a_notice(open_session):
+    engine = engines.memory(with_plate=True)
+    frames, plates, backgrounds = ([engines.noise(seed + start) for seed in range(3)] for start in (0, 10, 20))
+    plain, session = (open_session(engine=engine, outputs=("composite",)) for _ in range(2))
+    expected = [
+        plain(frame, plate, background=background).composite.copy()
+        for frame, plate, background in zip(frames, plates, backgrounds, strict=True)
+    ]
+    with pytest.warns(FutureWarning, match="backdrop is now called background"):
+        mattes = [m.composite.copy() for m in session.stream(frames, backgrounds=plates, backdrops=backgrounds)]
+    np.testing.assert_array_equal(mattes, expected)
+    plain, session = (open_session(engine=engine, outputs=("pha",)) for _ in range(2))
+    expected = [plain(frame, plate).pha.copy() for frame, plate in zip(frames, plates, strict=True)]
+    with pytest.warns(FutureWarning, match="is now called plate"):
+        mattes = [m.pha.copy() for m in session.stream(frames, backgrounds=plates)]
+    np.testing.assert_array_equal(mattes, expected)
 
 
 def test_what_the_reader_raises_comes_in_its_place(open_session):

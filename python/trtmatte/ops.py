@@ -16,7 +16,7 @@ import numpy as np
 
 from trtmatte import _core
 from trtmatte.errors import FrameError, SettingError
-from trtmatte.format.outputs import CHANNELS
+from trtmatte.format.outputs import CHANNELS, DTYPES, LAYOUTS
 from trtmatte.support.renamed import notice
 
 Array = Any  # anything that speaks one of the array protocols
@@ -295,9 +295,9 @@ def _matte_arrays(
     if not _on_host(frame):
         missing = [name for name in outputs if name not in given]
         raise FrameError(f"out lacks {', '.join(missing)}; on a CUDA device every output is the caller's")
-    if layout not in ("HWC", "CHW"):
+    if layout not in LAYOUTS:
         raise SettingError(f"layout is {layout!r}; expected 'HWC' or 'CHW'")
-    if dtype not in ("uint8", "float16", "float32"):
+    if dtype not in DTYPES:
         raise SettingError(f"dtype is {dtype!r}; expected 'uint8', 'float16' or 'float32'")
     batch, height, width = _size(frame, frame_layout)
     front = (batch,) if len(_shape("frame", frame)) == 4 else ()

@@ -15,12 +15,11 @@ from trtmatte.api import Engine
 from trtmatte.cli.arguments import add_family_flags, add_old_name
 from trtmatte.compiler.export import ONNX, PLAN, SUFFIXES, Exported
 from trtmatte.compiler.families import registry
-from trtmatte.compiler.options import COLORS, DTYPES, EXPORTS, LAYOUTS, PRECISIONS, TARGETS, Options, read_recipe
+from trtmatte.compiler.options import EXPORTS, PRECISIONS, TARGETS, Options, read_recipe
 from trtmatte.errors import ModelError, SettingError, TrtmatteError
 from trtmatte.format.file import SUFFIX
-from trtmatte.format.outputs import MATTE_OUTPUTS
+from trtmatte.format.outputs import COLORS, DTYPES, LAYOUTS, MATTE_OUTPUTS
 from trtmatte.support import progress
-from trtmatte.support.renamed import notice_text
 from trtmatte.support.signals import terminated_as_interrupted
 
 _NAME: Final = "trtmatte-build"
@@ -71,9 +70,6 @@ def _export(given: Mapping[str, Any], **more: Any) -> Built:
         raise SettingError("export is triton, and out is left out; expected the model repository: -o DIR")
     if out is None and triton is None:
         out = _place(given["model"], SUFFIXES[kind or "plan"])
-    if given["layout"] in _OLD_LAYOUTS:
-        options["layout"] = None
-        print(f"{_NAME}: {notice_text('layout single', 'export plan')}", file=sys.stderr)
     made = api.export(kind=kind, out=out, **options, **more)
     return _about_export(made), list(made.files)
 

@@ -15,16 +15,13 @@ from typing import Any, Final
 
 from trtmatte.compiler.families import registry
 from trtmatte.errors import SettingError
+from trtmatte.format.outputs import COLORS, DTYPES, LAYOUTS
 from trtmatte.support.renamed import notice
 
 CPU_TARGET: Final = "onnxruntime"
 TARGETS: Final = (CPU_TARGET, "tensorrt", "tensorrt-rtx")
 PRECISIONS: Final = ("fp16", "fp32")
 EXPORTS: Final = ("plan", "onnx", "triton")
-
-DTYPES: Final = ("uint8", "float16", "float32")
-LAYOUTS: Final = ("HWC", "CHW")
-COLORS: Final = ("rgb", "bgr")
 
 
 @dataclass(frozen=True)
@@ -135,7 +132,8 @@ def _toml(path: Path) -> Any:
 
 def _value(name: str, value: Any) -> Any:
     """A value in the option's own type, from the forms that flags and recipes use."""
-    kind = "size" if name == "size" else registry.flags()[name][1].kind if name in registry.flags() else None
+    flags = registry.flags()
+    kind = "size" if name == "size" else flags[name][1].kind if name in flags else None
     if kind == "size":
         return _size(name, value)
     if name == "target":

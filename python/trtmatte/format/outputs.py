@@ -1,4 +1,4 @@
-"""The outputs of the ops that write a matte: one row each (`docs/extending/output.md`).
+"""The outputs of the ops that write a matte: one row each (`docs/extending/output.md`), and the forms they can have.
 
 `csrc/ops/math/outputs.h` is the same table for the native ops.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-__all__ = ["CHANNELS", "DEFAULT_OUTPUTS", "MATTE_OUTPUTS", "OUTPUTS", "Output"]
+__all__ = ["CHANNELS", "COLORS", "DEFAULT_OUTPUTS", "DTYPES", "LAYOUTS", "MATTE_OUTPUTS", "OUTPUTS", "Output"]
 
 
 class Output(NamedTuple):
@@ -33,3 +33,8 @@ MATTE_OUTPUTS: Final = tuple(each.name for each in OUTPUTS)
 CHANNELS: Final = {each.name: each.channels for each in OUTPUTS}
 DEFAULT_OUTPUTS: Final = ("fgr", "pha")
 """The outputs of a session that names none."""
+
+# The types, layouts and colours of frames and mattes, the usual one first.
+DTYPES: Final = ("uint8", "float16", "float32")
+LAYOUTS: Final = ("HWC", "CHW")
+COLORS: Final = ("rgb", "bgr")

@@ -8,10 +8,10 @@ from typing import Any, Final
 import numpy as np
 
 from trtmatte.errors import FrameError
+from trtmatte.format.outputs import DTYPES
 from trtmatte.runtime.session.arrays import is_image
 from trtmatte.runtime.session.memory import Array, HostMemory, Memory
 
-_KINDS: Final = ("uint8", "float16", "float32")
 _FORMS: Final = "(H, W, 3) or (3, H, W), with the batch in front, or the batch and the time"
 
 
@@ -58,7 +58,7 @@ def read_frames(value: Any, name: str, color: str, memory: Memory | None = None)
     """Read a caller's pictures. Checks type and shape, not pixels."""
     host = (memory or HostMemory()).read(value, name)
     array = host.array
-    if array.dtype.name not in _KINDS or not array.dtype.isnative:
+    if array.dtype.name not in DTYPES or not array.dtype.isnative:
         raise FrameError(
             f"{name} holds {array.dtype}; expected uint8 (0…255), float16 or float32 (0…1): "
             "convert it, for example with astype"

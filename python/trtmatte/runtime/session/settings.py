@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from trtmatte.errors import SettingError
-from trtmatte.format.outputs import DEFAULT_OUTPUTS, MATTE_OUTPUTS
+from trtmatte.format.outputs import COLORS, DEFAULT_OUTPUTS, DTYPES, LAYOUTS, MATTE_OUTPUTS
 from trtmatte.format.program import PLATE, Program
 from trtmatte.ops import Color, Layout
 from trtmatte.runtime.session.steps import OutputSpec
 from trtmatte.support.renamed import notice
 
 __all__ = ["Settings", "in_new_words"]
-
-_DTYPES: Final = ("uint8", "float16", "float32")
-_LAYOUTS: Final = ("HWC", "CHW")
-_COLORS: Final = ("rgb", "bgr")
 
 
 @dataclass(frozen=True)
@@ -64,9 +60,9 @@ class Settings:
         return "composite" in self.outputs
 
     def _check(self, program: Program) -> None:
-        _one_of("dtype", self.dtype, _DTYPES)
-        _one_of("layout", self.layout, _LAYOUTS)
-        _one_of("color", self.color, _COLORS)
+        _one_of("dtype", self.dtype, DTYPES)
+        _one_of("layout", self.layout, LAYOUTS)
+        _one_of("color", self.color, COLORS)
         if not _is_count(self.batch) or self.batch % program.batch:
             raise SettingError(
                 f"batch is {self.batch!r}; this engine runs {program.batch} stream(s) at once: "

@@ -209,6 +209,29 @@ def test_contenders():
     assert set(contenders(batch, "full", "cpu")) <= {"trtmatte", "torch-eager"}
 
 
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("rvm_mobilenetv3", {"scale": 0.5}),
+        ("bgmv2_refine_mobilenetv2", {"scale": 0.5, "sample_pixels": 256}),
+    ],
+)
+def test_contenders_agree(model, options, tmp_path):
+    """Sessions of each family are called as the family needs it; BackgroundMattingV2 gets its plate."""
+    pytest.importorskip("torch")
+    small = Subject("small", model, 128, 96, **options)
+    weights.prepare(small, tmp_path)
+    race = Race(small, "cpu", [], Pace(1, 1, 1))
+    ours, reference = (ENTRIES[name].open(small, "cpu", tmp_path) for name in ("trtmatte", "torch-eager"))
+    for question in small.questions:
+        ours.reset()
+        reference.reset()
+        found, expected = (
+            each.got(question, each.run(question, each.given(question, 0))) for each in (ours, reference)
+        )
+        race._compare("trtmatte", question, found, expected)
+
+
 def test_a_folder_for_each_machine(monkeypatch):
     monkeypatch.setattr(machine, "processor", lambda: "AMD EPYC 7B13")
     monkeypatch.setattr(machine, "processors", lambda: 2)

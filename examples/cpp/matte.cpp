@@ -2,7 +2,7 @@
 //
 //   ffmpeg -i in.mp4 -f rawvideo -pix_fmt rgb24 - | matte rvm.plan libtrtmatte_plugins.so > frames.rgba
 //
-// BackgroundMattingV2 takes the background's picture, raw RGB of the same size, as a third argument.
+// BackgroundMattingV2 takes the plate, a raw RGB picture of the same size, as a third argument.
 #include <NvInferRuntime.h>
 #include <cuda_runtime_api.h>
 
@@ -36,7 +36,7 @@ std::vector<char> read_file(const char* path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-void run(const char* plan_path, const char* plugins, const char* background_path) {
+void run(const char* plan_path, const char* plugins, const char* plate_path) {
   Logger logger;  // outlives all else
   const std::unique_ptr<nvinfer1::IRuntime> runtime(nvinfer1::createInferRuntime(logger));
   require(runtime->getPluginRegistry().loadLibrary(plugins), "the plugins cannot be loaded");
@@ -60,10 +60,14 @@ void run(const char* plan_path, const char* plugins, const char* background_path
   }
   require(tensors.count("frame") && tensors.count("rgba"),
           "the plan has no frame and rgba: build it with --outputs rgba");
-  if (background_path) {
-    const std::vector<char> picture = read_file(background_path);
-    require(tensors.count("background") && picture.size() == tensors["background"].second, "another background");
-    cuda(cudaMemcpy(tensors["background"].first, picture.data(), picture.size(), cudaMemcpyHostToDevice));
+  require(tensors.count("plate") == (plate_path ? 1 : 0),
+          plate_path ? "the plan has no plate: leave out the third argument" : "the plan needs a PLATE");
+  if (plate_path) {
+    const std::vector<char> picture = read_file(plate_path);
+    require(picture.size() == tensors["plate"].second, "the plate has " + std::to_string(picture.size()) +
+                                                           " bytes; expected raw RGB of the frame's size, " +
+                                                           std::to_string(tensors["plate"].second) + " bytes");
+    cuda(cudaMemcpy(tensors["plate"].first, picture.data(), picture.size(), cudaMemcpyHostToDevice));
   }
 
   cudaStream_t stream;
@@ -87,7 +91,7 @@ void run(const char* plan_path, const char* plugins, const char* background_path
 }  // namespace
 
 int main(int argc, char** argv) try {
-  require(argc == 3 || argc == 4, "usage: matte PLAN PLUGINS [BACKGROUND] < frames.rgb > frames.rgba");
+  require(argc == 3 || argc == 4, "usage: matte PLAN PLUGINS [PLATE] < frames.rgb > frames.rgba");
   run(argv[1], argv[2], argc == 4 ? argv[3] : nullptr);
 } catch (const std::exception& error) {
   std::cerr << "matte: " << error.what() << "\n";

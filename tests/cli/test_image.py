@@ -212,7 +212,7 @@ def test_a_background_is_aligned_or_that_is_told(with_plate, out, tmp_path, caps
     np.testing.assert_array_equal(pixels(out / "flat.png"), as_it_is)
     told = capsys.readouterr().err
     assert told.count("is not aligned") == 1
-    assert f"{tmp_path / 'flat.png'}: the background is not aligned" in told
+    assert f"{tmp_path / 'flat.png'}: the plate is not aligned" in told
 
 
 def test_backgrounds_where_none_is_needed_and_none_where_one_is(tiny, with_plate, pictures, out, capsys):

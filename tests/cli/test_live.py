@@ -140,7 +140,7 @@ def test_the_background_by_key_or_from_a_file(camera, screen, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--camera", "nothing.mp4"), "there is no film nothing.mp4"),
+        (("--camera", "nothing.mp4"), "there is no video nothing.mp4"),
         (("--camera", "97"), "camera 97 cannot be opened"),
         (("--background", "nocolour", "--no-window"), "background is 'nocolour'"),
         (("--no-window", "--scene-cut", "7"), "scene_cut is 7"),

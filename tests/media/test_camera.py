@@ -128,7 +128,7 @@ def test_what_cannot_be_opened(captures):
 
 
 def test_what_is_no_film(tmp_path, capfd):
-    with pytest.raises(InputError, match="there is no film"):
+    with pytest.raises(InputError, match="there is no video"):
         Camera(tmp_path / "nothing.mp4")
     (tmp_path / "text.mp4").write_text("words")
     with pytest.raises(InputError, match=r"text.mp4 cannot be opened; it is no video"):

@@ -49,6 +49,6 @@ def green_planes() -> Array:
     return np.array(GREEN, np.float32).reshape(3, 1, 1) / 255
 
 
-def background(subject: Subject) -> Array:
-    """The captured one, for BackgroundMattingV2."""
+def plate(subject: Subject) -> Array:
+    """The photographed empty scene, for BackgroundMattingV2."""
     return subject.picture(9)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.models import weights
-from benchmarks.models.contenders.base import Array, Contender, background, green_planes
+from benchmarks.models.contenders.base import Array, Contender, green_planes, plate
 from benchmarks.models.subjects import Subject
 from trtmatte.compiler.families.u2net.spec import MEAN, STD
 
@@ -25,7 +25,7 @@ class Official(Contender):
         self._green = green_planes()
         self._ratio = np.array([subject.scale], np.float32)
         self._outputs = _OUTPUTS.get(subject.family, ())
-        self._background = self._planes(background(subject)) if subject.family == "bgmv2" else None
+        self._plate = self._planes(plate(subject)) if subject.family == "bgmv2" else None
         self._mean, self._std = (np.array(each, np.float32).reshape(3, 1, 1) for each in (MEAN, STD))
         self._states: dict[str, Any] = {}
         self.reset()
@@ -58,7 +58,7 @@ class Official(Contender):
             self._states = dict(zip(_STATES, rec, strict=True))
             return fgr, pha
         if self.subject.family == "bgmv2":
-            pha, fgr = self._infer({"src": planes, "bgr": self._background})
+            pha, fgr = self._infer({"src": planes, "bgr": self._plate})
             return fgr, pha
         if self.subject.family == "modnet":
             return None, self._infer({self._input: (planes - 0.5) / 0.5})[0]

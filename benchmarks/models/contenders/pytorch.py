@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.models import weights
-from benchmarks.models.contenders.base import Array, Contender, background, green_planes
+from benchmarks.models.contenders.base import Array, Contender, green_planes, plate
 from benchmarks.models.subjects import Subject
 from trtmatte.compiler.families.u2net.spec import MEAN, STD
 
@@ -27,7 +27,7 @@ class Torch(Contender):
         net = weights.loaded(subject, folder).to(device, self._dtype).to(memory_format=self._layout)
         self._net: Any = _Call(net, subject).eval()
         self._green = torch.from_numpy(green_planes()).to(device, self._dtype)
-        self._background = self._planes(torch.from_numpy(background(subject))) if subject.family == "bgmv2" else None
+        self._plate = self._planes(torch.from_numpy(plate(subject))) if subject.family == "bgmv2" else None
         self._states: Any = ()
         self.reset()
         if form == "compile":
@@ -89,7 +89,7 @@ class Torch(Contender):
             fgr, pha, *self._states = self._net(source, *self._states)
             return fgr, pha
         if self.subject.family == "bgmv2":
-            pha, fgr = self._net(source, self._background)
+            pha, fgr = self._net(source, self._plate)
             return fgr, pha
         pha = self._net(source if small is None else small)
         if size is None:
@@ -108,7 +108,7 @@ class Torch(Contender):
                 self._states = more = tuple(torch.zeros_like(each) for each in self._net(source, *self._states)[2:])
                 self.reset = lambda: setattr(self, "_states", more)  # type: ignore[method-assign]
             elif self.subject.family == "bgmv2":
-                more = (self._background,)
+                more = (self._plate,)
             return torch.jit.freeze(torch.jit.trace(self._net, (source, *more), check_trace=False))
 
 

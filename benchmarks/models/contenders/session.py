@@ -10,7 +10,7 @@ import numpy as np
 
 import trtmatte
 from benchmarks.models import weights
-from benchmarks.models.contenders.base import Array, Contender, background
+from benchmarks.models.contenders.base import Array, Contender, plate
 from benchmarks.models.subjects import GREEN, Subject
 from trtmatte.reports import profile as profiling
 from trtmatte.runtime.choice import choose
@@ -75,7 +75,7 @@ class Sessions(Contender):
                 dtype = "float32" if self.device == "cpu" else "float16"
                 form = {"outputs": matte, "dtype": dtype, "layout": "CHW"}
             if self.subject.family == "bgmv2":
-                form["background"] = background(self.subject)
+                form["plate"] = plate(self.subject)
             self._sessions[question] = [
                 self._engine.session(**self._options, **form) for _ in range(self.subject.streams)
             ]

@@ -86,7 +86,7 @@ class Live:
         self._frames, self._fps, self._began, self._last = 0, 0.0, 0.0, 0.0
 
     def run(self, frames: int | None = None) -> None:
-        """Until the film or this many mattes end, or `q` is pressed."""
+        """Matte until the video ends, this many frames are done, or `q` is pressed."""
         ended = False
         while not ended and (frames is None or self._frames < frames) and (shot := self._camera.newest()):
             picture = shot.picture[:, ::-1] if self._mirror else shot.picture

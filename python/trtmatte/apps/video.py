@@ -184,24 +184,24 @@ def convert_video(
     RGB frames on standard input (`raw="1280x720@30"`). `engine` is an engine, the path of one, or a function that
     returns the engine for frames of a width and height.
 
-    `output` is the place of `kinds` of pictures: `composite`, `rgba`, `alpha`, `foreground`. A name that ends in .mp4,
-    .m4v, .mkv, .mov or .webm is a video, a name without a suffix is a folder of PNG files, `"-"` is standard output.
-    With several kinds, each name gets its kind added. `output_composition`, `output_alpha`, `output_foreground` and
-    `output_rgba` name one place each. `output_type` is "video" or "png_sequence", for names that do not say it. `codec`
-    is h264, h265, prores, vp9, h264-nvenc or h265-nvenc. Sound and subtitles are copied, unless `sound` is False.
+    `output` is the path for the outputs that `kinds` lists: `composite`, `rgba`, `alpha`, `foreground`. A path that
+    ends in .mp4, .m4v, .mkv, .mov or .webm is a video, a path without a suffix is a folder of PNG files, `"-"` is
+    standard output. With several kinds, each path gets its kind added. `output_composition`, `output_alpha`,
+    `output_foreground` and `output_rgba` are paths for one kind each. `output_type` is "video" or "png_sequence", for
+    paths that do not show it. `codec` is h264, h265, prores, vp9, h264-nvenc or h265-nvenc. Audio and subtitles are
+    copied unless `sound` is False.
 
-    `background` is put behind the subject: a colour, a picture, a video (it loops), "blur" or "blur:N". Pictures fill
-    the frame and are cropped. `plate` is the photographed empty scene that BackgroundMattingV2 needs, a picture or a
-    video; `preprocess_alignment` moves it onto the frame: True or "frame" for each frame, "once" for all as for the
-    first.
+    `background` is put behind the subject: a colour, a picture, a video (looped), "blur" or "blur:N". Pictures are
+    scaled to fill the frame, then cropped. `plate` is the photographed empty scene that BackgroundMattingV2 needs, a
+    picture or a video. `preprocess_alignment` aligns the plate: True or "frame" to each frame, "once" to the first.
 
-    `start` and `end` are seconds; `frames` is the largest number of frames to matte. `seq_chunk` is how many mattes
-    may wait for their writers; frames pass one by one in any case. `num_workers` is the number of threads of each
-    decoder and encoder, 0 for their own choice. `downsample_ratio` and `dtype` belong to the engine; given here, they
-    must be the engine's.
+    `start` and `end` are seconds; `frames` is the largest number of frames to matte. `seq_chunk` is the number of
+    mattes that may wait for a writer; frames are matted one by one in any case. `num_workers` is the number of threads
+    of each decoder and encoder; 0 lets the library choose. `downsample_ratio` and `dtype` are settings of the engine;
+    if they are given here, they must have the engine's values.
 
-    Files appear under their names once they are complete. Ctrl-C ends them early and raises `Interrupted`. A damaged
-    video raises a `TruncatedError` after the frames before the damage are written.
+    Files appear under their names when they are complete. Ctrl-C completes them with the frames so far and raises
+    `Interrupted`. If the video is damaged, the frames before the damage are written and a `TruncatedError` is raised.
     """
     if background_shot is not None:
         notice("background_shot", "plate")

@@ -23,14 +23,15 @@ _HD: Final = (1920, 1080)
 def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "bench",
-        help="time an engine here, stage by stage",
-        description="Times an engine or a model on this machine: uint8 frames in, composites over a colour out. "
-        "Without either, the source checkout's suite is run, which compares with PyTorch, ONNX Runtime and OpenVINO.",
+        help="time an engine on this machine, stage by stage",
+        description="Time an engine or a model on this machine, from uint8 frames to composites over a colour. Without "
+        "--engine and --model, run the benchmark suite of the source checkout: it compares with PyTorch, ONNX Runtime "
+        "and OpenVINO.",
     )
     sessions.add_arguments(parser, required=False)
-    parser.add_argument("--size", type=size, metavar="WxH", help="of the frames (what the engine was built for)")
-    parser.add_argument("--frames", type=int, default=50, metavar="N", help="how many are timed (50)")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--size", type=size, metavar="WxH", help="frame size (default: that of the engine)")
+    parser.add_argument("--frames", type=int, default=50, metavar="N", help="number of timed frames (default: 50)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
@@ -48,8 +49,8 @@ def _suite() -> int:
     if (_CHECKOUT / "benchmarks" / "__main__.py").is_file():
         return subprocess.run([sys.executable, "-m", "benchmarks"], cwd=_CHECKOUT, check=False).returncode
     print(
-        "trtmatte bench: this installation is without the benchmark suite, which is a part of the source checkout: "
-        "make bench runs it there; give --engine or --model to time one here",
+        "trtmatte bench: the benchmark suite is not installed, it is in the source checkout: "
+        "run make bench there, or give --engine or --model to time one here",
         file=sys.stderr,
     )
     return 2

@@ -24,6 +24,10 @@ from trtmatte.support.signals import terminated_as_interrupted
 
 _NAME: Final = "trtmatte-build"
 _INPUT_IS_WRONG: Final = (ModelError, SettingError)
+_TARGET: Final = "library to compile a plan for; repeatable (default: all that this machine can build for)"
+_EXPORT: Final = (
+    f"plan: a TensorRT plan ({PLAN}); onnx: its graph ({ONNX}); triton: a Triton model repository, in -o DIR"
+)
 _OLD_LAYOUTS: Final = ("staged", "single")  # values of --layout before it meant HWC or CHW
 
 Built = tuple[list[str], list[Path]]
@@ -90,21 +94,34 @@ def _export_of(given: Mapping[str, Any]) -> str | None:
 def _parser() -> argparse.ArgumentParser:
     default = Options()
     parser = _Parser(
-        _NAME, description="Make an engine (*.trtm) or an export from a matting model.", allow_abbrev=False
+        _NAME, description="Build an engine (*.trtm) or an export from a matting model.", allow_abbrev=False
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="an ONNX file, a checkpoint, a recipe (*.toml) or the name of a known model")
-    add("-o", "--out", metavar=f"ENGINE{SUFFIX}", help="the file to write (here, or beside the recipe)")
-    add("--family", metavar="NAME", help=f"{_families()} (left out: recognised)")
-    add("--size", metavar="WxH", help=f"the frame size that the engine is meant for ({_joined(default.size)})")
-    add("--precision", choices=PRECISIONS, help=f"of plans ({default.precision}); the CPU always runs fp32")
-    add("--batch", type=int, metavar="N", help=f"streams in lockstep ({default.batch})")
-    add("--target", action="append", choices=TARGETS, help="repeatable (left out: all that this machine can build)")
-    add("--validate", action="store_true", help="measure the engine's errors against fp32 and store them in it")
-    add("--frames", metavar="VIDEO", help="the video or folder of pictures to validate with (left out: generated)")
+    add(
+        "-o",
+        "--out",
+        metavar=f"ENGINE{SUFFIX}",
+        help="the file to write (default: in the current folder, or beside the recipe)",
+    )
+    add("--family", metavar="NAME", help=f"{_families()} (default: recognised from the content)")
+    add("--size", metavar="WxH", help=f"frame size that the engine is meant for (default: {_joined(default.size)})")
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        help=f"precision on a GPU (default: {default.precision}); the CPU always runs fp32",
+    )
+    add("--batch", type=int, metavar="N", help=f"number of streams in lockstep (default: {default.batch})")
+    add("--target", action="append", choices=TARGETS, help=_TARGET)
+    add("--validate", action="store_true", help="measure the errors against fp32 and store them in the engine")
+    add("--frames", metavar="VIDEO", help="video or folder of pictures for --validate (default: generated)")
     add("--force", action="store_true", help="build even if the cache has the engine")
-    add("--verbose", action="store_true", help="show TensorRT's messages, and store the plans' layers in the engine")
-    add("--quiet", action="store_true", help="print nothing but the files and errors")
+    add(
+        "--verbose",
+        action="store_true",
+        help="show TensorRT's messages, and store the layers of the plans in the engine",
+    )
+    add("--quiet", action="store_true", help="print only files and errors")
     add_family_flags(parser.add_argument_group("settings of the model's family"))
     _add_export(parser.add_argument_group("exports, for use outside Python").add_argument, default)
     add_old_name(parser, "--backdrop", "--background", "background", metavar="B")
@@ -118,17 +135,18 @@ def _families() -> str:
 
 def _add_export(add: Any, default: Options) -> None:
     form = default.form
+    add("--export", choices=EXPORTS, help=_EXPORT)
+    add("--triton", metavar="DIR", help="put the export into this Triton model repository as well")
+    add("--outputs", metavar="NAMES", help=f"{', '.join(MATTE_OUTPUTS)}, separated by commas (default: fgr,pha)")
+    add("--background", metavar="COLOR|FILE", help="background of the output composite")
+    add("--dtype", choices=DTYPES, help=f"type of frames and mattes (default: {form.dtype})")
     add(
-        "--export", choices=EXPORTS, help=f"a TensorRT plan ({PLAN}), its graph ({ONNX}), or a plan for Triton (-o DIR)"
+        "--layout",
+        choices=(*LAYOUTS, *_OLD_LAYOUTS),
+        metavar="{HWC,CHW}",
+        help=f"layout of frames and mattes (default: {form.layout})",
     )
-    add("--triton", metavar="DIR", help="put the export into this model repository of Triton as well")
-    add("--outputs", metavar="NAMES", help=f"{', '.join(MATTE_OUTPUTS)}, several between commas (fgr,pha)")
-    add("--background", metavar="COLOR|FILE", help="the background of the output composite")
-    add("--dtype", choices=DTYPES, help=f"of frames and mattes ({form.dtype})")
-    add(
-        "--layout", choices=(*LAYOUTS, *_OLD_LAYOUTS), metavar="{HWC,CHW}", help=f"of frames and mattes ({form.layout})"
-    )
-    add("--color", choices=COLORS, help=f"of frames and mattes ({form.color})")
+    add("--color", choices=COLORS, help=f"channel order of frames and mattes (default: {form.color})")
 
 
 def _show_warning(message: Warning | str, *_: Any) -> None:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser("doctor", help="say what this machine can run, and how to get what is missing")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser = subparsers.add_parser(
+        "doctor", help="report what this machine can run, and how to install what is missing"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 

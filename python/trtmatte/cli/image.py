@@ -31,13 +31,13 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "image",
         help="matte pictures",
-        description="The first output has the picture's name, the others have theirs behind it: portrait.png, "
-        "portrait-alpha.png.",
+        description="Matte pictures. The first output has the name of the picture, each further output adds its own: "
+        "portrait.png, portrait-alpha.png.",
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("inputs", nargs="+", metavar="INPUT", help="pictures, folders, patterns such as 'shots/*.jpg'")
-    add("-o", "--out", required=True, type=Path, metavar="DIR", help="a folder, or a file where INPUT is one picture")
+    add("inputs", nargs="+", metavar="INPUT", help="pictures, folders, or quoted patterns ('shots/*.jpg')")
+    add("-o", "--out", required=True, type=Path, metavar="DIR", help="a folder, or a file if INPUT is one picture")
     sessions.add_arguments(parser)
     add("--output", nargs="+", action="extend", default=[], choices=tuple(KINDS), help=_KINDS)
     add("--background", metavar="B", help=_BACKGROUND)
@@ -46,20 +46,26 @@ def add_parser(subparsers: Subparsers) -> None:
     add(
         "--preprocess-alignment",
         action="store_true",
-        help="bgmv2: move the plate onto the picture, for cameras in a hand",
+        help="bgmv2: align the plate to each picture, for hand-held cameras (needs OpenCV)",
     )
-    add("--format", choices=_SUFFIXES, help="of the files (png)")
-    add("--quality", type=int, default=95, metavar="N", help="of JPEG and WebP, 1…100 (95); WebP: 100 is lossless")
+    add("--format", choices=_SUFFIXES, help="format of the files (default: png)")
+    add(
+        "--quality",
+        type=int,
+        default=95,
+        metavar="N",
+        help="quality of JPEG and WebP, 1…100; 100 makes WebP lossless (default: 95)",
+    )
     add("-y", "--overwrite", action="store_true", help="overwrite existing files")
-    add("--quiet", action="store_true", help="print nothing but errors")
+    add("--quiet", action="store_true", help="print only errors")
     parser.set_defaults(run=run)
 
 
 _KINDS: Final = (
-    f"one or several of {', '.join(KINDS)} (composite where there is a background or files are JPEG, else rgba)"
+    "one or more outputs to write (default: composite if there is a background or the files are JPEG, otherwise rgba)"
 )
-_BACKGROUND: Final = "what is put behind the subject: a colour, a picture, blur or blur:N (greenscreen)"
-_PLATE: Final = "bgmv2: the photographed empty scene, one picture for all, or a folder with the same names"
+_BACKGROUND: Final = "the background of composites: a colour, a picture, blur or blur:N (default: greenscreen)"
+_PLATE: Final = "bgmv2: the photographed empty scene: one picture for all, or a folder with pictures of the same names"
 
 
 def run(args: argparse.Namespace) -> int:

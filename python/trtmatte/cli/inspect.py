@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser("inspect", help="say what a model or an engine is, stage by stage")
+    parser = subparsers.add_parser("inspect", help="describe a model or an engine, stage by stage")
     parser.add_argument("model", type=Path, metavar="MODEL", help="an ONNX file, a checkpoint or an engine (*.trtm)")
-    parser.add_argument("--family", help="recognised from the content when left out")
-    parser.add_argument("--size", type=size, default=(1920, 1080), metavar="WxH", help="of the frames (1920x1080)")
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="streams in lockstep (1)")
+    parser.add_argument("--family", metavar="NAME", help="the family (default: recognised from the content)")
+    parser.add_argument(
+        "--size", type=size, default=(1920, 1080), metavar="WxH", help="frame size (default: 1920x1080)"
+    )
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="number of streams in lockstep (default: 1)")
     parser.add_argument(
         "--set",
         type=setting,
@@ -31,7 +33,7 @@ def add_parser(subparsers: Subparsers) -> None:
         dest="settings",
         help="a setting of the family, such as downsample_ratio=0.25, input_size=512x512 or mean=0.5,0.5,0.5",
     )
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 

@@ -22,8 +22,8 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "live",
         help="matte a camera, into a window and a virtual camera",
-        description="Keys: b takes the plate if the model needs one (again: drops it), r resets the states, "
-        "o shows the next output, q ends.",
+        description="Matte a camera. Keys: b takes the plate if the model needs one, and drops it if pressed again; "
+        "r resets the states; o shows the next output; q quits.",
         allow_abbrev=False,
     )
     sessions.add_arguments(parser)
@@ -31,24 +31,24 @@ def add_parser(subparsers: Subparsers) -> None:
     add("--camera", "--video-device-id", "--video_device_id", default="0", metavar="N|FILE", help=_CAMERA)
     add("--resolution", nargs=2, type=int, metavar=("W", "H"), help="ask the camera for this size")
     add("--fps", type=float, metavar="N", help="ask the camera for this rate")
-    add("--mirror", action="store_true", help="flip the picture, as in a mirror")
-    add("--output", choices=_VIEWS, default="composite", help="the first view (composite)")
+    add("--mirror", action="store_true", help="flip the picture like a mirror")
+    add("--output", choices=_VIEWS, default="composite", help="the view to begin with (default: composite)")
     add("--background", default="greenscreen", metavar="B", help=_BACKGROUND)
-    add("--plate", type=Path, metavar="FILE", help="bgmv2: the photographed empty scene (or press the key b)")
+    add("--plate", type=Path, metavar="FILE", help="bgmv2: the photographed empty scene, in place of the key b")
     add_old_name(parser, "--background-shot", "--plate", "plate", type=Path)
     add(
         "--virtual-camera",
         action="store_true",
-        help="offer the result as a camera to other programs (pyvirtualcam)",
+        help="offer the result to other programs as a camera (needs pyvirtualcam)",
     )
-    add("--no-window", action="store_true", help="open no window; end with --frames or Ctrl-C")
-    add("--hide-fps", action="store_true", help="write no text over the picture")
-    add("--frames", type=int, metavar="N", help="end after this many frames")
+    add("--no-window", action="store_true", help="open no window; --frames or Ctrl-C ends the program")
+    add("--hide-fps", action="store_true", help="do not write the frame rate on the picture")
+    add("--frames", type=int, metavar="N", help="stop after this many frames")
     parser.set_defaults(run=run)
 
 
-_CAMERA: Final = "the number of a camera (0), or a video file that plays as one"
-_BACKGROUND: Final = "what is put behind the subject: a colour, a picture, a video, blur or blur:N (greenscreen)"
+_CAMERA: Final = "the number of a camera, or a video file to play in its place (default: 0)"
+_BACKGROUND: Final = "the background of composites: a colour, a picture, a video, blur or blur:N (default: greenscreen)"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,7 +15,10 @@ _GIVEN_IS_WRONG: Final = (FrameError, InputError, ModelError, SettingError)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 done, 1 failed, 2 the input or a flag is wrong."""
-    parser = argparse.ArgumentParser(prog="trtmatte", description="People cut out of pictures, live.")
+    parser = argparse.ArgumentParser(
+        prog="trtmatte",
+        description="Remove the background from videos, pictures and camera streams. trtmatte-build builds engines.",
+    )
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     for command in (video, image, live, models, inspect, doctor, bench):
         command.add_parser(commands)

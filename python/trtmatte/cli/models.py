@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser("models", help="list the known models, or fetch one")
+    parser = subparsers.add_parser("models", help="list or download the known models")
     parser.set_defaults(run=run, action="list", long=False)
     actions = parser.add_subparsers(dest="action", metavar="list | pull")
-    listing = actions.add_parser("list", help="the known models (the default)")
-    listing.add_argument("--long", action="store_true", help="sha256, where it lies and where it comes from, too")
-    pulling = actions.add_parser("pull", help="fetch models into the cache and print where they lie")
-    pulling.add_argument("names", nargs="+", metavar="NAME")
+    listing = actions.add_parser("list", help="list the known models (the default)")
+    listing.add_argument("--long", action="store_true", help="show hashes, paths and addresses as well")
+    pulling = actions.add_parser("pull", help="download models into the cache and print their paths")
+    pulling.add_argument("names", nargs="+", metavar="NAME", help="the name of a known model")
 
 
 def run(args: argparse.Namespace) -> int:

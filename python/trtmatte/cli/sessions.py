@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import Any, Final
 
 from trtmatte.api import Engine, build, load
 from trtmatte.backends import registry as backends
@@ -15,35 +15,39 @@ from trtmatte.support import progress
 
 __all__ = ["add_arguments", "engine", "session_arguments"]
 
+_DEVICE: Final = "cpu, cuda or cuda:N (default: a GPU if one can run the model, otherwise the CPU)"
+
 
 def add_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """`--engine` or `--model`, and what belongs to them, by the names of `trtmatte-build` and of RVM's script."""
     what = parser.add_argument_group("model")
     either = what.add_mutually_exclusive_group(required=required)
-    either.add_argument("--engine", metavar="FILE", help="an engine that trtmatte-build made (*.trtm)")
+    either.add_argument("--engine", metavar="FILE", help="an engine from trtmatte-build (*.trtm)")
     either.add_argument(
         "--model",
         "--checkpoint",
         "--model-checkpoint",
         metavar="MODEL",
-        help="the name of a known model (rvm-mobilenetv3; trtmatte models lists them), a recipe or a model file: "
-        "fetched and built when it is first used, kept from then on",
+        help="the name of a known model (trtmatte models lists them), a recipe or a model file; it is downloaded and "
+        "built at its first use, then kept in the cache",
     )
-    what.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (a GPU where one can run it, else the CPU)")
+    what.add_argument("--device", metavar="D", help=_DEVICE)
     what.add_argument(
         "--backend",
         default="auto",
         metavar="B",
-        help=f"{', '.join(backends.names())} (auto)",
+        help=f"the library that runs the networks: {', '.join(backends.names())} (default: auto)",
     )
     what.add_argument(
         "--scene-cut",
         type=float,
         metavar="C",
-        help="reset the states when the picture changes by more than this, 0…1; try 0.3 (never)",
+        help="reset the states if the picture changes by more than this, 0…1; try 0.3 (default: never)",
     )
-    build = parser.add_argument_group("build options, with --model")
-    build.add_argument("--precision", choices=PRECISIONS, help="on a GPU (fp16); the CPU always runs fp32")
+    build = parser.add_argument_group("build options, for --model")
+    build.add_argument(
+        "--precision", choices=PRECISIONS, help="precision on a GPU (default: fp16); the CPU always runs fp32"
+    )
     add_family_flags(build)
 
 

@@ -18,18 +18,18 @@ from trtmatte.media.targets import KINDS
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-_INPUT: Final = "a video, a folder of pictures, a pattern like 'shots/*.png', a picture, or - for raw RGB frames"
+_INPUT: Final = "a video, a folder of pictures, a quoted pattern ('shots/*.png'), a picture, or - for raw RGB frames"
 _OUT: Final = (
-    "a file that ends in .mp4, .mov, .mkv or .webm, a folder for PNG files, or - for raw frames; with several kinds of "
-    "output, their names are added to it"
+    "a video (.mp4, .mov, .mkv, .webm), a folder for PNG files, or - for raw frames; with several outputs, each adds "
+    "its name: out-alpha.mp4"
 )
 _KIND: Final = (
-    f"what is written to OUT: {', '.join(KINDS)} (composite where there is a background or OUT cannot hold an alpha "
-    "channel, else rgba)"
+    "one or more outputs to write to OUT (default: composite if there is a background or OUT cannot store alpha, "
+    "otherwise rgba)"
 )
 _BACKGROUND: Final = (
-    "what is put behind the subject: a colour (green, #00ff00, 120,255,155), a picture, a video, blur or blur:N "
-    "(greenscreen)"
+    "the background of composites: a colour (red, #00b140, 120,255,155), a picture, a video, blur or blur:N "
+    "(default: greenscreen)"
 )
 
 
@@ -42,8 +42,8 @@ def add_parser(subparsers: Subparsers) -> None:
     add("--output", dest="kinds", nargs="+", action="extend", default=[], choices=tuple(KINDS), help=_KIND)
     add("--background", metavar="B", help=_BACKGROUND)
     add("-y", "--overwrite", action="store_true", help="overwrite existing files")
-    add("--no-sound", dest="sound", action="store_false", help="do not copy sound and subtitles")
-    add("--quiet", action="store_true", help="print warnings and errors alone")
+    add("--no-sound", dest="sound", action="store_false", help="do not copy audio or subtitles")
+    add("--quiet", action="store_true", help="print only warnings and errors")
     sessions.add_arguments(parser)
     _add_input(parser)
     _add_output(parser)
@@ -59,13 +59,13 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         type=int,
         metavar=("W", "H"),
-        help="bring the frames to this size before anything else",
+        help="resize the frames first",
     )
-    add("--start", type=_seconds, metavar="T", help="begin at this time: seconds, or [H:]M:S")
-    add("--end", type=_seconds, metavar="T", help="end before this time")
-    add("--frames", type=int, metavar="N", help="end after this many frames")
-    add("--raw", metavar="WxH@FPS", help="the size and the rate of raw frames on standard input")
-    add("--rate", metavar="FPS", help="of pictures (30)")
+    add("--start", type=_seconds, metavar="T", help="start at this time, in seconds or [H:]M:S")
+    add("--end", type=_seconds, metavar="T", help="stop before this time")
+    add("--frames", type=int, metavar="N", help="stop after this many frames")
+    add("--raw", metavar="WxH@FPS", help="size and rate of the raw frames on standard input")
+    add("--rate", metavar="FPS", help="frame rate of a folder of pictures (default: 30)")
     add("--plate", metavar="FILE", help="bgmv2: the photographed empty scene, a picture or a video")
     add(
         "--preprocess-alignment",
@@ -73,30 +73,36 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
         action="store_const",
         const="frame",
         default=False,
-        help="bgmv2: move the plate onto each frame, for cameras in a hand (needs OpenCV)",
+        help="bgmv2: align the plate to each frame, for hand-held cameras (needs OpenCV)",
     )
     add(
         "--align-once",
         dest="alignment",
         action="store_const",
         const="once",
-        help="bgmv2: move the plate once, as for the first frame, for cameras that were pushed",
+        help="bgmv2: align the plate once, to the first frame, for a camera that was moved",
     )
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("output").add_argument
-    add("--output-composition", metavar="OUT", help="where composites go, besides or in place of -o")
-    add("--output-alpha", metavar="OUT", help="where mattes go")
-    add("--output-foreground", metavar="OUT", help="where foregrounds go")
-    add("--output-rgba", metavar="OUT", help="where cut-outs go")
-    add("--output-type", choices=("video", "png_sequence"), help="the type of outputs whose names do not say it")
-    add("--codec", choices=tuple(CODECS), help="h264; of .webm vp9; of .mov with alpha prores")
-    add("--crf", type=int, metavar="N", help="quality, smaller is better (h264 18, h265 20, vp9 24)")
-    add("--mbps", "--output-video-mbps", type=float, metavar="R", help="megabits a second, in place of a quality")
-    add("--preset", metavar="P", help="of the encoder: slower makes smaller files (veryfast)")
-    add("--seq-chunk", type=int, default=1, metavar="N", help="mattes that may wait for their writers (2)")
-    add("--num-workers", type=int, default=0, metavar="N", help="threads of each decoder and encoder")
+    add("--output-composition", metavar="OUT", help="write composites to OUT, in addition to -o or without it")
+    add("--output-alpha", metavar="OUT", help="write alpha to OUT")
+    add("--output-foreground", metavar="OUT", help="write foregrounds to OUT")
+    add("--output-rgba", metavar="OUT", help="write cut-outs with alpha to OUT")
+    add("--output-type", choices=("video", "png_sequence"), help="type of an output whose name does not show it")
+    add("--codec", choices=tuple(CODECS), help="default: h264; vp9 for .webm; prores for .mov with alpha")
+    add("--crf", type=int, metavar="N", help="quality; a smaller number is better (default: h264 18, h265 20, vp9 24)")
+    add("--mbps", "--output-video-mbps", type=float, metavar="R", help="megabits per second, in place of --crf")
+    add("--preset", metavar="P", help="the encoder's preset; slow makes smaller files (default: veryfast)")
+    add("--seq-chunk", type=int, default=1, metavar="N", help="mattes that may wait for a writer (at least 2)")
+    add(
+        "--num-workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="threads of each decoder and encoder (default: the library chooses)",
+    )
     add("--disable-progress", action="store_true", help="show no progress bar")
 
 

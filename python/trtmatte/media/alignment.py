@@ -1,4 +1,4 @@
-"""A captured background, moved onto the frame: for what was shot from the hand."""
+"""Align a plate to the frame, for hand-held cameras."""
 
 from __future__ import annotations
 
@@ -22,52 +22,52 @@ _ENOUGH: Final = 20  # matches that agree on one movement; a handful agrees by c
 
 
 class Aligner:
-    """Warps the background onto the frame by the homography between their features.
+    """Warp the plate onto the frame by the homography between their features.
 
     >>> aligner = Aligner()
-    >>> matte = session(frame, aligner(background, frame))
+    >>> matte = session(frame, aligner(plate, frame))
 
-    With `once` the movement found first serves all frames: a tripod that was pushed. Otherwise each frame has its own.
-    Where the warped background has no pixels the frame's own are taken, so that what nobody has seen without the
-    subject counts as background. Where too few features agree, the background is returned as it is, which is `tell`'s
-    to say, once for all frames in a row.
+    With `once`, the movement of the first frame is used for all frames, for a tripod that was pushed. Otherwise each
+    frame has its own. Pixels that the warped plate does not cover are copied from the frame, so they count as
+    background. If too few features agree, the plate is returned unchanged, and `tell` is called once for all such
+    frames in a row.
     """
 
     def __init__(self, once: bool = False, *, tell: Callable[[str], object] = _LOG.warning) -> None:
-        self._cv = cv = opencv("aligning the background", "align")
+        self._cv = cv = opencv("aligning the plate", "align")
         self._once, self._tell = once, tell
         self._detector = cv.ORB_create(_FEATURES)
         self._matcher = cv.BFMatcher(cv.NORM_HAMMING)
         self._movement: Array | None = None
         self._told = False
 
-    def __call__(self, background: Array, frame: Array) -> Array:
-        """Both uint8 (H, W, 3), of any sizes; the result has the frame's, unless it is the background itself."""
+    def __call__(self, plate: Array, frame: Array) -> Array:
+        """Both are uint8 (H, W, 3), of any sizes. The result has the frame's size, unless it is the plate itself."""
         if self._movement is None or not self._once:
-            self._movement = self._found(background, frame)
+            self._movement = self._found(plate, frame)
         if self._movement is None:
-            return background
-        return self._warped(background, frame, self._movement)
+            return plate
+        return self._warped(plate, frame, self._movement)
 
-    def _found(self, background: Array, frame: Array) -> Array | None:
-        movement, agreeing = self._estimated(background, frame)
+    def _found(self, plate: Array, frame: Array) -> Array | None:
+        movement, agreeing = self._estimated(plate, frame)
         if movement is None and not self._told:
             self._tell(
-                f"the background is not aligned: {agreeing} features of it were found again in the frame, and "
-                f"{_ENOUGH} are needed; it is used as it is"
+                f"the plate is not aligned: {agreeing} of its features were found in the frame, expected at least "
+                f"{_ENOUGH}; it is used unchanged"
             )
         self._told = movement is None
         return movement
 
-    def _estimated(self, background: Array, frame: Array) -> tuple[Array | None, int]:
-        """The homography from the background's pixels to the frame's, and how many matches agree on it."""
-        there, here = self._small(background), self._small(frame)
+    def _estimated(self, plate: Array, frame: Array) -> tuple[Array | None, int]:
+        """The homography from the plate's pixels to the frame's, and the number of matches that agree on it."""
+        there, here = self._small(plate), self._small(frame)
         movement, agreeing = self._matched(there, here)
         if movement is not None:
             movement, agreeing = self._refined(there, here, movement)
         if movement is None or not _is_plausible(movement, there.shape):
             return None, min(agreeing, _ENOUGH - 1)
-        return np.linalg.inv(_shrinking(frame, here)) @ movement @ _shrinking(background, there), agreeing
+        return np.linalg.inv(_shrinking(frame, here)) @ movement @ _shrinking(plate, there), agreeing
 
     def _matched(self, there: Array, here: Array) -> tuple[Array | None, int]:
         """By features, wherever in the pictures they are."""
@@ -112,11 +112,11 @@ class Aligner:
         points, descriptors = self._detector.detectAndCompute(grey, None)
         return np.array([point.pt for point in points], np.float32).reshape(-1, 2), descriptors
 
-    def _warped(self, background: Array, frame: Array, movement: Array) -> Array:
+    def _warped(self, plate: Array, frame: Array, movement: Array) -> Array:
         cv = self._cv
         size = frame.shape[1], frame.shape[0]
-        warped = cv.warpPerspective(np.ascontiguousarray(background), movement, size)
-        seen = cv.warpPerspective(np.full(background.shape[:2], 255, np.uint8), movement, size) == 255
+        warped = cv.warpPerspective(np.ascontiguousarray(plate), movement, size)
+        seen = cv.warpPerspective(np.full(plate.shape[:2], 255, np.uint8), movement, size) == 255
         result: Array = np.where(seen[..., None], warped, frame)
         return result
 

@@ -12,7 +12,7 @@ from trtmatte.media.source import Array, Source
 
 
 class FrameBackground:
-    """The background of every frame. Pictures fill the frame and are cropped; a film starts again when it ends."""
+    """The background of every frame. Pictures are scaled to fill the frame, then cropped; a video is looped."""
 
     def __init__(self, given: Any, threads: int = 0) -> None:
         self.fixed: Any = None  # a colour or blur: the same for frames of all sizes
@@ -32,7 +32,7 @@ class FrameBackground:
         return self._film is not None
 
     def once(self, size: tuple[int, int]) -> Any:
-        """The background for a session with frames of this size; None for a film."""
+        """The background for a session with frames of this size; None for a video."""
         return self.fixed if self._picture is None else self.behind(size)
 
     def behind(self, size: tuple[int, int]) -> Array | None:

@@ -1,4 +1,4 @@
-"""A camera, or a film that plays as one."""
+"""A camera, or a video file that is played like one."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class CameraFrame:
 
 
 class Camera:
-    """Gives its newest frame, and drops those that came in the meantime: late pictures are worse than few.
+    """A camera that returns its newest frame and drops older ones, so that the delay does not grow.
 
-    `source` is the number of a camera or the path of a film, which plays at its own pace and ends. `size` and `fps` are
-    wishes; `self.size` and `self.fps` are what the camera made of them. It runs from when the first frame is asked for.
+    `source` is the number of a camera or the path of a video, which plays at its own rate and ends. `size` and `fps`
+    are requests; `self.size` and `self.fps` are the actual values. The camera starts with the first `newest()`.
     """
 
     def __init__(self, source: int | str | Path, size: tuple[int, int] | None = None, fps: float | None = None) -> None:
@@ -36,7 +36,7 @@ class Camera:
         self.name = f"camera {source}" if isinstance(source, int) else str(source)
         self._is_film = not isinstance(source, int)
         if not isinstance(source, int) and not Path(source).is_file():
-            raise InputError(f"there is no film {source}; expected the number of a camera, or a video file")
+            raise InputError(f"there is no video {source}; expected the number of a camera, or a video file")
         self._capture = self._opened(cv, source, size, fps)
         with silent(cv):
             there, picture = self._capture.read()
@@ -53,7 +53,7 @@ class Camera:
         self._thread = threading.Thread(target=self._read, name=self.name, daemon=True)
 
     def newest(self) -> CameraFrame | None:
-        """The newest frame, as soon as there is one that was not given before; None after the last of a film."""
+        """Wait for a new frame and return the newest; None after the last frame of a video."""
         if self._thread.ident is None:
             self._newest = (
                 CameraFrame(self._first, time.perf_counter()) if self._is_film else None
@@ -100,7 +100,9 @@ class Camera:
     def _remedy(self) -> str:
         if self._is_film:
             return "it is no video that OpenCV can read"
-        return "is it plugged in, and is no other program using it? Another one is --camera N, a film --camera FILE"
+        return (
+            "is it plugged in, and is no other program using it? --camera N selects another one, --camera FILE a video"
+        )
 
     def _read(self) -> None:
         try:

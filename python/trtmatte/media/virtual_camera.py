@@ -1,4 +1,4 @@
-"""A camera that other programs see: what is sent to it is what they film."""
+"""A virtual camera: other programs see the frames that are sent to it."""
 
 from __future__ import annotations
 

@@ -224,8 +224,8 @@ def _read(path: Path) -> Iterator[Array]:
         raise SettingError(f"reading the frames of {path} needs PyAV: pip install av") from error
     for file in _files(path) if path.is_dir() else [path]:
         try:
-            with av.open(str(file)) as film:
-                for frame in film.decode(video=0):
+            with av.open(str(file)) as video:
+                for frame in video.decode(video=0):
                     yield frame.to_ndarray(format="rgb24")
         except (av.error.FFmpegError, IndexError) as error:
             raise SettingError(f"the frames of {file} cannot be read: {error}") from error

@@ -21,37 +21,37 @@ class Settings:
     """None stands for the ONNX file's own value, and for a checkpoint for the original's default.
 
     `refine_kernel_size` belongs to the weights: it is only checked. A base network runs at `backbone_scale` 1 by
-    default. Its hidden maps are large, so that they are an output only on demand.
+    default. `hidden` makes its hidden maps an output; they are large.
     """
 
     backbone_scale: float | None = flag(
         None,
-        "the size of the base network's picture, relative to the frame (0.25)",
+        "size of the base network's picture, relative to the frame (default: 0.25)",
         kind=float,
         metavar="R",
         aliases=("--model-backbone-scale",),
     )
     refine_mode: str | None = flag(
-        None, "sampling, thresholding or full (sampling)", metavar="M", aliases=("--model-refine-mode",)
+        None, "sampling, thresholding or full (default: sampling)", metavar="M", aliases=("--model-refine-mode",)
     )
     refine_sample_pixels: int | None = flag(
         None,
-        "pixels to refine in the mode sampling (80000)",
+        "number of pixels to refine in the mode sampling (default: 80000)",
         kind=int,
         metavar="N",
         aliases=("--model-refine-sample-pixels",),
     )
     refine_threshold: float | None = flag(
         None,
-        "the error above which the mode thresholding refines (0.1)",
+        "error above which the mode thresholding refines (default: 0.1)",
         kind=float,
         metavar="T",
         aliases=("--model-refine-threshold",),
     )
     refine_kernel_size: int | None = flag(
-        None, "the refiner's kernel size, which is checked against the model's", kind=int, choices=(1, 3)
+        None, "kernel size of the refiner; it must be that of the model", kind=int, choices=(1, 3)
     )
-    prevent_oversampling: bool | None = flag(None, "leave out patches without error", kind=bool)
+    prevent_oversampling: bool | None = flag(None, "leave out patches without error, or keep them", kind=bool)
     hidden: bool = False
 
     def __post_init__(self) -> None:

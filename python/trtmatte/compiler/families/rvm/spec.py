@@ -21,13 +21,16 @@ _FINEST: Final = 1 << 20  # denominators beyond it make no difference to a posit
 
 @dataclass(frozen=True)
 class Settings:
-    """`downsample_ratio` is a number or "auto": the long side to 512, never enlarged.
+    """`downsample_ratio` is a number, or "auto": reduce the long side to 512 if it is longer.
 
     With `segmentation` the program outputs the logits `seg` in place of a matte.
     """
 
     downsample_ratio: float | str = flag(
-        "auto", "a number, or auto (the default): the long side to 512", kind="number or word", metavar="R"
+        "auto",
+        "a number, or auto, which reduces the long side to 512 (default: auto)",
+        kind="number or word",
+        metavar="R",
     )
     segmentation: bool = False
 

@@ -15,7 +15,9 @@ METHODS: Final = ("linear", "area", "antialias")
 
 Size = tuple[int, int]
 
-INPUT_SIZE: Final = flag_metadata("the size that the network sees (the model's own rule)", kind="size", metavar="WxH")
+INPUT_SIZE: Final = flag_metadata(
+    "size of the picture that the network sees (default: the model's own rule)", kind="size", metavar="WxH"
+)
 """The metadata of the setting `input_size`."""
 
 

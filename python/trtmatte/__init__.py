@@ -1,4 +1,4 @@
-"""trtmatte: people cut out of pictures, live. Matting models become TensorRT engines, or run on the CPU."""
+"""trtmatte removes the background from video, pictures and camera streams, on the CPU or an NVIDIA GPU."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def export(model: str | Path, kind: str | None = None, **options: Any) -> Export
 
 
 def single() -> Any:
-    """The module `trtmatte.single` of earlier versions: its `build` is `export` now."""
+    """The old module `trtmatte.single`. Its `build` is now called `export`."""
     notice("trtmatte.single", "trtmatte.export")
     return SimpleNamespace(build=export, Single=Exported, graph=exporter.graph, PLAN=exporter.PLAN, ONNX=exporter.ONNX)
 
@@ -124,7 +124,7 @@ def _engine(file: EngineFile) -> Engine:
 
 
 def _validated(engine: EngineFile, frames: str | Path | None, force: bool, progress: Progress | None) -> EngineFile:
-    """The engine with its errors, measured once."""
+    """Return the engine with its measured errors; they are measured only once."""
     pictures = None if frames is None else Path(frames)
     return compiler.with_errors(
         engine,
@@ -135,7 +135,7 @@ def _validated(engine: EngineFile, frames: str | Path | None, force: bool, progr
 
 
 class _Announcement:
-    """Logs a build that nobody asked for: once as a warning, then its progress in tenths as information."""
+    """Log a build that a session needs: a warning at its start, then the progress in tenths at level INFO."""
 
     def __init__(self, engine: Engine, target: str) -> None:
         self._engine, self._target = engine, target

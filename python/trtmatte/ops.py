@@ -211,12 +211,12 @@ def patch_scatter(
 
 
 def patch_select_workspace(batch: int, height: int, width: int) -> int:
-    """Bytes that `patch_select` works in on a CUDA device."""
+    """The size in bytes of the workspace that `patch_select` needs on a CUDA device."""
     return _core.patch_select_workspace(batch, height, width)
 
 
 def patch_scatter_workspace(batch: int, height: int, width: int) -> int:
-    """Bytes that `patch_scatter` works in on a CUDA device; height and width are the frame's."""
+    """The size in bytes of the workspace that `patch_scatter` needs on a CUDA device, for a frame of this size."""
     return _core.patch_scatter_workspace(batch, height, width)
 
 
@@ -324,7 +324,7 @@ def _shape(name: str, array: Array) -> tuple[int, ...]:
 
 
 def _size(frame: Array, layout: str | None) -> tuple[int, int, int]:
-    """Batch, height and width of a frame; what it is not, the core says."""
+    """Batch, height and width of a frame. The core checks the rest."""
     shape = _shape("frame", frame)
     if len(shape) not in (3, 4):
         raise FrameError(f"frame has the shape {shape}; expected (H, W, 3) or (3, H, W), with or without a batch")
@@ -346,7 +346,7 @@ def _on_host(array: Array) -> bool:
 
 
 def _picture(background: Array | None) -> Array | None:
-    """Three numbers are a colour, in 0…1: a picture of one pixel."""
+    """The background as a picture: a colour, three numbers in 0…1, becomes a picture of one pixel."""
     if isinstance(background, (tuple, list)):
         return np.array(_three("background", background), np.float32).reshape(1, 1, 3)
     return background

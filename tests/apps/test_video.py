@@ -189,13 +189,13 @@ def test_composites_over_a_video_that_begins_again(film: Path, tmp_path: Path) -
     behind = [frame.picture for frame in VideoSource(back).frames()]
     with engines.memory().session(outputs="composite", backend="onnxruntime") as session:
         expected = [
-            session(frame.picture, behind[number % 5])[0].copy()
+            session(frame.picture, background=behind[number % 5])[0].copy()
             for number, frame in enumerate(VideoSource(film).frames())
         ]
     assert closest(pngs(tmp_path / "out"), expected) == 0
 
 
-def test_a_captured_background_as_a_picture_and_a_video(film: Path, tmp_path: Path) -> None:
+def test_a_plate_as_a_picture_and_a_video(film: Path, tmp_path: Path) -> None:
     """The video is shorter: its last picture stays."""
     engine = engines.memory(with_plate=True)
     Image.fromarray(engines.grey(200)).save(tmp_path / "shot.png")
@@ -210,8 +210,17 @@ def test_a_captured_background_as_a_picture_and_a_video(film: Path, tmp_path: Pa
         assert closest(pngs(tmp_path / "out"), expected) <= 2  # the video's codec
 
 
+def test_the_old_name_of_the_plate(film: Path, tmp_path: Path) -> None:
+    engine = engines.memory(with_plate=True)
+    Image.fromarray(engines.grey(200)).save(tmp_path / "shot.png")
+    convert(film, engine=engine, output=tmp_path / "new", kinds="alpha", plate=tmp_path / "shot.png")
+    with pytest.warns(FutureWarning, match="background_shot is now called plate"):
+        convert(film, engine=engine, output=tmp_path / "old", kinds="alpha", background_shot=tmp_path / "shot.png")
+    assert closest(pngs(tmp_path / "old"), pngs(tmp_path / "new")) == 0
+
+
 @pytest.mark.parametrize(("choice", "once"), [(True, False), ("frame", False), ("once", True)])
-def test_a_captured_background_is_aligned(
+def test_a_plate_is_aligned(
     choice: Any, once: bool, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from trtmatte.media import alignment
@@ -222,9 +231,9 @@ def test_a_captured_background_is_aligned(
         def __init__(self, once: bool) -> None:
             seen.append(once)
 
-        def __call__(self, background: np.ndarray, frame: np.ndarray) -> np.ndarray:
+        def __call__(self, plate: np.ndarray, frame: np.ndarray) -> np.ndarray:
             seen.append(frame)
-            return background // 2
+            return plate // 2
 
     monkeypatch.setattr(alignment, "Aligner", Noting)
     engine = engines.memory(with_plate=True)
@@ -234,7 +243,7 @@ def test_a_captured_background_is_aligned(
     assert seen[0] is once
     frames = [frame.picture for frame in VideoSource(film).frames()]
     assert all((a == b).all() for a, b in zip(seen[1:], frames, strict=True))
-    with engine.session(outputs="pha", background=engines.grey(100), backend="onnxruntime") as session:
+    with engine.session(outputs="pha", plate=engines.grey(100), backend="onnxruntime") as session:
         expected = [session(frame)[0].copy() for frame in frames]
     assert closest(pngs(tmp_path / "out"), expected) == 0
 
@@ -274,18 +283,18 @@ def test_frames_are_padded_to_whole_patches(tmp_path: Path, monkeypatch: pytest.
         ({"output": "a.gif"}, SettingError, r"a.gif is no video that can be written; expected .mp4"),
         ({"output": "a.png"}, SettingError, "for single pictures there is trtmatte image"),
         ({"output": "nowhere/a.mp4"}, SettingError, "there is no folder nowhere; make it first"),
-        ({"output": "in.mp4", "overwrite": True}, SettingError, "in.mp4 is what is read as well"),
+        ({"output": "in.mp4", "overwrite": True}, SettingError, "in.mp4 is an input as well"),
         ({"output": "there.mp4"}, SettingError, "there.mp4 exists already; .* -y"),
         ({"output": "full"}, SettingError, "full has files in it already; .* -y"),
         ({"output": "full", "output_type": "gif"}, SettingError, "output_type is 'gif'"),
-        ({"output": "a", "output_alpha": "a", "kinds": "rgba"}, SettingError, "a is to hold 2 kinds of pictures"),
+        ({"output": "a", "output_alpha": "a", "kinds": "rgba"}, SettingError, "a gets 2 kinds of output"),
         ({"output": "a", "crf": 3}, SettingError, "crf is given, but a gets PNG files"),
         ({"output": "a.mp4", "frames": 0}, SettingError, "frames is 0; expected"),
         ({"output": "a.mp4", "kinds": "alpha", "background": "blur"}, SettingError, "no output shows it"),
         ({"output": "a.mp4", "background": "mauve"}, SettingError, "background is 'mauve'"),
         ({"output": "a.mp4", "background": "1,2,x"}, SettingError, "expected three numbers"),
         ({"output": "a.mp4", "plate": "in.mp4"}, SettingError, "memory needs no plate"),
-        ({"output": "a.mp4", "preprocess_alignment": True}, SettingError, "moves a plate onto the frame"),
+        ({"output": "a.mp4", "preprocess_alignment": True}, SettingError, "aligns a plate"),
         ({"output": "a.mp4", "preprocess_alignment": "twice"}, SettingError, "expected True, 'frame' or 'once'"),
         ({"output": "a.mp4", "downsample_ratio": 0.3}, SettingError, "downsample_ratio is 0.3, and the engine was"),
         ({"output": "/sys/a.mp4"}, OutputError, "/sys/a.mp4 cannot be written"),
@@ -314,7 +323,9 @@ def test_the_good_frames_of_a_video_that_breaks_off(tmp_path: Path) -> None:
     noise = [np.random.default_rng(number).integers(0, 256, (24, 32, 3), dtype=np.uint8) for number in range(60)]
     path = films.film(tmp_path / "in.mp4", noise, container={"movflags": "faststart"})
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
-    with pytest.raises(TruncatedError, match=r"breaks off after frame (\d+); .* what came before is in .*out.mp4"):
+    with pytest.raises(
+        TruncatedError, match=r"breaks off after frame (\d+); .* the frames before that are in .*out.mp4"
+    ):
         convert(path, output=tmp_path / "out.mp4")
     read = films.facts(tmp_path / "out.mp4")
     assert len(read.times) > 25

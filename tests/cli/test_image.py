@@ -165,21 +165,25 @@ def test_what_is_cut_out_is_not_in_the_file(tiny, out, tmp_path):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Shots of the background
+# Plates
 
 
-def test_one_background_for_all(with_plate, out, tmp_path):
+def test_one_plate_for_all(with_plate, out, tmp_path, capsys):
     made = engines.memory(with_plate=True)
     for number in range(3):
         Image.fromarray(engines.noise(number)).save(tmp_path / f"{number}.png")
     arguments = (tmp_path / "1.png", tmp_path / "2.png", "-o", out, "--engine", with_plate, "--output", "alpha")
     assert run(*arguments, "--plate", tmp_path / "0.png") == 0
+    shown = {path: path.read_bytes() for path in out.iterdir()}
+    assert run(*arguments, "--background-shot", tmp_path / "0.png", "-y") == 0
+    assert shown == {path: path.read_bytes() for path in out.iterdir()}
+    assert capsys.readouterr().err.count("--background-shot is now called --plate") == 1
     for number in (1, 2):
         alone = expected(tmp_path / f"{number}.png", "pha", {}, engines.noise(0), made=made)
         np.testing.assert_array_equal(pixels(out / f"{number}.png"), alone)
 
 
-def test_a_background_for_each_by_its_name(with_plate, out, tmp_path):
+def test_a_plate_for_each_by_its_name(with_plate, out, tmp_path):
     made = engines.memory(with_plate=True)
     for folder, suffix, seed in (("src", "png", 0), ("bgr", "bmp", 10)):
         (tmp_path / folder).mkdir()
@@ -194,13 +198,13 @@ def test_a_background_for_each_by_its_name(with_plate, out, tmp_path):
     assert run(*arguments, "--plate", tmp_path / "bgr", "-y") == 2
 
 
-def test_a_background_is_aligned_or_that_is_told(with_plate, out, tmp_path, capsys):
+def test_a_plate_is_aligned_or_that_is_told(with_plate, out, tmp_path, capsys):
     pytest.importorskip("cv2")
     from tests.media.test_alignment import movement, seen_after, texture
 
-    background = texture()
-    frame = seen_after(background, movement())
-    Image.fromarray(background).save(tmp_path / "bgr.png")
+    plate = texture()
+    frame = seen_after(plate, movement())
+    Image.fromarray(plate).save(tmp_path / "bgr.png")
     Image.fromarray(frame).save(tmp_path / "src.png")
     Image.fromarray(np.full_like(frame, 90)).save(tmp_path / "flat.png")
     arguments = ("-o", out, "--engine", with_plate, "--output", "alpha", "--plate", tmp_path / "bgr.png")
@@ -208,14 +212,14 @@ def test_a_background_is_aligned_or_that_is_told(with_plate, out, tmp_path, caps
     assert run(tmp_path / "src.png", tmp_path / "flat.png", *arguments, "--preprocess-alignment") == 0
     aligned = expected(tmp_path / "src.png", "pha", {}, frame, made=made)
     assert np.abs(pixels(out / "src.png").astype(int) - aligned).mean() < 1
-    as_it_is = expected(tmp_path / "flat.png", "pha", {}, background, made=made)
+    as_it_is = expected(tmp_path / "flat.png", "pha", {}, plate, made=made)
     np.testing.assert_array_equal(pixels(out / "flat.png"), as_it_is)
     told = capsys.readouterr().err
     assert told.count("is not aligned") == 1
     assert f"{tmp_path / 'flat.png'}: the plate is not aligned" in told
 
 
-def test_backgrounds_where_none_is_needed_and_none_where_one_is(tiny, with_plate, pictures, out, capsys):
+def test_plates_where_none_is_needed_and_none_where_one_is(tiny, with_plate, pictures, out, capsys):
     assert run(pictures / "a.png", "-o", out, "--engine", with_plate) == 2
     assert "memory needs the plates, the photographed empty scenes: --plate" in capsys.readouterr().err
     assert run(pictures / "a.png", "-o", out, "--engine", tiny, "--plate", pictures / "b.webp") == 2
@@ -266,9 +270,9 @@ def test_a_background_of_another_size_is_one_pictures_fault(with_plate, pictures
         (("IN/a.png", "-o", "OUT", "--output", "alpha", "--background", "red"), "ask for one with --output composite"),
         (("IN/a.png", "-o", "OUT", "--background", "nocolour"), "background is 'nocolour'"),
         (("IN/a.png", "-o", "OUT", "--quality", "0"), "expected 1…100"),
-        (("IN/a.png", "-o", "IN"), "would be written over what is read"),
-        (("IN/a.png", "-o", "IN", "-y"), "would be written over what is read"),
-        (("IN/a.png", "TWIN/a.webp", "-o", "OUT"), "or twice"),
+        (("IN/a.png", "-o", "IN"), "is an input, or would be written twice"),
+        (("IN/a.png", "-o", "IN", "-y"), "is an input, or would be written twice"),
+        (("IN/a.png", "TWIN/a.webp", "-o", "OUT"), "or would be written twice"),
     ],
 )
 def test_what_cannot_be_meant(flags, message, tiny, pictures, out, tmp_path, capsys):

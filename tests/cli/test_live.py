@@ -121,7 +121,7 @@ def test_a_film_behind(camera, tiny, screen, tmp_path):
             assert np.abs(shown.astype(int) - expected).max() <= 2  # FFmpeg's own way to RGB
 
 
-def test_the_background_by_key_or_from_a_file(camera, screen, tmp_path):
+def test_the_plate_by_key_or_from_a_file(camera, screen, tmp_path):
     image = pytest.importorskip("PIL.Image")
     engine.write(engines.memory(with_plate=True), tmp_path / "two.trtm")
     image.fromarray(PICTURES[5][..., ::-1]).save(tmp_path / "shot.png")
@@ -156,7 +156,7 @@ def test_what_goes_wrong(flags, message, camera, tiny, capfd, monkeypatch):
     assert message in told
 
 
-def test_no_window_and_no_background(camera, tmp_path, capsys):
+def test_no_window_and_no_plate(camera, tmp_path, capsys):
     engine.write(engines.memory(with_plate=True), tmp_path / "two.trtm")
     assert run("--camera", camera, "--engine", tmp_path / "two.trtm", "--no-window") == 2
     assert "leave --no-window out, or give the picture with --plate" in capsys.readouterr().err

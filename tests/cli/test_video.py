@@ -129,6 +129,12 @@ def test_every_option_arrives(flags: str, name: str, value: Any, asked: dict[str
     assert asked[name] == value
 
 
+def test_the_old_name_of_the_plate(asked: dict[str, Any], capsys: Any) -> None:
+    assert main(["video", "in.mp4", "--engine", "e.trtm", "--background-shot", "shot.png"]) == 0
+    assert asked["plate"] == "shot.png"
+    assert capsys.readouterr().err.count("--background-shot is now called --plate") == 1
+
+
 @pytest.mark.parametrize(
     ("flags", "setting"),
     [

@@ -229,6 +229,6 @@ def test_a_cache_on_a_full_disk(small: Path, small_disk: Path, monkeypatch: pyte
 def test_a_folder_that_is_not_the_user_s(small: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said before anything is built; root may write anywhere, so the answer is made up."""
     monkeypatch.setattr(os, "access", lambda place, mode: False)
-    with pytest.raises(EngineError, match=r"e.trtm cannot be written: .* is not yours to write to; choose another"):
+    with pytest.raises(EngineError, match=r"e.trtm cannot be written: .* is write-protected; choose another"):
         trtmatte.build(small, out=small.parent / "e.trtm", **SMALL)
     assert not files(own_cache)

@@ -95,7 +95,7 @@ def test_a_model_that_is_not_there() -> None:
 
 
 def test_a_known_model_that_must_be_fetched_by_hand() -> None:
-    with pytest.raises(DownloadError, match="bgmv2-resnet50 is not fetched automatically"):
+    with pytest.raises(DownloadError, match="bgmv2-resnet50 is not downloaded automatically"):
         trtmatte.build("bgmv2-resnet50")
 
 

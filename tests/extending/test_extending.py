@@ -111,8 +111,8 @@ def test_family(tmp_path):
     checkout = Checkout(tmp_path, "family.md")
     checkout.follow()
     help_text = " ".join(checkout.python("-m", "trtmatte.cli.build", "--help").split())
-    assert "--sharpness S selfie: how steep the alpha is at the edge of the subject (1)" in help_text
-    assert "u2net, selfie, generic (left out: recognised)" in help_text
+    assert "--sharpness S selfie: how steep the alpha is at the edge of the subject (default: 1)" in help_text
+    assert "u2net, selfie, generic (default: recognised from the content)" in help_text
     assert re.search(r"^selfie-demo +selfie ", checkout.python("-m", "trtmatte.cli.main", "models"), re.MULTILINE)
 
 

@@ -52,88 +52,88 @@ def corners(picture, moved):
     ids=["slight", "back", "aside", "far"],
 )
 def test_a_known_movement_is_undone(moved):
-    background = texture()
-    frame = seen_after(background, moved)
+    plate = texture()
+    frame = seen_after(plate, moved)
     aligner = Aligner()
-    aligned = aligner(background, frame)
-    assert np.abs(corners(background, aligner._movement) - corners(background, moved)).max() < 0.5  # pixels
-    before = np.abs(frame.astype(int) - background).mean()
+    aligned = aligner(plate, frame)
+    assert np.abs(corners(plate, aligner._movement) - corners(plate, moved)).max() < 0.5  # pixels
+    before = np.abs(frame.astype(int) - plate).mean()
     assert before > 5
     assert np.abs(aligned.astype(int) - frame).mean() < before / 20
 
 
 def test_the_subject_does_not_disturb():
     """A third of the frame is something else, with features of its own."""
-    background, moved = texture(), movement()
-    frame = seen_after(background, moved)
+    plate, moved = texture(), movement()
+    frame = seen_after(plate, moved)
     frame[120:, 200:440] = texture(seed=7)[120:, 200:440]
     aligner = Aligner()
-    aligned = aligner(background, frame)
-    assert np.abs(corners(background, aligner._movement) - corners(background, moved)).max() < 0.5
+    aligned = aligner(plate, frame)
+    assert np.abs(corners(plate, aligner._movement) - corners(plate, moved)).max() < 0.5
     assert np.abs(aligned[:, :200].astype(int) - frame[:, :200]).mean() < 1
     assert np.abs(aligned[120:, 200:440].astype(int) - frame[120:, 200:440]).mean() > 20  # not taken over
 
 
-def test_what_the_background_does_not_show_is_the_frame():
-    background = texture()
-    frame = seen_after(background, movement(0, 1, 40, 0, 0))
+def test_what_the_plate_does_not_show_is_the_frame():
+    plate = texture()
+    frame = seen_after(plate, movement(0, 1, 40, 0, 0))
     frame[:, :30] = 0
-    aligned = Aligner()(background, frame)
+    aligned = Aligner()(plate, frame)
     np.testing.assert_array_equal(aligned[:, :30], frame[:, :30])
     assert aligned.dtype == np.uint8
 
 
 def test_large_pictures_and_other_sizes():
     """The movement is found in small pictures and holds for the large ones."""
-    background, moved = texture(2400, 1800), movement(2, 0.8, 60, -30, 1e-6)
-    frame = seen_after(background, moved, (1920, 1440))
+    plate, moved = texture(2400, 1800), movement(2, 0.8, 60, -30, 1e-6)
+    frame = seen_after(plate, moved, (1920, 1440))
     aligner = Aligner()
-    aligned = aligner(background, frame)
+    aligned = aligner(plate, frame)
     assert aligned.shape == frame.shape
-    assert np.abs(corners(background, aligner._movement) - corners(background, moved)).max() < 1
+    assert np.abs(corners(plate, aligner._movement) - corners(plate, moved)).max() < 1
 
 
 def test_once_or_each_frame():
-    background = texture()
-    first, second = (seen_after(background, movement(x=x)) for x in (10, 25))
+    plate = texture()
+    first, second = (seen_after(plate, movement(x=x)) for x in (10, 25))
     for once in (True, False):
         aligner = Aligner(once)
-        aligner(background, first)
-        error = np.abs(aligner(background, second).astype(int) - second).mean()
+        aligner(plate, first)
+        error = np.abs(aligner(plate, second).astype(int) - second).mean()
         assert (error > 10) == once
 
 
 @pytest.mark.parametrize(
-    ("background", "frame"),
+    ("plate", "frame"),
     [
         (np.full((480, 640, 3), 90, np.uint8), texture()),
         (texture(), np.full((480, 640, 3), 90, np.uint8)),
         (texture(seed=1), texture(seed=2)),
         (np.zeros((1, 1, 3), np.uint8), np.zeros((3, 2, 3), np.uint8)),
     ],
-    ids=["flat background", "flat frame", "strangers", "tiny"],
+    ids=["flat plate", "flat frame", "strangers", "tiny"],
 )
-def test_what_cannot_be_aligned_is_said_once_and_used_as_it_is(background, frame):
+def test_what_cannot_be_aligned_is_said_once_and_used_as_it_is(plate, frame):
     told: list[str] = []
     aligner = Aligner(tell=told.append)
     for _ in range(3):
-        assert aligner(background, frame) is background
+        assert aligner(plate, frame) is plate
     (message,) = told
     assert "not aligned" in message
-    assert "used as it is" in message
+    assert "used unchanged" in message
     assert "\n" not in message
 
 
 def test_it_is_said_again_after_it_went_well():
-    background, flat = texture(), np.full((480, 640, 3), 90, np.uint8)
+    plate, flat = texture(), np.full((480, 640, 3), 90, np.uint8)
     told: list[str] = []
     aligner = Aligner(tell=told.append)
-    for frame in (flat, background, flat):
-        aligner(background, frame)
+    for frame in (flat, plate, flat):
+        aligner(plate, frame)
     assert len(told) == 2
 
 
 def test_without_opencv_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(SettingError, match=r"aligning the background needs OpenCV.*trtmatte\[align\]"):
+    with pytest.raises(SettingError, match=r"aligning the plate needs OpenCV.*trtmatte\[align\]"):
         Aligner()

@@ -108,7 +108,7 @@ def test_a_camera_that_is_unplugged(captures):
         captures[0].may_go_on.set()
         source._thread.join()
         source.newest()
-        with pytest.raises(TruncatedError, match="camera 0 gives no more frames; is it plugged in"):
+        with pytest.raises(TruncatedError, match="camera 0 sends no more frames; is it plugged in"):
             source.newest()
 
 
@@ -116,7 +116,7 @@ def test_a_camera_that_hangs(captures, monkeypatch):
     monkeypatch.setattr(camera, "_PATIENCE", 0.1)
     source = Camera(0)
     source.newest()
-    with pytest.raises(TruncatedError, match="has given no frame"):
+    with pytest.raises(TruncatedError, match="has sent no frame"):
         source.newest()
     captures[0].may_go_on.set()
     source.close()

@@ -172,7 +172,7 @@ def cut(path: Path, share: float) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "promise"), [("a.mp4", r"it promises 60 frames"), ("a.mkv", r"it promises 2\.\d+ seconds")]
+    ("name", "promise"), [("a.mp4", r"its header says 60 frames"), ("a.mkv", r"its header says 2\.\d+ seconds")]
 )
 def test_a_video_that_breaks_off(name: str, promise: str, tmp_path: Path) -> None:
     noise = [np.random.default_rng(number).integers(0, 256, (48, 64, 3), dtype=np.uint8) for number in range(60)]

@@ -206,8 +206,8 @@ def test_subtitles_go_where_they_can(tmp_path: Path, caplog: pytest.LogCaptureFi
         assert "subtitle" not in through(source, tmp_path / "b.mp4").others
         assert "audio" not in through(source, tmp_path / "b.webm").others
     told = [record.message.split("/")[-1] for record in caplog.records]
-    assert told[0] == "b.mp4 goes without the subtitles (srt), which such a file cannot hold; .mkv can"
-    assert "b.webm goes without the sound (aac), which such a file cannot hold; .mkv can" in told
+    assert told[0] == "b.mp4 is written without the subtitles (srt), which such a file cannot store; .mkv can"
+    assert "b.webm is written without the audio (aac), which such a file cannot store; .mkv can" in told
 
 
 def test_what_a_file_says_of_itself_is_kept(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Live: a camera's newest frame, matted, into a window and a virtual camera."""
+"""Matte the newest frame of a camera, show it in a window and send it to a virtual camera."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SMOOTHING: Final = 0.1
 
 class Screen(Protocol):
     def show(self, picture: Array, text: str = "") -> str:
-        """The key that was pressed meanwhile, or nothing."""
+        """Show a frame. Returns the key that was pressed since the last call, or an empty string."""
 
 
 class Sink(Protocol):
@@ -36,7 +36,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class Summary:
-    """Latencies are in milliseconds, from when the camera gave the frame until the matte was shown and sent."""
+    """The result of a run. Latencies are milliseconds from the arrival of a frame until its matte is shown and sent."""
 
     frames: int
     dropped: int
@@ -47,14 +47,14 @@ class Summary:
     def __str__(self) -> str:
         return (
             f"{self.frames} frames, {self.fps:.1f} fps; latency {self.p50:.0f} ms (p50), {self.p95:.0f} ms (p95); "
-            f"{self.dropped} frames of the camera came too soon and were dropped"
+            f"{self.dropped} frames of the camera were dropped"
         )
 
 
 class Live:
-    """Keys: `b` takes the plate, or drops it; `r` resets the states; `o` shows the next output; `q` ends.
+    """Matte a camera. Keys: `b` takes or drops the plate, `r` resets the states, `o` shows the next output, `q` quits.
 
-    Everything is BGR, as cameras and windows have it. Nothing is sent to the virtual camera before there is a matte.
+    All pictures are BGR, like those of cameras and windows. The virtual camera gets no frames before the first matte.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Live:
         return self._window is not None and self._obeyed(self._window.show(picture, _GUIDE), picture)
 
     def _matted(self, picture: Array, frame: CameraFrame) -> bool:
-        """Shows and sends one frame; true where it was the last."""
+        """Show and send one frame. Returns True if it was the last."""
         began = time.perf_counter()
         self._began = self._began or began
         result = self._result(picture)
@@ -157,7 +157,7 @@ class Live:
         return key == "q"
 
     def _show_next(self) -> None:
-        """Another session over the same networks goes on from this one's states: each writes what is seen alone."""
+        """Show the next output, made by a session of its own that continues with the states of the last one."""
         views = list(VIEWS)
         self._view = views[(views.index(self._view) + 1) % len(views)]
         before, self._session = self._session, self._session_of(self._view)
@@ -174,7 +174,7 @@ class Live:
         return self._sessions[output]
 
     def _warm_up(self, session: Session) -> None:
-        """The first frame takes long; none of the camera's has to wait for it."""
+        """Run one frame before the camera starts, since the first frame takes long."""
         width, height = self._camera.size
         blank = np.zeros((height, width, 3), np.uint8)
         behind = blank if self._background.is_film and session.outputs == ("composite",) else None
@@ -183,5 +183,5 @@ class Live:
 
 
 def _bgr(background: Any) -> Any:
-    """Pictures as cameras have them; colours are red, green, blue wherever they go."""
+    """Reverse the channels of a picture for OpenCV. Colours stay as they are: they are always red, green, blue."""
     return background[..., ::-1] if isinstance(background, np.ndarray) else background

@@ -1,4 +1,4 @@
-"""Pictures: each matted by itself, read and written while the network works on others."""
+"""Matte single pictures. Other threads read and write pictures while the network runs."""
 
 from __future__ import annotations
 
@@ -58,10 +58,11 @@ def convert(
     tell: Callable[[str], object] = lambda message: None,
     **session: Any,
 ) -> list[InputError]:
-    """Matte pictures. Returns the problems of single pictures; the others are written.
+    """Matte pictures. Returns the errors of the pictures that could not be read; the others are written.
 
-    `engine` may be what gives one for a size; it is asked once for each shape of picture. `done` is told how many are
-    through, `tell` what else there is to say. What cannot be written ends it: the next could not be, either.
+    `engine` is an engine, or a function that returns the engine for a size; it is called once for each aspect ratio.
+    `done` is called with the number of pictures so far, `tell` with messages. An error of writing is raised, since the
+    next picture could not be written either.
     """
     outputs = tuple(KINDS[name] for name in tasks[0].places)
     behind = FrameBackground(background if "composite" in outputs else None)
@@ -87,8 +88,10 @@ def convert(
 
 
 class _Sessions:
-    """One for each shape of picture where there is an engine for each: networks see all pictures in one size, and tall
-    ones would be squeezed in a wide one."""
+    """The sessions: one for all pictures, or one for each aspect ratio if a function returns the engines.
+
+    A network sees all pictures in one size, so a tall picture would be squeezed in the engine of a wide one.
+    """
 
     def __init__(self, engine: Engine | Callable[[tuple[int, int]], Engine], **options: Any) -> None:
         self._engine, self._options = engine, options
@@ -133,7 +136,7 @@ def _read(task: Task) -> _Read | InputError:
 def _mattes(
     sessions: _Sessions, read: _Read, behind: FrameBackground, align: bool, tell: Callable[[str], object]
 ) -> dict[str, Array]:
-    """The mattes by the names of `KINDS`, as copies."""
+    """Return copies of the mattes by the names of `KINDS`."""
     session = sessions.of(read.picture.size)
     frame, plate = read.picture.pixels, read.plate
     if PLATE in session.engine.program.pictures:

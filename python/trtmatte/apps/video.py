@@ -1,4 +1,4 @@
-"""Videos: frames from a reader, through a session, to writers, each on a thread of its own."""
+"""Matte videos: a reader, a session and the writers each run in their own thread."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class VideoInput:
         if self.alignment not in (None, False, True, "frame", "once"):
             raise SettingError(f"preprocess_alignment is {self.alignment!r}; expected True, 'frame' or 'once'")
         if self.alignment and self.plate is None:
-            raise SettingError("preprocess_alignment moves a plate onto the frame, and none is given")
+            raise SettingError("preprocess_alignment aligns a plate, and none is given")
 
     def open(self) -> Source:
         return open_source(
@@ -131,7 +131,7 @@ class Summary:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C. The frames before it are written, and the files are complete."""
+    """Ctrl-C was pressed. The frames before that are written, and the files are complete."""
 
     def __init__(self, summary: Summary) -> None:
         super().__init__(
@@ -305,7 +305,7 @@ def _run(
         writer.wait()
     summary = Summary(count, perf_counter() - began, tuple(str(each.place) for each in wanted), backend)
     if broken is not None:
-        raise TruncatedError(f"{broken}; what came before is in {', '.join(summary.outputs)}") from broken
+        raise TruncatedError(f"{broken}; the frames before that are in {', '.join(summary.outputs)}") from broken
     if frames.stopping.is_set():
         raise Interrupted(summary)
     return summary
@@ -340,7 +340,7 @@ class _SourceFrames:
         self.whole = True
 
     def plates(self) -> Iterator[Array] | None:
-        """The plate of each frame, to be asked for after the frame; None for an engine without plates."""
+        """The plates of the frames; None for an engine without plates. Take each plate after its frame."""
         return None if self._plates is None else map(self._placed, self._plates)
 
     def _placed(self, plate: Array) -> Array:
@@ -364,7 +364,7 @@ def _report(progress: Progress, total: int | None) -> Iterator[Callable[[int], o
 def _require_free(wanted: Sequence[Target], source: Any, overwrite: bool) -> None:
     for each in wanted:
         if isinstance(source, (str, Path)) and not each.is_raw and _same(each.place, Path(source)):
-            raise SettingError(f"{each.place} is what is read as well; choose another place")
+            raise SettingError(f"{each.place} is an input as well; choose another path")
         each.require_free(overwrite)
 
 
@@ -394,7 +394,7 @@ def _found(engine: EngineLike, size: tuple[int, int]) -> Engine:
 
 
 def _precision(dtype: Any) -> str | None:
-    """The precision that torch.float16, "float16" or numpy's float16 stands for."""
+    """Return the precision for a type: torch.float16, "float16" and numpy's float16 are "fp16"."""
     if dtype is None:
         return None
     name = getattr(dtype, "__name__", str(dtype)).removeprefix("torch.")
@@ -402,7 +402,7 @@ def _precision(dtype: Any) -> str | None:
 
 
 def _plates(engine: Engine, video: VideoInput, source: Source) -> Iterator[Array] | None:
-    """The pictures of the empty scene. The last one stays when they end."""
+    """The plates of a picture or a video. The last one is repeated."""
     family = engine.program.family
     if PLATE not in engine.program.pictures:
         if video.plate is not None:
@@ -431,7 +431,7 @@ def _aligner(choice: bool | str) -> Any:
 def _background(
     background: Any, size: tuple[int, int], threads: int, used: bool
 ) -> tuple[Any, Iterator[Array | None] | None]:
-    """The background of the session, and those of single frames."""
+    """Return the background of the session, and the backgrounds of single frames."""
     if not used:
         if background is not None:
             raise SettingError("a background is given, but no output shows it: ask for the kind composite")

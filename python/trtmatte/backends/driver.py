@@ -20,7 +20,7 @@ _MINOR: Final = 76
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU. Cards of one name still differ to TensorRT in memory, processors and error correction."""
+    """A GPU. For TensorRT, cards of the same name may differ in memory, processors and error correction."""
 
     name: str
     capability: str
@@ -38,8 +38,8 @@ def gpu(index: int = 0) -> Gpu:
     device = ctypes.c_int()
     _check(driver.cuDeviceGet(ctypes.byref(device), index), f"there is no GPU {index}")
     name, memory = ctypes.create_string_buffer(256), ctypes.c_size_t()
-    _check(driver.cuDeviceGetName(name, len(name), device), "the GPU does not tell its name")
-    _check(driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device), "the GPU does not tell its memory")
+    _check(driver.cuDeviceGetName(name, len(name), device), "the GPU does not report its name")
+    _check(driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device), "the GPU does not report its memory")
     major, minor, processors, ecc = (
         _attribute(driver, device, number) for number in (_MAJOR, _MINOR, _PROCESSORS, _ECC)
     )
@@ -49,14 +49,14 @@ def gpu(index: int = 0) -> Gpu:
 def count() -> int:
     """The number of GPUs; raises a BackendError with the reason if none can be seen."""
     driver, found = _driver(), ctypes.c_int()
-    _check(driver.cuDeviceGetCount(ctypes.byref(found)), "the NVIDIA driver does not tell how many GPUs there are")
+    _check(driver.cuDeviceGetCount(ctypes.byref(found)), "the NVIDIA driver does not report the number of GPUs")
     return found.value
 
 
 def cuda_version() -> tuple[int, int]:
     """The newest CUDA version that the driver supports."""
     driver, found = _driver(), ctypes.c_int()
-    _check(driver.cuDriverGetVersion(ctypes.byref(found)), "the NVIDIA driver does not tell its version")
+    _check(driver.cuDriverGetVersion(ctypes.byref(found)), "the NVIDIA driver does not report its version")
     return found.value // 1000, found.value % 1000 // 10
 
 
@@ -81,7 +81,7 @@ def _driver() -> Any:
 
 def _attribute(driver: Any, device: ctypes.c_int, number: int) -> int:
     value = ctypes.c_int()
-    _check(driver.cuDeviceGetAttribute(ctypes.byref(value), number, device), "the GPU does not tell what it is")
+    _check(driver.cuDeviceGetAttribute(ctypes.byref(value), number, device), "the GPU does not report its properties")
     return value.value
 
 

@@ -39,7 +39,7 @@ class Network:
         self.outputs = tuple(each.name for each in self._session.get_outputs())
 
     def __call__(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Runs the network; the outputs are new arrays."""
+        """Run the network. The outputs are new arrays."""
         results = self._session.run(self.outputs, {name: inputs[name] for name in self.inputs})
         return dict(zip(self.outputs, results, strict=True))
 
@@ -65,12 +65,14 @@ def describe() -> tuple[str, list[str]]:
     both = [name for name in ("onnxruntime", "onnxruntime-gpu") if version_of(name)]
     wrong = []
     if len(both) == 2:
-        wrong = [f"{' and '.join(both)} are both here and overwrite each other: pip uninstall both, install one again"]
+        wrong = [
+            f"{' and '.join(both)} are both installed and overwrite each other: pip uninstall both, then install one"
+        ]
     return f"{module.__version__}, {', '.join(module.get_available_providers())}", wrong
 
 
 def _place(array: Any) -> tuple[Any, ...]:
-    """The arguments with which the runtime is told where an array lies."""
+    """The arguments that bind an array: its device, type, shape and address."""
     return "cpu", 0, array.dtype.type, array.shape, array.ctypes.data
 
 

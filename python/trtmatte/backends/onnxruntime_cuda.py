@@ -73,15 +73,15 @@ class Network:
         return run
 
     def can_capture(self) -> bool:
-        """The runtime does not tell; a capture that it cannot take part in fails."""
+        """Return True. The runtime does not report it; a capture fails if it is impossible."""
         return True
 
     def _place(self, array: Any) -> tuple[Any, ...]:
-        """The arguments with which the runtime is told where an array lies."""
+        """The arguments that bind an array: its device, type, shape and address."""
         return self.device, self._index, array.dtype.type, array.shape, array.address
 
     def _providers(self, index: int, cuda_stream: int) -> list[tuple[str, dict[str, str]]]:
-        """The CUDA provider without TF32, whose mantissa is float16's."""
+        """The CUDA provider without TF32, whose mantissa is as short as that of float16."""
         return [(_PROVIDER, {"device_id": str(index), "user_compute_stream": str(cuda_stream), "use_tf32": "0"})]
 
 

@@ -65,7 +65,7 @@ def _options(threads: int) -> dict[str, Any]:
 
 
 def _fixed(shape: Any, patches: int) -> list[int]:
-    """A network's only open dimension is the number of patches."""
+    """Set the number of patches, the only open dimension of a network."""
     return [patches if each.is_dynamic else each.get_length() for each in shape]
 
 

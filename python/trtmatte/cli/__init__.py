@@ -1,1 +1,1 @@
-"""The command lines: they parse and call, no more."""
+"""The commands. They only parse flags and call an app."""

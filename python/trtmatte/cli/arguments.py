@@ -1,4 +1,4 @@
-"""Flags: how values are written, the flags of the families, and old names."""
+"""Parsing of flags, the flags of the families, and old names of flags."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["add_family_flags", "add_old_name", "setting", "size"]
 
 
 def size(text: str) -> tuple[int, int]:
-    """A width and a height."""
+    """Parse a size, such as 1920x1080."""
     width, separator, height = text.partition("x")
     if not (separator and width.isdigit() and height.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is no size; expected WIDTHxHEIGHT, such as 1920x1080")
@@ -23,7 +23,7 @@ def size(text: str) -> tuple[int, int]:
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """A setting's name, and its value: a size, a number, true or false, several of these between commas, or a word."""
+    """Parse NAME=VALUE. The value is a size, a number, true or false, a word, or several with commas between."""
     name, separator, value = text.partition("=")
     if not (name and separator and value):
         raise argparse.ArgumentTypeError(f"{text!r} is no setting; expected NAME=VALUE, such as downsample_ratio=0.25")

@@ -36,7 +36,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0: done, 2: there is nothing to time. What the suite ends with, where it runs."""
+    """Return the exit status: 0 done, 2 there is nothing to time. The suite has its own."""
     if args.engine is None and args.model is None:
         return _suite()
     engine = sessions.engine(args, args.size or _HD, quiet=args.json)

@@ -1,4 +1,4 @@
-"""`trtmatte-build`: a model in, an engine or an export out."""
+"""`trtmatte-build`: build an engine or an export from a model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Built = tuple[list[str], list[Path]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0 done, 1 the build failed, 2 the input or a flag is wrong."""
+    """Return the exit status: 0 done, 1 the build failed, 2 the input or a flag is wrong."""
     given = vars(_parser().parse_args(arguments))
     quiet, settings = given.pop("quiet"), dict(given.pop("settings"))
     logging.basicConfig(format="%(message)s")
@@ -79,7 +79,7 @@ def _export(given: Mapping[str, Any], **more: Any) -> Built:
 
 
 def _export_of(given: Mapping[str, Any]) -> str | None:
-    """The kind of export that is asked for by flags or by the recipe; None for an engine."""
+    """Return the kind of export in the flags or the recipe; None for an engine."""
     asked = [given["export"], "plan" if given["layout"] == "single" else None]
     path = Path(given["model"])
     if path.suffix == ".toml":

@@ -1,4 +1,4 @@
-"""`trtmatte doctor`: what this machine can run, and what is missing."""
+"""`trtmatte doctor`: report what this machine can run and what is missing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0: engines can be run here, 1: nothing that runs them is installed."""
+    """Return the exit status: 0 engines can run here, 1 no backend is installed."""
     report = diagnosis.doctor()
     text = json.dumps(report.to_json(), indent=2) if args.json else str(report)
     encoding = sys.stdout.encoding or "utf-8"

@@ -69,7 +69,7 @@ _PLATE: Final = "bgmv2: the photographed empty scene: one picture for all, or a 
 
 
 def run(args: argparse.Namespace) -> int:
-    """0: all are done, 1: some are not, or they cannot be written, 2: the input or a flag is wrong."""
+    """Return the exit status: 0 done, 1 some pictures failed, 2 the input or a flag is wrong."""
     from trtmatte.apps import pictures as stills
 
     logging.basicConfig(format="trtmatte image: %(message)s", force=True)
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tasks(args: argparse.Namespace) -> list[Task]:
-    """The tasks, checked as far as possible before any picture is read."""
+    """Return the tasks. They are checked as far as possible before any picture is read."""
     from trtmatte.apps.pictures import Task
 
     outputs = list(dict.fromkeys(args.output)) or ["composite" if args.background or _is_jpeg(args) else "rgba"]
@@ -120,7 +120,7 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
 
 
 def _sources(inputs: Iterable[str]) -> list[Path]:
-    """Each once, in the order in which they are named."""
+    """Return the input files without duplicates, in the order of the arguments."""
     from trtmatte.media import pictures
 
     found: dict[Path, None] = {}
@@ -136,7 +136,7 @@ def _sources(inputs: Iterable[str]) -> list[Path]:
 
 
 def _naming(args: argparse.Namespace, sources: Sequence[Path], transparent: bool) -> Callable[[Path, str], Path]:
-    """A function that names the file of each output of a picture. The first output has the picture's own name."""
+    """Return a function that names the file of each output of a picture. The first output has the picture's name."""
     from trtmatte.media.pictures import SUFFIXES
     from trtmatte.media.still import FORMATS
 
@@ -167,7 +167,7 @@ def _is_jpeg(args: argparse.Namespace) -> bool:
 
 
 def _plate(place: Path | None, source: Path) -> Path | None:
-    """One picture for all, or that of the same name in a folder, whatever its kind."""
+    """Return the plate of a picture: one for all, or the file of the same name in a folder, in any format."""
     if place is None or place.is_file():
         return place
     if not place.is_dir():
@@ -181,11 +181,11 @@ def _plate(place: Path | None, source: Path) -> Path | None:
 
 
 def _require_free(tasks: Sequence[Task], overwrite: bool) -> None:
-    """Each file is written once, never over what is read, and over others only if that is wanted."""
+    """Check that no file is written twice, that no input is overwritten, and others only with --overwrite."""
     taken = {path.resolve() for task in tasks for path in (task.source, task.plate) if path is not None}
     for path in (path for task in tasks for path in task.places.values()):
         if path.resolve() in taken:
-            raise SettingError(f"{path} would be written over what is read, or twice; choose another folder with -o")
+            raise SettingError(f"{path} is an input, or would be written twice; choose another folder with -o")
         if path.exists() and not overwrite:
             raise SettingError(f"{path} exists already; -y overwrites, -o chooses another place")
         taken.add(path.resolve())
@@ -193,7 +193,7 @@ def _require_free(tasks: Sequence[Task], overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def _made(folder: Path) -> Iterator[None]:
-    """The folder is there. One that was not, and that nothing was written to, is gone again where it goes wrong."""
+    """Make the folder. After an error, remove it again if it is new and empty."""
     new = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""`trtmatte inspect`: what a model file or an engine is, and which of its stages touch full frames."""
+"""`trtmatte inspect`: describe a model file or an engine and its stages."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0: understood, 2: it is of no family that trtmatte knows, or almost one."""
+    """Return the exit status: 0 recognised, 2 not recognised."""
     options = {"family": args.family, "size": args.size, "batch": args.batch, "settings": dict(args.settings)}
     try:
         facts = inspection.inspect(args.model, **options)
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _complain(error: TrtmatteError, args: argparse.Namespace) -> int:
-    """With what can be said of a file all the same."""
+    """Print the error, and what could be read from the file."""
     seen = inspection.of_unmatched(args.model) if isinstance(error, ModelError) else {}
     if args.json:
         print(json.dumps({"error": str(error), **seen}, indent=2))

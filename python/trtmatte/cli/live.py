@@ -1,4 +1,4 @@
-"""`trtmatte live`: a camera, matted, in a window and as a camera for other programs."""
+"""`trtmatte live`: matte a camera and show it in a window or as a virtual camera."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _VIEWS: Final = ("composite", "foreground", "alpha", "camera")
 def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "live",
-        help="matte a camera, into a window and a virtual camera",
+        help="matte a camera and show it in a window or as a virtual camera",
         description="Matte a camera. Keys: b takes the plate if the model needs one, and drops it if pressed again; "
         "r resets the states; o shows the next output; q quits.",
         allow_abbrev=False,
@@ -52,7 +52,7 @@ _BACKGROUND: Final = "the background of composites: a colour, a picture, a video
 
 
 def run(args: argparse.Namespace) -> int:
-    """0: it was ended, 1: the camera failed, 2: a flag is wrong."""
+    """Return the exit status: 0 the user ended it, 1 the camera failed, 2 a flag is wrong."""
     from trtmatte.apps.live import Live
     from trtmatte.media.camera import Camera
     from trtmatte.media.virtual_camera import VirtualCamera

@@ -1,4 +1,4 @@
-"""`trtmatte`: the commands of daily use. `trtmatte-build` compiles engines."""
+"""`trtmatte`: all commands except `trtmatte-build`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GIVEN_IS_WRONG: Final = (FrameError, InputError, ModelError, SettingError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0 done, 1 failed, 2 the input or a flag is wrong."""
+    """Return the exit status: 0 done, 1 failed, 2 the input or a flag is wrong."""
     parser = argparse.ArgumentParser(
         prog="trtmatte",
         description="Remove the background from videos, pictures and camera streams. trtmatte-build builds engines.",

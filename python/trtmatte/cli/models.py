@@ -26,7 +26,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0: done, 1: a download failed, 2: no such model."""
+    """Return the exit status: 0 done, 1 a download failed, 2 no such model."""
     if args.action != "pull":
         print(_long() if args.long else _table())
         return 0

@@ -1,4 +1,4 @@
-"""The model of a command: the flags that commands share, and the engine and the session options that they mean."""
+"""The flags for models and sessions that commands share, and the engine and session options that they select."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DEVICE: Final = "cpu, cuda or cuda:N (default: a GPU if one can run the model, 
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """`--engine` or `--model`, and what belongs to them, by the names of `trtmatte-build` and of RVM's script."""
+    """Add `--engine`, `--model` and their flags. The names are those of `trtmatte-build` and of RVM's script."""
     what = parser.add_argument_group("model")
     either = what.add_mutually_exclusive_group(required=required)
     either.add_argument("--engine", metavar="FILE", help="an engine from trtmatte-build (*.trtm)")
@@ -71,5 +71,5 @@ def engine(args: argparse.Namespace, size: tuple[int, int], *, quiet: bool = Fal
 
 
 def session_arguments(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments for `Session` and `convert_video`."""
+    """Return the arguments for `Session` and `convert_video`."""
     return {"device": args.device, "backend": args.backend, "scene_cut": args.scene_cut}

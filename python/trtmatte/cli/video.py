@@ -107,7 +107,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0: done, 1: it failed, or the input broke off, 2: the input or a flag is wrong, 130: stopped."""
+    """Return the exit status: 0 done, 1 failed or truncated input, 2 wrong input or flag, 130 stopped."""
     logging.basicConfig(format="trtmatte video: %(message)s", force=True)
     source = args.input_source or args.input_flag
     if source is None:
@@ -153,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _seconds(text: str) -> float:
-    """Seconds, or minutes and seconds, or hours too."""
+    """Parse a time: seconds, M:S or H:M:S."""
     if re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text) is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no time; expected seconds or [H:]M:S, such as 90.5 or 1:30.5")
     total = 0.0

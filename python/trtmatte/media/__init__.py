@@ -1,1 +1,1 @@
-"""Videos and pictures: read, written, aligned."""
+"""Read and write videos, pictures and cameras, and align plates."""

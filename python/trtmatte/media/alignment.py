@@ -13,12 +13,12 @@ from trtmatte.media.opencv import opencv
 Array = np.ndarray[Any, Any]
 
 _LOG: Final = logging.getLogger("trtmatte")
-_LONG_SIDE: Final = 1280  # features are sought at this size at most: more pixels make noise, not better corners
+_LONG_SIDE: Final = 1280  # features are searched at this size at most: more pixels add noise, not better corners
 _FEATURES: Final = 2000
 _PATCH: Final = 32  # pixels that a feature needs around it
-_CLEARLY: Final = 0.8  # of the distance of the second best match
+_CLEARLY: Final = 0.8  # a match is used if its distance is below this part of the second best match's
 _TOLERANCE: Final = 2.0  # pixels of the small pictures
-_ENOUGH: Final = 20  # matches that agree on one movement; a handful agrees by chance
+_ENOUGH: Final = 20  # matches that must agree on one movement; a few agree by chance
 
 
 class Aligner:
@@ -70,7 +70,7 @@ class Aligner:
         return np.linalg.inv(_shrinking(frame, here)) @ movement @ _shrinking(plate, there), agreeing
 
     def _matched(self, there: Array, here: Array) -> tuple[Array | None, int]:
-        """By features, wherever in the pictures they are."""
+        """Estimate the homography from matching features, however far they have moved."""
         (sources, whats), (targets, what) = self._features(there), self._features(here)
         if whats is None or what is None or len(what) < 2:
             return None, 0
@@ -79,7 +79,7 @@ class Aligner:
         return self._homography(sources[[m.queryIdx for m in clear]], targets[[m.trainIdx for m in clear]])
 
     def _refined(self, there: Array, here: Array, movement: Array) -> tuple[Array | None, int]:
-        """By corners, which are followed from where they are expected to fractions of a pixel."""
+        """Refine a homography to fractions of a pixel, by following corners from their expected places."""
         cv = self._cv
         moved = cv.warpPerspective(there, movement, here.shape[::-1], borderMode=cv.BORDER_REPLICATE)
         corners = cv.goodFeaturesToTrack(moved, 1000, 0.01, 8)
@@ -98,7 +98,7 @@ class Aligner:
         return (None if agreeing < _ENOUGH else movement), agreeing
 
     def _small(self, picture: Array) -> Array:
-        """In grey, and no larger than features need."""
+        """Return the picture in grey, reduced to the size at which features are searched."""
         cv = self._cv
         grey: Array = cv.cvtColor(np.ascontiguousarray(picture), cv.COLOR_RGB2GRAY)
         height, width = grey.shape
@@ -122,7 +122,7 @@ class Aligner:
 
 
 def _is_plausible(movement: Array, shape: tuple[int, ...]) -> bool:
-    """The corners stay in their order, and none goes behind the camera: a picture that is moved, not folded."""
+    """Report if the corners keep their order and none is behind the camera, so that the picture is not folded."""
     height, width = shape[:2]
     corners = np.array([(0, 0, 1), (width, 0, 1), (width, height, 1), (0, height, 1)], float) @ movement.T
     if (corners[:, 2] * corners[0, 2] <= 0).any():
@@ -135,6 +135,6 @@ def _is_plausible(movement: Array, shape: tuple[int, ...]) -> bool:
 
 
 def _shrinking(picture: Array, small: Array) -> Array:
-    """From the picture's pixels to the small one's; pixel centres lie at halves."""
+    """The matrix from pixels of the picture to pixels of the small one. The centre of pixel i is at i + 0.5."""
     y, x = (little / large for little, large in zip(small.shape[:2], picture.shape[:2], strict=True))
     return np.array([(x, 0, (x - 1) / 2), (0, y, (y - 1) / 2), (0, 0, 1)])

@@ -1,4 +1,4 @@
-"""Backgrounds as users type them: a colour, blur, a picture, a video."""
+"""Backgrounds as users write them: a colour, blur, a picture or a video."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class FrameBackground:
         return self.fixed if self._picture is None else self.behind(size)
 
     def behind(self, size: tuple[int, int]) -> Array | None:
-        """The picture behind the next frame, which has this size; None if the session has the background."""
+        """The background of the next frame, which has this size; None if the session already has the background."""
         picture = self._picture if self._film is None else next(self._film)
         return None if picture is None else _cropped(picture, size)
 
@@ -55,7 +55,7 @@ def _looped(source: Source) -> Iterator[Array]:
 
 
 def _cropped(picture: Array, size: tuple[int, int]) -> Array:
-    """The middle of a picture, cut to the frame's proportions. The session scales it to the frame's size."""
+    """The centre of a picture, cropped to the aspect ratio of the frame. The session scales it."""
     height, width = picture.shape[:2]
     wide = max(1, min(width, round(height * size[0] / size[1])))
     high = max(1, min(height, round(width * size[1] / size[0])))

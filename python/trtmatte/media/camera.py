@@ -42,7 +42,7 @@ class Camera:
             there, picture = self._capture.read()
         if not there:
             self._capture.release()
-            raise InputError(f"{self.name} gives no frames; {self._remedy()}")
+            raise InputError(f"{self.name} sends no frames; {self._remedy()}")
         self.size: tuple[int, int] = picture.shape[1], picture.shape[0]
         self.fps: float = self._capture.get(cv.CAP_PROP_FPS) or fps or _USUAL_FPS
         self.dropped = 0
@@ -61,10 +61,10 @@ class Camera:
             self._thread.start()
         with self._changed:
             if not self._changed.wait_for(lambda: self._newest or self._ended, _PATIENCE):
-                raise TruncatedError(f"{self.name} has given no frame for {_PATIENCE:.0f} seconds; {self._remedy()}")
+                raise TruncatedError(f"{self.name} has sent no frame for {_PATIENCE:.0f} seconds; {self._remedy()}")
             shot, self._newest = self._newest, None
         if shot is None and not self._is_film:
-            raise TruncatedError(f"{self.name} gives no more frames; {self._remedy()}")
+            raise TruncatedError(f"{self.name} sends no more frames; {self._remedy()}")
         return shot
 
     def close(self) -> None:

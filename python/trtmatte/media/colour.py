@@ -1,4 +1,4 @@
-"""The colours of a video by its tags (ITU-T H.273), or without tags by its size."""
+"""The colour spaces of videos: read from their tags (ITU-T H.273), or guessed from the size without tags."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Colour:
 
 
 def usual(size: tuple[int, int]) -> Colour:
-    """BT.709 for what is larger than standard definition, else BT.601."""
+    """The usual colours of a size: BT.709 if it is larger than standard definition, otherwise BT.601."""
     code = BT709 if size[0] >= 1280 or size[1] > 576 else SD
     return Colour(code, code, code)
 
 
 def of(frame: Any) -> Colour:
-    """The colours to encode a decoded frame with after it was RGB. HDR becomes BT.709."""
+    """The colours for encoding a frame that was decoded to RGB. HDR becomes BT.709."""
     if is_hdr(frame):
         return Colour(BT709, BT709, BT709)
     guess = usual((frame.width, frame.height))
@@ -55,6 +55,6 @@ def is_hdr(frame: Any) -> bool:
 
 
 def complete(frame: Any) -> None:
-    """Tags a frame that says nothing about its matrix."""
+    """Set the matrix of a frame that has no tag for it."""
     if frame.colorspace == UNKNOWN:
         frame.colorspace = usual((frame.width, frame.height)).matrix

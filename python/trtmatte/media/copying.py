@@ -1,4 +1,4 @@
-"""A video's sound and subtitles, packet by packet as they are, beside the frames that are made of its pictures."""
+"""Copy the audio, subtitles and chapters of a video without decoding them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OF_THE_FILE: Final = ("major_brand", "minor_version", "compatible_brands", "enc
 
 
 class Copies:
-    """The streams that a container can take, added to it. What it cannot is told in a line."""
+    """The streams to copy. A stream that the container cannot store is left out with a message."""
 
     def __init__(self, sound: Sound, container: Any, place: str) -> None:
         self._sound = sound
@@ -33,7 +33,7 @@ class Copies:
         self._held: Any = None
 
     def until(self, time: Fraction | None) -> Iterator[Any]:
-        """The packets that begin before this time of the copy, in seconds; without one, all that are left."""
+        """The packets that begin before this time of the output, in seconds; without a time, all remaining packets."""
         while self._held is not None or self._next():
             packet = self._held
             if time is not None and packet.dts * packet.time_base >= time:
@@ -80,8 +80,8 @@ def _copy(stream: Any, container: Any, place: str) -> Any:
     try:
         copy = container.add_stream_from_template(stream)
     except (ValueError, ffmpeg().error.FFmpegError):
-        what = "sound" if stream.type == "audio" else "subtitles"
-        _LOG.warning("%s goes without the %s (%s), which such a file cannot hold; .mkv can", place, what, codec)
+        what = "audio" if stream.type == "audio" else "subtitles"
+        _LOG.warning("%s is written without the %s (%s), which such a file cannot store; .mkv can", place, what, codec)
         return None
     copy.metadata.update(stream.metadata)
     copy.disposition = stream.disposition

@@ -9,7 +9,7 @@ from trtmatte.errors import SettingError
 
 
 def ffmpeg() -> Any:
-    """The module `av`, when it is needed."""
+    """Import the module `av`, or raise an error with the remedy."""
     try:
         return importlib.import_module("av")
     except ImportError as error:

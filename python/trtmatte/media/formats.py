@@ -1,4 +1,4 @@
-"""Which codecs there are for videos, and which files hold them."""
+"""The codecs of videos, and the file formats that can hold them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONTAINERS: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matro
 
 @dataclass(frozen=True)
 class Codec:
-    """An encoder of FFmpeg. `quality` and `speed` are its own names for what is called crf and preset here."""
+    """An encoder of FFmpeg. `quality` and `speed` are its names for `crf` and `preset`."""
 
     encoder: str
     opaque: str  # pixel formats
@@ -33,8 +33,8 @@ class Codec:
 
 
 # x264's own default, medium, takes more than twice the time of veryfast, for files of about the same size and quality
-# (the clip of the benchmark at 720p and crf 18): a matte should not wait for its encoder. Most eyes cannot tell crf 18
-# from what was encoded.
+# (the clip of the benchmark at 720p and crf 18), and mattes should not wait for the encoder. At crf 18, most people see
+# no difference from the source.
 CODECS: Final = {
     "h264": Codec("libx264", "yuv420p", quality="crf", crf=18, preset="veryfast"),
     "h265": Codec(
@@ -73,7 +73,7 @@ CODECS: Final = {
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a video is written."""
+    """The settings for writing a video."""
 
     codec: Codec
     container: str

@@ -1,4 +1,4 @@
-"""OpenCV, where it is wanted: for aligning backgrounds, for cameras and for windows."""
+"""OpenCV, for aligning plates, for cameras and for windows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trtmatte.errors import SettingError
 
 
 def opencv(purpose: str, extra: str) -> Any:
-    """The module cv2."""
+    """Import the module cv2, or raise an error with the remedy."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: errors are told by whoever meets them
     try:
         return importlib.import_module("cv2")
@@ -24,7 +24,7 @@ def opencv(purpose: str, extra: str) -> Any:
 
 @contextmanager
 def silent(cv: Any) -> Iterator[None]:
-    """OpenCV does not print what it makes of a failure, which is told better by whoever tried."""
+    """Keep OpenCV from printing errors: the caller reports them."""
     logging = cv.utils.logging
     level = logging.getLogLevel()
     logging.setLogLevel(logging.LOG_LEVEL_SILENT)

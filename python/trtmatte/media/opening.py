@@ -1,4 +1,4 @@
-"""The reader that fits what is given."""
+"""Open any source of frames with the reader that fits."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def open_source(
     end: float | None = None,
     threads: int = 0,
 ) -> Source:
-    """The frames of a video, a folder of pictures, a pattern like `shots/*.png`, a picture, or "-" for standard input.
+    """Open a video, a folder of pictures, a pattern like `shots/*.png`, a picture, or "-" for standard input.
 
-    `rate` is that of pictures. What is a source already is handed back.
+    `rate` is the frame rate of pictures. An open source is returned as it is.
     """
     if hasattr(place, "frames"):
         return place  # type: ignore[no-any-return]
     if str(place) == "-":
         if raw is None:
-            raise SettingError("standard input needs --raw WIDTHxHEIGHT@FPS: raw frames say nothing of themselves")
+            raise SettingError("standard input needs --raw WIDTHxHEIGHT@FPS: raw frames have no header")
         _refuse("standard input", resize=resize, start=start, end=end)
         return RawSource(Raw.of(raw))
     if raw is not None:

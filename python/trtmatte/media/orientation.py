@@ -1,4 +1,4 @@
-"""How a video is turned when it is shown: the display matrix of its frames."""
+"""The rotation of a video, from the display matrix of its frames."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trtmatte.media.ffmpeg import ffmpeg
 
 
 class Orientation(NamedTuple):
-    """Rows and columns exchanged, then mirrored from left to right, then from top to bottom."""
+    """A rotation: exchange rows and columns, then mirror left and right, then mirror top and bottom."""
 
     transposed: bool = False
     across: bool = False
@@ -18,7 +18,7 @@ class Orientation(NamedTuple):
 
     @classmethod
     def of(cls, frame: Any) -> Orientation:
-        """That of a decoded frame. Turns by other angles than quarters are nobody's cameras': they are left alone."""
+        """The rotation of a decoded frame. Angles that are not multiples of 90 degrees are ignored."""
         data = next((each for each in frame.side_data if each.type.name == "DISPLAYMATRIX"), None)
         if data is None:
             return cls()
@@ -30,12 +30,12 @@ class Orientation(NamedTuple):
         return cls()
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Of the turned picture."""
+        """The size of the rotated picture."""
         return (height, width) if self.transposed else (width, height)
 
 
 class Turn:
-    """Turns frames of packed RGB."""
+    """Rotate frames of packed RGB."""
 
     def __init__(self, orientation: Orientation, width: int, height: int) -> None:
         self._graph = graph = ffmpeg().filter.Graph()

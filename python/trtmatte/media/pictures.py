@@ -1,4 +1,4 @@
-"""Pictures as frames: one, those of a folder, those that a pattern finds."""
+"""Pictures as frames: a single one, a folder, or the files of a pattern."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PATTERN: Final = re.compile(r"[*?\[]")
 
 
 class PictureSource:
-    """Pictures of one size, each shown for the time of a frame."""
+    """Pictures as a sequence of frames, all of one size."""
 
     def __init__(
         self, paths: Sequence[Path], *, rate: Fraction | None = None, resize: tuple[int, int] | None = None
@@ -54,7 +54,7 @@ class PictureSource:
             yield Frame(picture, number, 1)
 
     def _common_size(self) -> tuple[int, int]:
-        """Their headers are read beforehand: nothing is lost where one does not fit."""
+        """Check that all pictures have one size. Only headers are read, before any frame is matted."""
         first = _size(self._paths[0])
         for path in self._paths[1:]:
             if (size := _size(path)) != first:
@@ -66,10 +66,7 @@ class PictureSource:
 
 
 def find(place: str | Path) -> list[Path] | None:
-    """The pictures that are meant, in natural order (9 before 10).
-
-    None if it is neither a folder nor a pattern nor a picture.
-    """
+    """The files of a folder, a pattern or a picture, in natural order (9 before 10); None if it is none of these."""
     path = Path(place)
     if path.is_dir():
         found = [each for each in path.iterdir() if is_picture(each)]
@@ -91,7 +88,7 @@ def is_picture(path: Path) -> bool:
 
 
 def read(path: Path, resize: tuple[int, int] | None = None) -> Array:
-    """A picture, uint8 RGB (H, W, 3), upright as its EXIF data say."""
+    """Read a picture as uint8 RGB (H, W, 3), rotated by its EXIF orientation."""
     pixels = still.read(path).pixels
     if resize is None or pixels.shape[1::-1] == resize:
         return pixels
@@ -100,7 +97,7 @@ def read(path: Path, resize: tuple[int, int] | None = None) -> Array:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """As it is shown."""
+    """The size of a picture after its EXIF orientation is applied."""
     image = still.pillow("Image")
     try:
         with image.open(path) as opened:
@@ -113,6 +110,6 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def _natural(path: Path) -> list[tuple[bool, int, str]]:
-    """Numbers count as numbers."""
+    """A sort key for natural order: digits are compared as numbers."""
     parts = re.split(r"(\d+)", str(path))
     return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]

@@ -1,4 +1,4 @@
-"""Frames without a file's trimmings, as programs pipe them to each other: packed rows of bytes, nothing between."""
+"""Raw frames in pipes: packed bytes, without headers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Raw", "RawSink", "RawSource"]
 
 
 class Raw(NamedTuple):
-    """The size and the rate of raw frames."""
+    """The size and the frame rate of raw frames."""
 
     width: int
     height: int
@@ -34,7 +34,7 @@ class Raw(NamedTuple):
 
 
 class RawSource:
-    """RGB frames of 8 bits from a pipe."""
+    """Read 8-bit RGB frames from a pipe."""
 
     def __init__(self, raw: Raw, pipe: BinaryIO | None = None) -> None:
         self._raw = raw
@@ -68,7 +68,7 @@ class RawSource:
 
 
 class RawSink:
-    """Frames to standard output: RGB, RGBA or grey."""
+    """Write frames to standard output: RGB, RGBA or grey."""
 
     place = "-"
 

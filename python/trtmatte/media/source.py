@@ -14,11 +14,11 @@ from trtmatte.media.colour import Colour
 
 Array = np.ndarray[Any, Any]
 
-RATE = Fraction(30)  # of pictures, where nobody says how fast they follow each other
+RATE = Fraction(30)  # of pictures, if no rate is given
 
 
 class Frame(NamedTuple):
-    """A picture, uint8 RGB (H, W, 3), and when it is shown, in units of its source's `time_base`."""
+    """A picture, uint8 RGB (H, W, 3), with its timestamp and duration in units of the source's `time_base`."""
 
     picture: Array
     pts: int
@@ -27,14 +27,14 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """The facts about a source before its frames are read."""
+    """Facts about a source that are known before its frames are read."""
 
     name: str  # for messages
     size: tuple[int, int]  # width and height of the frames as they are handed out
     rate: Fraction  # frames a second, on average
     time_base: Fraction
     colour: Colour
-    count: int | None = None  # about how many frames there are, where that is known
+    count: int | None = None  # the approximate number of frames, if it is known
     aspect: Fraction = Fraction(1)  # of a pixel
     is_still: bool = False  # one picture
     sound: Sound | None = None
@@ -42,9 +42,9 @@ class Facts:
 
 @dataclass(frozen=True)
 class Sound:
-    """The other streams of a video, and the part of them that belongs to its frames.
+    """The audio and subtitles of a video, and the part of them that belongs to the frames.
 
-    Timestamps, in seconds, count from where the file's own begin; `shift` is added to them in the copy.
+    Times are seconds from the first timestamp of the file. `shift` is added to them in the output.
     """
 
     path: Path
@@ -54,16 +54,16 @@ class Sound:
 
 
 class Source(Protocol):
-    """Frames in the order of time. They can be read again, unless they come through a pipe."""
+    """A source of frames in the order of time. Frames can be read again unless they come from a pipe."""
 
     facts: Facts
 
     def frames(self) -> Iterator[Frame]:
-        """A TruncatedError where they break off; what came before is whole."""
+        """Read the frames. Raises a TruncatedError after the last good frame of a damaged source."""
 
 
 def positive(value: float | Fraction | str) -> Fraction | None:
-    """A rate; None where it is none."""
+    """The value as a fraction if it is a positive number, otherwise None."""
     try:
         rate = Fraction(value).limit_denominator(100_000)
     except (ValueError, ZeroDivisionError, OverflowError):

@@ -1,4 +1,4 @@
-"""One picture in a file: its pixels, and what the file says of them."""
+"""A picture in a file: its pixels, colour profile and EXIF data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _COLOUR_SPACE: Final = slice(16, 20)  # of an ICC profile's header
 class Still:
     pixels: Array  # uint8 RGB (H, W, 3), upright
     profile: bytes = b""  # ICC, of these pixels
-    exif: bytes = b""  # without the orientation, which is done
+    exif: bytes = b""  # without the orientation, which is applied
 
     @property
     def size(self) -> tuple[int, int]:
@@ -35,7 +35,7 @@ class Still:
 
 
 def read(path: Path) -> Still:
-    """Transparent pictures are put over white, CMYK becomes sRGB, 16 bits become 8; of several pages the first."""
+    """Read the first page of a picture as 8-bit RGB: transparency over white, CMYK converted to sRGB."""
     image, operations = pillow("Image"), pillow("ImageOps")
     try:
         with image.open(path) as opened:
@@ -50,9 +50,9 @@ def read(path: Path) -> Still:
 
 
 def write(pixels: Array, path: Path, *, quality: int = 95, profile: bytes = b"", exif: bytes = b"") -> None:
-    """uint8 (H, W, 1, 3 or 4), as the suffix says. Until it is whole it has another name.
+    """Write uint8 pixels (H, W, 1, 3 or 4) in the format of the suffix. The file is renamed when it is complete.
 
-    A `quality` of 100 makes WebP lossless; JPEG's best is not. PNG always is.
+    `quality` is for JPEG and WebP; 100 makes WebP lossless.
     """
     kind = FORMATS[path.suffix.lower()]
     channels = pixels.shape[2]
@@ -112,7 +112,7 @@ def _eight_bits(values: Array) -> Array:
 
 
 def _from_ink(picture: Any, profile: bytes) -> Any:
-    """By its own profile where Pillow can: inks are not what is left of light."""
+    """Convert CMYK to RGB by the profile of the picture if Pillow can: a plain inversion gives wrong colours."""
     try:
         cms = pillow("ImageCms")
         return cms.profileToProfile(picture, io.BytesIO(profile), cms.createProfile("sRGB"), outputMode="RGB")

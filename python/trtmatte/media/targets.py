@@ -1,4 +1,4 @@
-"""Targets: the files and folders that one run writes, several kinds of pictures among them."""
+"""The files and folders that one run writes, one for each kind of output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TYPES: Final = (None, "video", "png_sequence")
 
 @dataclass(frozen=True)
 class Target:
-    """One kind of picture, and the file or folder that it goes to. Without an encoding it is PNG, or raw."""
+    """A kind of output and its file or folder. Without an encoding, it is PNG files or raw frames."""
 
     kind: str
     place: Path
@@ -42,7 +42,7 @@ class Target:
 
     @property
     def output(self) -> str:
-        """The session's name of it."""
+        """The name of the output in a session."""
         return KINDS[self.kind]
 
     def open(self, facts: Facts, *, with_sound: bool, threads: int) -> Sink:
@@ -55,7 +55,7 @@ class Target:
         return VideoSink(self.place, self.encoding, facts, with_sound=with_sound, threads=threads)
 
     def require_free(self, overwrite: bool) -> None:
-        """A SettingError where something would be lost, or there is no folder for it."""
+        """Raise a SettingError if a file would be overwritten or its folder does not exist."""
         place = self.place
         if self.is_raw:
             return
@@ -80,7 +80,7 @@ def targets(
     has_background: bool,
     **encoding: Any,
 ) -> list[Target]:
-    """The targets of `kinds` at `output`, and of the kinds with places of their own."""
+    """The targets for `kinds` at `output`, and for the kinds that have their own paths."""
     if output_type not in _TYPES:
         raise SettingError(f"output_type is {output_type!r}; expected video or png_sequence")
     found = [] if output is None else list(_placed(Path(output), kinds, output_type, has_background))
@@ -101,7 +101,7 @@ def targets(
 def _placed(
     output: Path, kinds: Sequence[str], output_type: str | None, has_background: bool
 ) -> Iterator[tuple[str, Path, bool]]:
-    """Kinds, their places, and whether these lie in a folder that is made for them."""
+    """The kinds, their paths, and whether a path is in a folder that is made for it."""
     for kind in kinds:
         if kind not in KINDS:
             raise SettingError(f"output is {kind!r}; expected {', '.join(KINDS)}")
@@ -141,9 +141,7 @@ def _require_different(made: Sequence[Target]) -> None:
     places = [str(each.place) for each in made]
     for place in places:
         if places.count(place) > 1:
-            raise SettingError(
-                f"{place} is to hold {places.count(place)} kinds of pictures; give each a place of its own"
-            )
+            raise SettingError(f"{place} gets {places.count(place)} kinds of output; give each its own path")
 
 
 def _make_folder(folder: Path) -> None:

@@ -18,14 +18,14 @@ from trtmatte.media.source import RATE, Array, Facts, Frame, Sound
 __all__ = ["VideoSource"]
 
 _LOG: Final = logging.getLogger("trtmatte")
-_MISSING: Final = 3  # frames that a video may be shorter than its header says
+_MISSING: Final = 3  # a video may have this many frames less than its header says
 
 
 class VideoSource:
-    """The frames of a video's first stream of pictures: upright, RGB, 8 bits, all of one size.
+    """The frames of the first video stream: rotated upright, 8-bit RGB, all of one size.
 
-    `start` and `end` are seconds from the video's beginning; frames that begin before `end` are read. With a start,
-    timestamps count from the first frame. `threads` of the decoder are as many as FFmpeg likes if 0.
+    `start` and `end` are seconds from the beginning of the video. Frames that begin before `end` are read. With
+    `start`, timestamps count from the first frame. `threads` is the number of decoder threads; 0 lets FFmpeg choose.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class VideoSource:
     # Decoding
 
     def _decoded(self) -> Iterator[Any]:
-        """The frames that are wanted, as the decoder gives them, each with its time."""
+        """The frames in the requested range as the decoder returns them, each with its time."""
         av = ffmpeg()
         with _opened(self._path) as container:
             self._container, self._stream = container, _video_of(container, self._path)
@@ -133,11 +133,11 @@ class VideoSource:
                     raise InputError(f"{self._path} cannot be read: {reason(error)}") from error
                 raise TruncatedError(f"{self._path} is damaged after frame {number}: {reason(error)}") from error
             if last is None and first is None and (promised := reading.missing()):
-                raise TruncatedError(f"{self._path} breaks off after frame {number}; it promises {promised}")
+                raise TruncatedError(f"{self._path} breaks off after frame {number}; its header says {promised}")
 
 
 class _Reading:
-    """Decodes a stream, and knows whether it was whole."""
+    """Decode a stream, and find out if it was complete."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -159,7 +159,7 @@ class _Reading:
                 yield frame
 
     def missing(self) -> str:
-        """The number of frames in the file's header, if there were fewer."""
+        """The length by the header, if the video is shorter than that; otherwise an empty text."""
         promised = self._stream.frames
         if promised > self._packets + _MISSING:
             return f"{promised} frames"
@@ -170,7 +170,7 @@ class _Reading:
 
 
 class _Convert:
-    """Decoded frames to packed RGB."""
+    """Convert decoded frames to packed RGB."""
 
     def __init__(self, orientation: Orientation, size: tuple[int, int]) -> None:
         self._orientation = orientation
@@ -218,12 +218,12 @@ def _video_of(container: Any, path: Path) -> Any:
 
 
 def _is_cover(stream: Any) -> bool:
-    """The picture of an album is no video."""
+    """Report if a stream is a cover picture, not a video."""
     return bool(stream.disposition & ffmpeg().stream.Disposition.attached_pic)
 
 
 def _seconds(text: str) -> Fraction:
-    """Of a time as Matroska's tags have it, 00:00:02.252000000; 0 where it is none."""
+    """Parse a duration in a Matroska tag, such as 00:00:02.252000000. Returns 0 if it is something else."""
     try:
         hours, minutes, seconds = text.split(":")
         return Fraction(hours) * 3600 + Fraction(minutes) * 60 + Fraction(seconds)

@@ -29,7 +29,7 @@ class VirtualCamera:
         self.name: str = self._camera.device
 
     def send(self, picture: np.ndarray[Any, Any]) -> None:
-        """uint8 (H, W, 3), BGR, or (H, W, 1)."""
+        """Send a frame: uint8, (H, W, 3) in BGR or (H, W, 1)."""
         height, width = picture.shape[:2]
         self._camera.send(np.ascontiguousarray(np.broadcast_to(picture, (height, width, 3))))
 

@@ -17,7 +17,7 @@ _ESCAPE: Final = 27
 
 
 class Window:
-    """Nothing of a picture is changed: what is written over it is written on a copy."""
+    """A window. Text is written on a copy of the picture."""
 
     def __init__(self, title: str, size: tuple[int, int]) -> None:
         self._cv = cv = opencv("a window", "live")
@@ -35,7 +35,7 @@ class Window:
         cv.resizeWindow(title, *(round(side * scale) for side in size))
 
     def show(self, picture: np.ndarray[Any, Any], text: str = "") -> str:
-        """The key that was pressed meanwhile, or nothing; "q" where the window was closed."""
+        """Show a frame. Returns the key that was pressed, "q" if the window was closed, or an empty string."""
         cv = self._cv
         cv.imshow(self._title, written_over(cv, picture, text))
         key = cv.waitKey(1) & 0xFF
@@ -48,7 +48,7 @@ class Window:
 
 
 def written_over(cv: Any, picture: np.ndarray[Any, Any], text: str) -> np.ndarray[Any, Any]:
-    """White on dark, legible on any picture and at any size; each line of the text is one."""
+    """Write lines of white text on a dark strip, in a size that fits the picture."""
     result: np.ndarray[Any, Any] = picture.copy()
     height, width = picture.shape[:2]
     scale, font, thickness = max(0.4, min(height, width) / 900), cv.FONT_HERSHEY_SIMPLEX, 1

@@ -1,4 +1,4 @@
-"""Threads that write: one for each output of a video, or a small pool for single pictures."""
+"""Threads that write outputs: one for each output of a video, or a small pool for single pictures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["PictureWriters", "WriterThread", "writer_threads"]
 
 
 class WriterThread(threading.Thread):
-    """Writes one kind of pictures to a sink."""
+    """Write one kind of output to a sink."""
 
     def __init__(self, output: str, sink: Sink, waiting: int) -> None:
         """`waiting` is the number of pictures that may wait; `put` blocks for more."""
@@ -102,7 +102,7 @@ class PictureWriters:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Finish what is being written; what waits is finished too, unless an error ended the block."""
+        """Wait until all pictures are written; after an error, drop those that have not begun."""
         self._pool.shutdown(cancel_futures=error is not None)
         if error is None:
             for future in self._waiting:

@@ -1,4 +1,4 @@
-"""Writing videos and sequences of pictures: under another name until they are whole."""
+"""Write videos and sequences of pictures. Files have temporary names until they are complete."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ _BUFFER: Final = 1 << 20
 
 
 class Sink(Protocol):
-    """The destination of one kind of pictures: uint8 (H, W, C) with 1, 3 or 4 channels. Errors are OutputErrors."""
+    """The destination of one output: pictures of uint8 (H, W, C), 1, 3 or 4 channels. Raises OutputErrors."""
 
     place: str
 
     def write(self, picture: Array, pts: int, duration: int) -> None:
-        """The array is free again afterwards."""
+        """Write a picture. The array may be changed afterwards."""
 
     def close(self, *, whole: bool = True) -> None:
-        """Only now there is a file of its name. `whole`: the source was read to its end."""
+        """Complete the file and give it its name. `whole` is False if the source was not read to its end."""
 
     def abort(self) -> None:
-        """As if it had never been."""
+        """Remove the incomplete file."""
 
 
 class VideoSink:
-    """A video file, with a source's sound and subtitles."""
+    """A video file, with the audio and subtitles of the source."""
 
     def __init__(
         self, place: Path, encoding: Encoding, facts: Facts, *, with_sound: bool = True, threads: int = 0
@@ -84,7 +84,7 @@ class VideoSink:
         if self._copies is not None:
             self._copies.close()
         if self._container is not None:
-            with suppress(Exception):  # it may be what went wrong before that goes wrong again
+            with suppress(Exception):  # the earlier error may occur again
                 self._container.close()
         with suppress(_Aborted, EngineError), self._file:  # which could not be flushed either
             raise _Aborted
@@ -139,11 +139,11 @@ class VideoSink:
 
 
 class _Aborted(Exception):  # noqa: N818
-    """Leaves the context of a file that must not be kept."""
+    """Raised to leave the context of a file that must not be kept."""
 
 
 class PictureSink:
-    """A folder of PNG files, 0000.png, 0001.png…, each of which appears when it is whole."""
+    """A folder of PNG files, 0000.png, 0001.png…. Each file appears when it is complete."""
 
     def __init__(self, place: Path, facts: Facts, *, channels: int, threads: int = 0) -> None:
         self.place = str(place)
@@ -159,11 +159,11 @@ class PictureSink:
             self._made = not place.exists()
             place.mkdir(exist_ok=True)
             if not os.access(place, os.W_OK):
-                raise OSError(f"{place} is not yours to write to")
+                raise OSError(f"{place} is write-protected")
 
     def write(self, picture: Array, pts: int, duration: int) -> None:
-        # Copied, since the encoder works on several at once, into memory that is FFmpeg's own: its threads must not
-        # come to need the interpreter's lock while that waits for them.
+        # Copied into FFmpeg's own memory, since the encoder works on several frames at once. Its threads must not need
+        # the interpreter's lock while the interpreter waits for them.
         frame = ffmpeg().VideoFrame.from_ndarray(*_plain(picture))
         frame.pts = pts
         with _told(self.place):
@@ -208,12 +208,12 @@ def _told(place: str) -> Iterator[None]:
 
 
 def _frame(picture: Array) -> Any:
-    """Without a copy: the frame lies where the picture does."""
+    """Make a frame that shares the memory of the picture."""
     return ffmpeg().VideoFrame.from_numpy_buffer(*_plain(picture))
 
 
 def _plain(picture: Array) -> tuple[Array, str]:
-    """As FFmpeg takes it, with its name of the format."""
+    """The picture in a pixel format of FFmpeg, and the name of that format."""
     channels = picture.shape[2]
     return (picture[..., 0] if channels == 1 else picture), _FORMATS[channels]
 
@@ -231,5 +231,5 @@ def _to_yuv(sws: Any, picture: Array, pixels: str, tags: Colour) -> Any:
 
 
 def _container(encoding: Encoding) -> dict[str, str]:
-    """The options that write the video's tags into files in which they are optional."""
+    """The options that make a container store the colour tags."""
     return {"movflags": "+write_colr"} if encoding.container in ("mp4", "mov") else {}

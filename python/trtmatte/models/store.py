@@ -32,10 +32,10 @@ def _is_good(model: Model) -> bool:
 
 def _refuse(model: Model) -> None:
     """Raise an error with the remedy if the model cannot be downloaded."""
-    wrong = f"the file at {model.path} is not it (its hash differs). " if model.is_here else ""
+    wrong = f"The file at {model.path} has another hash. " if model.is_here else ""
     if not model.sources:
         raise DownloadError(
-            f"{model.name} is not fetched automatically. {wrong}"
+            f"{model.name} is not downloaded automatically. {wrong}"
             f"Download {model.file} from {model.page}, then pass its path, or put it at {model.path}"
         )
     if os.environ.get("TRTMATTE_OFFLINE", "0") not in ("", "0"):

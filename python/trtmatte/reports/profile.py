@@ -35,7 +35,7 @@ _NOTHING: Final = 0.003  # milliseconds, which a step takes that finds nothing t
 
 @dataclass(frozen=True)
 class Latency:
-    """In milliseconds a frame."""
+    """Milliseconds per frame."""
 
     p50: float
     p95: float
@@ -158,19 +158,19 @@ class Stopwatch:
         return timed
 
     def next(self) -> float:
-        """Ends a frame; the seconds of all its stages."""
+        """End a frame. Returns the seconds of all its stages."""
         self._frames.append(dict(self._now))
         self._now.update(dict.fromkeys(self._now, 0.0))
         return sum(self._frames[-1].values())
 
     def forget(self) -> None:
-        """All that has been timed so far."""
+        """Forget all times so far."""
         self.next()
         self._frames.clear()
 
     @property
     def seconds(self) -> dict[str, list[float]]:
-        """By stage, then by frame."""
+        """The seconds by stage, then by frame."""
         return {name: [frame[name] for frame in self._frames] for name in self._now}
 
 
@@ -208,7 +208,7 @@ def bytes_moved(program: Program, stage: Stage, outputs: Sequence[str], batch: i
 
 
 def copy_seconds(count: int, threads: int | None = None) -> float:
-    """How long it takes to read and write so many bytes in all: the median of a few copies by so many threads."""
+    """The time in seconds of a copy that reads and writes so many bytes with these threads: a median of several."""
     threads = threads or _core.get_num_threads()
     source, target = (np.full(max(count // 2, 1), fill, np.uint8) for fill in (1, 2))
     pieces = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
@@ -225,7 +225,7 @@ def copy_seconds(count: int, threads: int | None = None) -> float:
 
 
 def peak_memory() -> int:
-    """The most memory that this process has had, in bytes; 0 where the system does not say."""
+    """The peak memory of this process in bytes; 0 if the system does not report it."""
     status = Path("/proc/self/status")
     if status.is_file():  # the limits of `resource` are handed down from the process that started this one
         return next(int(line.split()[1]) * 1024 for line in status.open() if line.startswith("VmHWM"))
@@ -241,10 +241,10 @@ def peak_memory() -> int:
 
 
 def describe(profile: Profile) -> str:
-    """A table of the stages, and what is said of the whole."""
+    """Describe a profile as text: a table of the stages, and the totals."""
     width, height = profile.size
     streams = f", {profile.batch} streams" if profile.batch > 1 else ""
-    rows = [("", "p50 ms", "p95 ms", "share", "MB", "GB/s", "of a copy's speed")]
+    rows = [("", "p50 ms", "p95 ms", "share", "MB", "GB/s", "of copy speed")]
     whole = sum(stage.ms.p50 for stage in profile.stages) + profile.rest
     for stage in profile.stages:
         rows.append(
@@ -282,7 +282,7 @@ def describe(profile: Profile) -> str:
 def _stages(
     program: Program, outputs: Sequence[str], batch: int, seconds: Mapping[str, Sequence[float]], on_cpu: bool
 ) -> Iterator[StageProfile]:
-    """A copy is compared where the memory is the host's."""
+    """The profiles of the stages. Copy times are given for host memory only."""
     for stage in program.stages:
         if (times := seconds.get(title(stage))) is None:
             continue  # nobody needs it
@@ -310,7 +310,7 @@ def _timed(session: Session, pictures: Iterator[Array], frames: int) -> list[flo
 
 
 def _pictures(size: tuple[int, int], batch: int, seed: int) -> Array:
-    """Blocks of colours, so that something of them is left at the network's size."""
+    """Pictures of large blocks of colours, which stay visible at the size of the network."""
     width, height = size
     blocks = np.random.default_rng(seed).integers(0, 256, (batch, -(-height // 8), -(-width // 8), 3), np.uint8)
     pictures = np.ascontiguousarray(blocks.repeat(8, 1).repeat(8, 2)[:, :height, :width])

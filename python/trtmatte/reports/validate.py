@@ -107,7 +107,7 @@ class _Errors:
         }
 
     def _percentile(self) -> float:
-        """The upper edge of the bin in which it lies."""
+        """The upper edge of the bin that holds the percentile."""
         below = np.cumsum(self._histogram)
         found = int(np.searchsorted(below, _PERCENTILE * below[-1]))
         return min((found + 1) / _BINS, self._largest)
@@ -181,7 +181,7 @@ def _pairs(program: Program, path: Path | None) -> Iterator[Pair]:
 
 
 def generated(width: int, height: int) -> Iterator[Pair]:
-    """A figure that walks to and fro in front of a wall, without end."""
+    """Generate endless pictures of a figure that walks to and fro in front of a wall."""
     scale = _LONG_SIDE / max(width, height)
     small = (max(round(height * scale), 8), max(round(width * scale), 8))
     random = np.random.default_rng(0)

@@ -65,7 +65,7 @@ def require_writable(path: Path, example: str) -> Path:
     if not path.parent.is_dir():
         raise SettingError(f"{path} cannot be written: there is no folder {path.parent}; make it first")
     if not os.access(path.parent, os.W_OK):
-        raise EngineError(f"{path} cannot be written: {path.parent} is not yours to write to; choose another place")
+        raise EngineError(f"{path} cannot be written: {path.parent} is write-protected; choose another place")
     return path
 
 

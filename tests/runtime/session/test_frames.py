@@ -259,4 +259,7 @@ def test_a_plate_must_fit(open_session):
         open_session(engine=engines.memory(with_plate=True), plate=FRAME, background="red")
     with pytest.warns(FutureWarning), pytest.raises(SettingError, match="ask for 'composite'"):
         open_session(engine=engines.memory(with_plate=True), backdrop="red")
+    for colour in ("red", (255, 0, 0)):  # cannot be the plate by its old name
+        with pytest.raises(SettingError, match="ask for 'composite'"):
+            open_session(engine=engines.memory(with_plate=True), background=colour)
     session(FRAME, FRAME)

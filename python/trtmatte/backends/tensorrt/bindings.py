@@ -1,4 +1,4 @@
-"""The two bindings, `tensorrt` and `tensorrt_rtx`: which are here, in which version, and the one logger of each."""
+"""The Python modules of TensorRT and TensorRT-RTX: load them, report their versions, and collect their messages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BINDINGS: Final = {
 
 
 def title(target: str) -> str:
-    """The name of a target as its maker writes it."""
+    """The name of a target, as NVIDIA writes it."""
     return _binding(target).title
 
 
@@ -68,7 +68,7 @@ def version(target: str) -> str:
 
 
 def log(target: str) -> Log:
-    """The logger that everything of a target shares: its library takes the first one and ignores all others."""
+    """The only logger of a target: the library keeps the first logger that it gets and ignores others."""
     return _log(target, load(target))
 
 
@@ -78,7 +78,7 @@ def _log(target: str, module: Any) -> Log:
 
 
 class Log:
-    """Passes messages on to `logging`, and collects errors for those who turn them into an exception."""
+    """Pass messages on to `logging`, and collect errors so that they can be raised as an exception."""
 
     def __init__(self, module: Any) -> None:
         self._recorders: list[list[str]] = []
@@ -94,7 +94,7 @@ class Log:
 
     @contextmanager
     def recorded(self) -> Iterator[list[str]]:
-        """The errors that are reported meanwhile, by whatever thread."""
+        """Collect the errors that are reported in this block, by any thread."""
         errors: list[str] = []
         with self._lock:
             self._recorders.append(errors)

@@ -1,4 +1,4 @@
-"""Building plans: an ONNX network stage in, a plan out, with progress, a way to stop, and errors that name the node."""
+"""Build a plan from an ONNX network stage. Builds report progress, can be cancelled, and name the node of an error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trtmatte.errors import BackendError, ModelError, SettingError
 from trtmatte.support.files import replacing
 
 Progress = Callable[[str, float], bool | None]
-"""Is told what is going on and how much is done (0 to 1), from another thread. Returning False cancels the build."""
+"""Called on another thread with the current phase and the part of it that is done, 0…1. False cancels the build."""
 
 _BUILDING: Final = threading.Lock()  # tactics are chosen by timing them, which two builds at once would spoil
 _LOADED: Final[set[Path]] = set()
@@ -32,7 +32,7 @@ class BuildCancelledError(BackendError):
 
 @dataclass(frozen=True)
 class BuiltPlan:
-    """A compiled network stage. It is executable code: load only what you built or trust."""
+    """A compiled network stage. It is executable code: load only plans that you built or trust."""
 
     data: bytes
     target: str
@@ -75,7 +75,7 @@ def build_plan(
 
 
 def _in_thread(work: Callable[[], Any], progress: _Progress) -> Any:
-    """Runs in a thread of its own, so that Ctrl-C is heard while the library works."""
+    """Run in a separate thread, so that Python handles Ctrl-C while the library works."""
     with ThreadPoolExecutor(1, "trtmatte-build") as worker:
         result = worker.submit(work)
         try:
@@ -169,7 +169,7 @@ class _Build:
         config.add_optimization_profile(profile)
 
     def _use_timings(self, config: Any) -> None:
-        """A cache of another version or GPU is no use; the library says so, and an empty one takes its place."""
+        """Load the timing cache. If it belongs to another version or GPU, begin with an empty one."""
         if self._timing_cache is None:
             return
         known = self._timing_cache.read_bytes() if self._timing_cache.is_file() else b""
@@ -197,7 +197,7 @@ class _Build:
 
 
 class _Progress:
-    """Makes one fraction of the builder's nested phases, and knows whether to go on."""
+    """Report the builder's nested phases as one fraction, and cancel the build on request."""
 
     def __init__(self, report: Progress | None) -> None:
         self._report = report
@@ -216,7 +216,7 @@ class _Progress:
             raise BuildCancelledError(f"the build of {name} was cancelled")
 
     def complete(self, name: str) -> None:
-        """Some builders end without saying so."""
+        """Report the end, since some builders do not."""
         if self._report is not None:
             self._report(name, 1.0)
 
@@ -302,7 +302,7 @@ def _describe(network: Any) -> dict[str, Any]:
 
 
 def _engine_layers(plan: Any, target: str, name: str, gpu: int) -> dict[str, Any]:
-    """The layers of the engine as it will run, which only a GPU can tell."""
+    """The layers of the engine. Reading them needs a GPU."""
     reason = targets.run_unavailable_reason(target, gpu)
     if reason is not None:
         return {"layers": [], "layers_note": f"the plan's layers can be read only where it can run: {reason}"}
@@ -314,7 +314,7 @@ def _engine_layers(plan: Any, target: str, name: str, gpu: int) -> dict[str, Any
 
 
 def _load_plugins(module: Any, path: Path) -> None:
-    """Once a process: the registry refuses a library that is loaded already."""
+    """Load the plugins, once per process: the registry rejects a library that is already loaded."""
     path = path.resolve()
     if path in _LOADED:
         return
@@ -324,7 +324,7 @@ def _load_plugins(module: Any, path: Path) -> None:
 
 
 def _require_plugins(module: Any, network: Any, model: bytes) -> None:
-    """Without its plugin an op would silently become the many layers of its function body."""
+    """Raise an error if a plugin is missing: TensorRT would silently use the many layers of the function body."""
     import onnx
 
     custom = [node for node in onnx.load_model_from_string(model).graph.node if node.domain]

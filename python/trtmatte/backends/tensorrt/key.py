@@ -1,4 +1,4 @@
-"""Which plan is which: a key of all that a plan depends on, and whether a plan fits this machine."""
+"""The key of a plan: a hash over everything that it depends on. Also checks if a plan fits this machine."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def plan_unavailable_reason(built: Mapping[str, Any], gpu: int = 0) -> str | Non
 
 
 def checked_capabilities(wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """Compute capabilities in their order, each once."""
+    """Sort compute capabilities and remove duplicates."""
     known = targets.capabilities() if wanted else ()
     unknown = [each for each in wanted or () if each not in known]
     if unknown:

@@ -35,7 +35,7 @@ class Network:
         return run
 
     def can_capture(self) -> bool:
-        """TensorRT-RTX reports it. TensorRT does not: a capture that it cannot take part in fails."""
+        """Report if the network can be captured. TensorRT does not report it; a capture fails if it is impossible."""
         return all(context.can_capture(self._cuda_stream) for context in self._contexts)
 
     def _shapes(self, inputs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -89,7 +89,7 @@ class LoadedPlan:
         return Tensor(type_name(engine.get_tensor_dtype(name)), tuple(engine.get_tensor_shape(name)), is_input)
 
     def _new_cache(self, content: bytes) -> Any:
-        """TensorRT-RTX compiles kernels when it first needs them; contexts of one engine share what it has."""
+        """Make a runtime cache for TensorRT-RTX, which compiles kernels when it first needs them. Contexts share it."""
         if self.target != "tensorrt-rtx":
             return None
         cache = self._engine.create_runtime_config().create_runtime_cache()
@@ -98,7 +98,7 @@ class LoadedPlan:
         return cache
 
     def _strategy(self) -> Any:
-        """Scratch memory is the caller's, and so is the capture into CUDA graphs."""
+        """Let the caller provide scratch memory and capture CUDA graphs."""
         managed = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
         if self.target != "tensorrt-rtx":
             return managed
@@ -137,7 +137,7 @@ class Context:
             raise self._plan.failure("bind the tensors of", errors, "give every input a shape within its bounds")
 
     def use_scratch(self, address: int, size: int) -> None:
-        """Device memory to work in. Contexts that never run at the same time may share it."""
+        """Set the scratch memory on the device. Contexts that never run at the same time may share it."""
         if address % _ALIGNMENT or size < self._plan.scratch_size:
             raise BackendError(
                 f"{self._plan.name} is given {size} bytes of scratch memory at {address:#x}; expected at least "

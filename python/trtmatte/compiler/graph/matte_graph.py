@@ -45,9 +45,7 @@ class Spec:
                 states = tuple(State(**each) for each in data.pop("states"))
                 size, outputs = tuple(data.pop("size")), tuple(data.pop("outputs"))
                 return cls(**data, size=size, outputs=outputs, states=states)
-        raise ModelError(
-            "this ONNX model is not a trtmatte graph; make one of it with trtmatte.families.importing.read"
-        )
+        raise ModelError("this ONNX model is not a trtmatte graph; trtmatte.compiler.families.reading.read makes one")
 
 
 def assemble(graph: Graph, spec: Spec) -> ModelProto:

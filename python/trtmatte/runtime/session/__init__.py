@@ -1,4 +1,4 @@
-"""Sessions: frames in, mattes out, nothing else moves."""
+"""Sessions: run an engine on frames."""
 
 from trtmatte.runtime.session.matte import Matte
 from trtmatte.runtime.session.session import Session

@@ -1,4 +1,4 @@
-"""A program on the CPU: networks bound to buffers that stay where they are, ops between them."""
+"""Run a program on the CPU: networks and ops over buffers that are allocated once."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Executor:
         return {}
 
     def close(self) -> None:
-        """Every frame is complete when its call returns."""
+        """Do nothing: every frame is complete when its call returns."""
 
 
 class FrameSchedule:

@@ -36,7 +36,7 @@ class MobileNetV2(nn.Module):
 
 
 class ASPP(nn.Module):
-    """Five views of the deepest features, from one pixel to the whole picture."""
+    """Atrous spatial pyramid pooling: join five views of the deepest features, from one pixel to the whole picture."""
 
     def __init__(self, inputs: int, outputs: int = 256) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class ASPP(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Back up to the picture's size, joining the features of each."""
+    """Enlarge the features to the picture's size and join those of each level."""
 
     def __init__(self, deepest: int, skips: tuple[int, int, int, int], outputs: int) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class MattingBase(nn.Module):
 
 
 class Refiner(nn.Module):
-    """Two convolutions at half resolution, two at full. Without padding: what lies around a patch comes with it."""
+    """Two convolutions at half resolution and two at full. They do not pad: a patch comes with its surroundings."""
 
     def __init__(self, kernel_size: int) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ class MattingRefine(MattingBase):
         return pha.clamp(0, 1), (residual + src).clamp(0, 1), pha_sm, fgr_sm, err_sm, ref_sm
 
     def select(self, err_sm: Tensor, rows: int, columns: int) -> Tensor:
-        """Which patches of the grid to refine: 1 where selected. Of equal errors the first in row-major order win."""
+        """Select the patches of the grid to refine (1). Of equal errors, the first in row-major order are selected."""
         if self.refine_mode == "full":
             return err_sm.new_ones(err_sm.shape[0], 1, rows, columns)
         err = functional.interpolate(err_sm, size=(rows, columns), mode="bilinear", align_corners=False)
@@ -214,7 +214,7 @@ class MattingRefine(MattingBase):
 
 
 def _largest(x: Tensor, count: int) -> Tensor:
-    """The places of the `count` largest values of each row; among equal ones the first."""
+    """The positions of the `count` largest values of each row; of equal values, the first."""
     if tracing():  # exporters know topk, and the ONNX runtime's takes the first among equals too
         return x.topk(count, dim=1).indices
     return x.argsort(dim=1, descending=True, stable=True)[:, :count]

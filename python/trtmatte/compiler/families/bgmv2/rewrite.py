@@ -217,7 +217,7 @@ def _sources(graph: Graph, first: NodeProto) -> tuple[str, str]:
     if len(names) != 2 or not set(names) <= graph.inputs.keys():
         raise ModelError(
             "this looks like BackgroundMattingV2, but its backbone does not see the two pictures joined; expected "
-            "the frame and the background, resized or not, joined to 6 channels"
+            "the frame and the plate, resized or not, joined to 6 channels"
         )
     return names[0], names[1]
 

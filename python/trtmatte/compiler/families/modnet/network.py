@@ -1,4 +1,4 @@
-"""MODNet: a low-resolution branch that sees what, a high-resolution branch that sees where, and their fusion."""
+"""MODNet: a low-resolution branch for the semantics, a high-resolution branch for the edges, and their fusion."""
 
 from __future__ import annotations
 

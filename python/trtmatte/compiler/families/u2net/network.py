@@ -1,4 +1,4 @@
-"""U-2-Net: a U of Us, for one picture of any size."""
+"""U-2-Net: a U-shaped network of small U-shaped networks, for one picture of any size."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Unit(nn.Module):
 
 
 class SmallU(nn.Module):
-    """A U of `height` levels around one unit's output; a flat one (height 0) dilates where others shrink."""
+    """A small U-shaped network of `height` levels. Height 0: dilated convolutions, no shrinking."""
 
     def __init__(self, height: int, inputs: int, inner: int, outputs: int) -> None:
         super().__init__()

@@ -90,7 +90,7 @@ class DeviceResult:
         from cuda.core.utils import StridedMemoryView
 
         if dl_device not in (None, self.__dlpack_device__()):
-            raise BufferError(f"the result is on {self.__dlpack_device__()}; it cannot be had on {dl_device}")
+            raise BufferError(f"the result is on {self.__dlpack_device__()}; it cannot be exported to {dl_device}")
         with self._memory.entered():
             if stream != -1:  # -1: the caller waits itself
                 self._memory.caller(stream or LEGACY_STREAM).wait(self._memory.compute)

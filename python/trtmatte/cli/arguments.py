@@ -6,12 +6,12 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from trtmatte.compiler.families import registry
 from trtmatte.support.renamed import notice_text
 
-__all__ = ["add_family_flags", "add_old_name", "setting", "size"]
+__all__ = ["add_family_flags", "add_old_name", "described", "setting", "size"]
 
 
 def size(text: str) -> tuple[int, int]:
@@ -28,6 +28,18 @@ def setting(text: str) -> tuple[str, Any]:
     if not (name and separator and value):
         raise argparse.ArgumentTypeError(f"{text!r} is no setting; expected NAME=VALUE, such as downsample_ratio=0.25")
     return name.replace("-", "_"), _parsed(value)
+
+
+class Texts(TypedDict):
+    """The texts of a command: in the list of commands, and as a sentence in the command's own help."""
+
+    help: str
+    description: str
+
+
+def described(text: str) -> Texts:
+    """Make both texts of a command from one."""
+    return {"help": text, "description": f"{text[0].upper()}{text[1:]}."}
 
 
 def add_family_flags(parser: argparse._ActionsContainer) -> list[str]:

@@ -7,6 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from trtmatte.cli.arguments import described
 from trtmatte.reports import doctor as diagnosis
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
-        "doctor", help="report what this machine can run, and how to install what is missing"
+        "doctor", **described("report what this machine can run, and how to install what is missing")
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtmatte.cli.arguments import setting, size
+from trtmatte.cli.arguments import described, setting, size
 from trtmatte.errors import ModelError, TrtmatteError
 from trtmatte.reports import inspect as inspection
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser("inspect", help="describe a model or an engine, stage by stage")
+    parser = subparsers.add_parser("inspect", **described("describe a model or an engine, stage by stage"))
     parser.add_argument("model", type=Path, metavar="MODEL", help="an ONNX file, a checkpoint or an engine (*.trtm)")
     parser.add_argument("--family", metavar="NAME", help="the family (default: recognised from the content)")
     parser.add_argument(

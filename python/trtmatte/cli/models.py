@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from trtmatte.cli.arguments import described
 from trtmatte.compiler.families import catalog
 from trtmatte.errors import DownloadError, SettingError
 from trtmatte.models import store
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser("models", help="list or download the known models")
+    parser = subparsers.add_parser("models", **described("list or download the known models"))
     parser.set_defaults(run=run, action="list", long=False)
     actions = parser.add_subparsers(dest="action", metavar="list | pull")
-    listing = actions.add_parser("list", help="list the known models (the default)")
+    listing = actions.add_parser("list", **described("list the known models (the default)"))
     listing.add_argument("--long", action="store_true", help="show hashes, paths and addresses as well")
-    pulling = actions.add_parser("pull", help="download models into the cache and print their paths")
+    pulling = actions.add_parser("pull", **described("download models into the cache and print their paths"))
     pulling.add_argument("names", nargs="+", metavar="NAME", help="the name of a known model")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from trtmatte.apps import video
 from trtmatte.apps.video import Interrupted
 from trtmatte.cli import sessions
-from trtmatte.cli.arguments import add_old_name
+from trtmatte.cli.arguments import add_old_name, described
 from trtmatte.media.formats import CODECS
 from trtmatte.media.targets import KINDS
 
@@ -34,7 +34,7 @@ _BACKGROUND: Final = (
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser("video", help="matte a video or a sequence of pictures", allow_abbrev=False)
+    parser = subparsers.add_parser("video", **described("matte a video or a sequence of pictures"), allow_abbrev=False)
     add = parser.add_argument
     add("input_source", metavar="INPUT", nargs="?", help=_INPUT)
     add("--input-source", dest="input_flag", metavar="INPUT", help=argparse.SUPPRESS)

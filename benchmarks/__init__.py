@@ -1,4 +1,4 @@
-"""Another build of the core than the installed one, where `TRTMATTE_CORE` names it: before anything is imported."""
+"""Benchmarks. `TRTMATTE_CORE` names another build of the core, which is loaded in place of the installed one."""
 
 import importlib.util
 import os

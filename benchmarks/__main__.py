@@ -1,12 +1,12 @@
-"""All benchmarks, one after the other, and the report of them.
+"""Run all benchmarks one by one, and write the report.
 
     python -m benchmarks                       what `make bench` does: ten minutes on two cores
     python -m benchmarks --full                everything, with more rounds: an hour and a half
-    python -m benchmarks --quick --out DIR     tiny: shows in seconds that everything runs
-    python -m benchmarks --report              the report and README's tables anew, from the results that are there
+    python -m benchmarks --quick --out DIR     tiny sizes: shows in seconds that everything runs
+    python -m benchmarks --report              write the report and README's tables from the existing results
     python -m benchmarks --device cuda --out DIR
 
-What was measured of a run that was interrupted is kept, and the next run of the same commit goes on from there.
+The results of an interrupted run are kept, and the next run of the same commit continues it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RESULTS: Final = ROOT / "benchmarks" / "results"
 
 
 def main() -> int:
-    """0: all was measured; 1: something failed, the rest was measured."""
+    """Return the exit status: 0 everything was measured, 1 something failed and the rest was measured."""
     options = _parser().parse_args()
     device = options.device or ("cuda" if _core.CUDA_BUILT and _core.cuda_device_count() else "cpu")
     out = options.out.absolute() if options.out else RESULTS / machine.name(device)
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _measure(out: Path, device: str, options: argparse.Namespace) -> list[str]:
-    """The names of what failed."""
+    """Measure the named benchmarks. Returns the names of those that failed."""
     out.mkdir(parents=True, exist_ok=True)
     name = f"{machine.name(device)}-{options.selection}"
     parts = (out if options.out else ROOT / "out" / "benchmarks") / f"{name}.parts"
@@ -93,7 +93,7 @@ def _measure(out: Path, device: str, options: argparse.Namespace) -> list[str]:
 
 
 def _run(name: str, part: Path, device: str, selection: str) -> str | None:
-    """Pytest's output, if it failed."""
+    """Run pytest. Returns its output if it failed."""
     where = ["benchmarks/ops"] if name == "ops" else [f"benchmarks/models/bench_models.py::test_model[{name}]"]
     written = part.with_suffix(".part")
     command = [sys.executable, "-m", "pytest", *where, "-q", "-p", "no:cacheprovider", f"--device={device}"]
@@ -115,12 +115,12 @@ def _run(name: str, part: Path, device: str, selection: str) -> str | None:
 
 
 def _is_current(part: Path) -> bool:
-    """Measured with the code as it is."""
+    """Report if a result was measured with the present code."""
     return part.is_file() and json.loads(part.read_text())["commit_info"]["id"] == machine.commit()
 
 
 def _merge(out: Path, parts: Path, names: list[str], keep: bool) -> None:
-    """`ops.json` and `models.json`; with `keep` what is not among these stays as it was."""
+    """Update `ops.json` and `models.json`. With `keep`, results of other benchmarks stay."""
     models = [json.loads((parts / f"{name}.json").read_text()) for name in names if name != "ops"]
     if models:
         there = out / "models.json"
@@ -132,7 +132,7 @@ def _merge(out: Path, parts: Path, names: list[str], keep: bool) -> None:
 
 
 def _with_commit(run: dict[str, Any]) -> list[dict[str, Any]]:
-    """Its benchmarks, each with the commit that it is of."""
+    """Return the benchmarks of a file, each with the commit that it was measured on."""
     for each in run["benchmarks"]:
         each["extra_info"].setdefault("commit", run["commit_info"]["id"])
     return list(run["benchmarks"])

@@ -22,7 +22,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Mod
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    """Facts of our own in the place of a host's name and a hundred flags."""
+    """Record our own facts about the machine, without the host's name."""
     machine_info.clear()
     machine_info.update(machine.facts(config.getoption("device")))
 

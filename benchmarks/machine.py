@@ -1,4 +1,4 @@
-"""The machine of a result: processor, GPU, driver, versions, commit. No names of hosts, no paths."""
+"""Facts about the machine of a result: processor, GPU, driver, versions, commit. No host names, no paths."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def facts(device: str) -> dict[str, Any]:
 
 
 def name(device: str) -> str:
-    """The name of its folder of results: cpu-2-cores-amd-epyc, cuda-nvidia-h200."""
+    """The name of the machine's folder of results: cpu-2-cores-amd-epyc, cuda-nvidia-h200."""
     if device != "cpu":
         return _slug(f"cuda-{(gpu() or {}).get('name', 'unknown')}")
     return _slug(f"cpu-{processors()}-cores-{processor()}")
@@ -47,7 +47,7 @@ def processors() -> int:
 
 
 def processor() -> str:
-    """Without what is not a name: "AMD EPYC 7B13 64-Core Processor" is an AMD EPYC 7B13."""
+    """The short name of the processor: AMD EPYC 7B13 for "AMD EPYC 7B13 64-Core Processor"."""
     found = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file() and (match := re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)):
@@ -58,7 +58,7 @@ def processor() -> str:
 
 @functools.lru_cache
 def gpu() -> dict[str, str] | None:
-    """Of the first, as its driver says it."""
+    """Facts about the first GPU, as its driver reports them."""
     fields = ("name", "driver_version", "compute_cap", "memory.total", "power.limit")
     command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader", "-i", "0"]
     try:
@@ -74,7 +74,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """With `+` where something is changed; empty outside a checkout."""
+    """The commit of the checkout, with `+` if files are changed; empty outside a checkout."""
     try:
         said = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"],
@@ -89,7 +89,7 @@ def commit() -> str:
 
 
 def work() -> float | None:
-    """Seconds that the processors have worked since they were started, all together; None where nothing says it."""
+    """The seconds that all processors together have worked since the start; None if the system does not report it."""
     stat = Path("/proc/stat")
     if not stat.is_file():
         return None
@@ -98,7 +98,7 @@ def work() -> float | None:
 
 
 def device_memory_used() -> int | None:
-    """Bytes of the GPU's memory that anybody uses; None without one."""
+    """The bytes of GPU memory in use by all programs; None without a GPU."""
     if (nvml := _nvml()) is None:
         return None
     library, handle = nvml
@@ -107,7 +107,7 @@ def device_memory_used() -> int | None:
 
 
 def energy(device: str) -> float | None:
-    """Joules since some time in the past, where the device counts them."""
+    """The energy in joules that the device has counted; None if it does not count."""
     if device != "cpu":
         nvml = _nvml()
         millijoules = ctypes.c_ulonglong()

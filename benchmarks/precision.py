@@ -51,7 +51,7 @@ def late_film(size: Size) -> Frames:
 
 
 def pan(size: Size, zoom: float = 0.75) -> Frames:
-    """A camera that circles over a portrait, and comes back after 60 frames."""
+    """A portrait under a camera that moves in a circle of 60 frames."""
     from PIL import Image
 
     picture = Image.fromarray(models.photograph())
@@ -78,7 +78,7 @@ def noise(size: Size) -> Frames:
 
 
 def saturated(size: Size) -> Frames:
-    """Stripes of pure colours that wander."""
+    """Moving stripes of saturated colours."""
     colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255], [255, 0, 255]], np.uint8)
     for shift in itertools.count(0, 3):
         columns = (np.arange(size[0]) + shift) // 16 % len(colours)
@@ -105,7 +105,7 @@ EXTREMES: dict[str, Callable[[Size], Frames]] = {
 
 @dataclass(frozen=True)
 class Subject:
-    """A model at one size of frames. Real weights where they can be had, otherwise the tests' stand-ins."""
+    """A model at one frame size, with published weights if available, otherwise the stand-in weights of the tests."""
 
     name: str
     family: str
@@ -141,7 +141,7 @@ SUBJECTS = (
 
 
 class Sequence:
-    """A subject over some frames, and the mattes that float32 makes of them."""
+    """A subject, some frames, and their mattes in float32."""
 
     def __init__(self, subject: Subject, pictures: Callable[[Size], Frames], frames: int) -> None:
         self.model = subject.read()
@@ -155,7 +155,7 @@ class Sequence:
             yield {"frame": frame, "plate": self._plate}
 
     def mattes(self, networks: list[ModelProto]) -> tuple[np.ndarray, bool]:
-        """The mattes, and whether all that the networks made on the way are numbers."""
+        """Compute the mattes, and check that the networks gave only finite numbers."""
         runner = StagedRunner(self.model, ("pha",))
         checked = [_Checked(Network(network.SerializeToString(), 2)) for network in networks]
         runner.networks = dict(zip(runner.networks, checked, strict=True))
@@ -164,7 +164,7 @@ class Sequence:
         return np.stack(mattes), all(network.is_finite for network in checked)
 
     def errors(self, rule: Rule) -> dict[str, float | bool]:
-        """How far float16 is off."""
+        """The errors of float16."""
         found, finite = self.mattes([emulated(to_fp16(network, rule)) for network in self.networks])
         errors = np.abs(found - self.expected)
         return {
@@ -175,7 +175,7 @@ class Sequence:
         }
 
     def cost(self, rule: Rule) -> dict[str, int]:
-        """Nodes in all, those in float32 among them, and the Casts that this takes."""
+        """The number of nodes, of nodes in float32, and of Casts."""
         graphs = [Graph(network) for network in self.networks]
         kinds = [node.op_type for network in self.networks for node in to_fp16(network, rule).graph.node]
         return {
@@ -186,7 +186,7 @@ class Sequence:
 
 
 class _Checked:
-    """A network that remembers whether it ever gave something else than numbers, which a matte would not show."""
+    """A network that records NaN and infinite results, which a matte would not show."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -207,7 +207,7 @@ def _planes(picture: np.ndarray) -> np.ndarray:
 
 
 def ranges(subject: Subject, pictures: Callable[[Size], Frames], frames: int) -> dict[str, float]:
-    """The largest value anywhere in the networks, and the largest sum of absolute values over one plane."""
+    """The largest value in the networks, and the largest sum of absolute values over one plane."""
     sequence = Sequence(subject, pictures, frames)
     probes = [_Probe(network) for network in sequence.networks]
     runner = StagedRunner(sequence.model, ("pha",))
@@ -222,7 +222,7 @@ def ranges(subject: Subject, pictures: Callable[[Size], Frames], frames: int) ->
 
 
 class _Probe:
-    """A network that watches its own values."""
+    """A network that records its own values."""
 
     def __init__(self, network: ModelProto) -> None:
         graph = Graph(network)

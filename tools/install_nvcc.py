@@ -27,7 +27,7 @@ KERNEL = "#include <cuda_fp16.h>\n__global__ void halve(__half* x) { x[threadIdx
 
 
 def install(folder: Path) -> Path:
-    """Returns nvcc's path."""
+    """Install nvcc. Returns its path."""
     target = ["--target", str(folder), "--no-deps", "--quiet", "--upgrade"]
     subprocess.run([sys.executable, "-m", "pip", "install", *target, *WHEELS], check=True)
     root = next((folder / "nvidia").glob("cu*"))

@@ -1,4 +1,4 @@
-"""`python -m benchmarks` runs one subject after the other; this is what pytest-benchmark drives."""
+"""The benchmark of one subject, run by pytest-benchmark. `python -m benchmarks` runs the subjects one by one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_model(benchmark: Any, subject: Subject, pytestconfig: pytest.Config) ->
 
 
 def contenders(subject: Subject, selection: str, device: str) -> list[str]:
-    """Who can race here, and does."""
+    """The contenders that can run a subject on this machine."""
     names = [name for name, entry in ENTRIES.items() if entry.can_run(device)]
     if subject.contenders:
         names = [name for name in names if name in subject.contenders]

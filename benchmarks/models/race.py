@@ -1,4 +1,4 @@
-"""A subject's race: everyone is opened, compared with the reference, and then timed in rounds of alternating turns."""
+"""The race of a subject: open all contenders, compare them with the reference, and time them in rounds."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _PAUSE: Final = 0.3  # seconds; shorter ones say nothing of that
 
 
 class CheckError(AssertionError):
-    """A contender's output is not what it should be, so that its time means nothing."""
+    """The output of a contender is wrong, so its time means nothing."""
 
 
 class RunnerError(RuntimeError):
@@ -94,7 +94,7 @@ class Runner:
         return answer
 
     def frames(self, question: str) -> int:
-        """In a turn."""
+        """The number of frames in a turn."""
         return int(np.clip(_TURN * 1000 / self.ms[question], *_FRAMES))
 
     def end(self) -> None:
@@ -118,7 +118,7 @@ class Runner:
 
 
 class Pace(NamedTuple):
-    """How much time there is."""
+    """The time and the rounds for a race."""
 
     budget: float  # seconds for each question of a subject
     rounds: int  # at least
@@ -160,7 +160,7 @@ class Race:
 
     @property
     def rounds(self) -> int:
-        """As many as fit into the budget."""
+        """The number of rounds that fit into the budget."""
         questions = self.subject.questions
         seconds = sum(
             runner.ms[question] * runner.frames(question) / 1000
@@ -170,7 +170,7 @@ class Race:
         return int(np.clip(self.pace.budget * len(questions) / seconds, self.pace.rounds, _MOST_ROUNDS))
 
     def round(self) -> None:
-        """A turn of everyone, for each question; forwards and backwards in turn."""
+        """Give every contender a turn for each question, in forward and reverse order by turns."""
         self._turn += 1
         for question in self.subject.questions:
             entrants = self._entrants(question)
@@ -185,7 +185,7 @@ class Race:
                     self._energy.setdefault(question, {}).setdefault(runner.name, []).append(joules)
 
     def profile(self, frames: int) -> None:
-        """Stage by stage, for those that are made of stages."""
+        """Profile the stages of trtmatte's sessions."""
         for name, runner in self._runners.items():
             if ENTRIES[name].kind == "Sessions":
                 self._stages[name] = runner.ask("profile", frames=frames)
@@ -195,7 +195,7 @@ class Race:
         }
 
     def result(self) -> dict[str, Any]:
-        """All that was found, for JSON."""
+        """All results, for JSON."""
         for name, runner in self._runners.items():
             if runner.idle > _SPINNING:
                 raise CheckError(f"{name} used {runner.idle:.0%} of a processor while others had their turns")
@@ -219,12 +219,12 @@ class Race:
     # -----------------------------------------------------------------------------------------------------------------
 
     def _others(self) -> float:
-        """The share of all processors that nobody of the race has used, since all are open."""
+        """The share of the processors that other programs used since all contenders are open."""
         seconds = self._not_ours() - self._work
         return max(0.0, seconds / ((time.perf_counter() - self._began) * machine.processors()))
 
     def _not_ours(self) -> float:
-        """Seconds that the processors have worked for others."""
+        """The seconds that the processors have worked for other programs."""
         ours = sum(runner.work for runner in self._runners.values()) + time.process_time()
         return (machine.work() or 0.0) - ours
 
@@ -232,7 +232,7 @@ class Race:
         return [runner for runner in self._runners.values() if question in runner.ms]
 
     def _references(self, folder: Path) -> dict[str, dict[str, Array]]:
-        """PyTorch's results in float32 on the CPU; its process goes on as a contender."""
+        """The results of PyTorch in float32 on the CPU. Its process continues as a contender."""
         races = self.device == "cpu" and _EXACT in self._names
         runner = Runner(_EXACT if races else "reference", self.subject, "cpu", self._folder)
         self._runners |= {_EXACT: runner} if races else {}
@@ -243,7 +243,7 @@ class Race:
                 runner.end()
 
     def _open(self, name: str, references: Mapping[str, Mapping[str, Array]], folder: Path) -> None:
-        """A rival that cannot run is noted, with what it said; one of ours has to."""
+        """Open a contender. If another runtime fails, record its error; trtmatte must not fail."""
         try:
             self._runners[name] = runner = Runner(name, self.subject, self.device, self._folder)
             for question in self.subject.questions:
@@ -262,7 +262,7 @@ class Race:
             return dict(file)
 
     def _compare(self, name: str, question: str, found: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
-        """Raises a CheckError where an output is too far off, or missing without reason."""
+        """Raise a CheckError if an output is too far off."""
         for output, actual in found.items():
             error = np.abs(actual.astype(np.float32) - expected[output].reshape(actual.shape))
             mean, most = (

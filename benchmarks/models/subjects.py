@@ -53,9 +53,9 @@ class Subject:
         return (320, 320) if self.family == "u2net" else (self.width, self.height)
 
     def picture(self, seed: int) -> np.ndarray[Any, Any]:
-        """`[B,H,W,3]` or `[H,W,3]`. A person for the published weights, which make nothing of anything else.
+        """A frame `[B,H,W,3]` or `[H,W,3]`: a person for published weights, which find nothing in other pictures.
 
-        For the others colours that run into each other, so that ways to resample differ little.
+        For stand-in weights, smooth colours, so that different resampling methods give similar results.
         """
         if self.real:
             frames = np.stack([self._person(seed + stream) for stream in range(self.batch)])
@@ -66,7 +66,7 @@ class Subject:
         return frames if self.batch > 1 else frames[0]
 
     def _person(self, seed: int) -> np.ndarray[Any, Any]:
-        """A part of the photograph, every time another one."""
+        """A part of the photograph, different for each seed."""
         photograph = np.load(photograph_path())
         shown = (photograph.shape[1] - 64) * self.height // self.width  # rows
         rows = 4 * (seed % 16) + np.arange(self.height) * shown // self.height
@@ -95,7 +95,7 @@ _GRID: Final = (10, 17)  # places at which a picture's colours are chosen
 
 
 def _ramps(length: int, axis: int) -> np.ndarray[Any, Any]:
-    """The weight of each place of the grid at each pixel, linear in between."""
+    """The weights for interpolating the grid linearly at each pixel."""
     places = _GRID[axis]
     pixels = np.linspace(0, places - 1, length)
     return np.stack([np.interp(pixels, np.arange(places), each) for each in np.eye(places)], 1).astype(np.float32)
@@ -133,7 +133,7 @@ _MODELS: Final = (
 
 
 def _scaling() -> tuple[Subject, ...]:
-    """Curves of RVM, frame to composite: over the frame's size with the network's kept, streams, batch."""
+    """Subjects for curves of RVM: over frame sizes with a fixed network size, streams and batches."""
     base = replace(_rvm("mobilenetv3", "1080p"), questions=("frame",), full_only=True)
     sizes = [(1280, 720), (1920, 1080), (2560, 1440), (3840, 2160), (7680, 4320)]
     return (
@@ -161,7 +161,7 @@ def _scaling() -> tuple[Subject, ...]:
 
 
 def _quick() -> tuple[Subject, ...]:
-    """Tiny, with stand-in weights: shows that everything runs, and nothing of speed."""
+    """Tiny subjects with stand-in weights, to show that everything runs. Their times mean nothing."""
     contenders = ("trtmatte", "torch-eager", "onnxruntime-loop")
     rvm = Subject("rvm-quick", "rvm_mobilenetv3", 256, 144, 0.5, contenders=contenders, questions=tuple(QUESTIONS))
     streams = replace(rvm, name="streams-2", streams=2, group="streams", contenders=("trtmatte",), questions=("frame",))
@@ -169,7 +169,7 @@ def _quick() -> tuple[Subject, ...]:
 
 
 def subjects(selection: str, device: str = "cpu") -> tuple[Subject, ...]:
-    """`quick`, `standard` or `full`. On a device nothing is left out, and there is a question more."""
+    """The subjects of a run: `quick`, `standard` or `full`. A GPU runs them all, with one more question."""
     if selection == "quick":
         chosen: Sequence[Subject] = _quick()
     else:

@@ -27,7 +27,7 @@ _PUBLISHED: Final = {"rvm_mobilenetv3": "rvm-mobilenetv3", "u2netp": "u2netp"}
 
 
 def engine(subject: Subject, folder: Path) -> Path:
-    """Built once; the file lies in `folder`."""
+    """The path of the engine in `folder`, which is built once."""
     path = engine_path(subject, folder)
     settings: dict[str, Any] = {"size": (subject.width, subject.height), "batch": subject.batch}
     if subject.family == "rvm":
@@ -39,7 +39,7 @@ def engine(subject: Subject, folder: Path) -> Path:
 
 
 def at_hand(subject: Subject) -> Subject:
-    """The same with stand-in weights where the published ones cannot be had, or no person for them."""
+    """The subject, with stand-in weights if the published weights or the photograph are not available."""
     if subject.real:
         import pytest
 
@@ -62,7 +62,7 @@ def published(subject: Subject) -> Path:
 
 
 def onnx_file(subject: Subject, folder: Path) -> Path:
-    """The official file, or what the official exporter writes of the stand-in weights."""
+    """The official file, or an export of the stand-in weights as the official exporter writes it."""
     if subject.real:
         return published(subject)
     fixed = subject.family != "rvm"  # RVM's takes all sizes and ratios, the others' are traced at one
@@ -71,7 +71,7 @@ def onnx_file(subject: Subject, folder: Path) -> Path:
 
 
 def state(subject: Subject, folder: Path) -> Path:
-    """A checkpoint."""
+    """The weights as a state_dict."""
     import io
 
     import torch
@@ -102,7 +102,7 @@ def loaded(subject: Subject, folder: Path) -> Any:
 
 
 def prepare(subject: Subject, folder: Path) -> None:
-    """Everything that takes a while and is no contender's work."""
+    """Make everything that takes long and is not part of a contender's time."""
     folder.mkdir(parents=True, exist_ok=True)
     engine(subject, folder)
     onnx_file(subject, folder)
@@ -160,7 +160,7 @@ def _published_network(subject: Subject) -> Any:
 
 
 def _in_order(net: Any, kinds: tuple[type[Any], ...], more: dict[str, Any]) -> list[Any]:
-    """Modules of these kinds as they are called."""
+    """The modules of these kinds, in the order of their calls."""
     import torch
 
     called: list[Any] = []

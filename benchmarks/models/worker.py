@@ -32,7 +32,7 @@ class Worker:
         self._given: dict[str, list[Any]] = {}
 
     def facts(self) -> dict[str, Any]:
-        """Its answers, and the most memory that it has had so far."""
+        """Facts about the contender, and its peak memory so far."""
         from trtmatte.reports.profile import peak_memory
 
         return {
@@ -45,7 +45,7 @@ class Worker:
         return self.turn("frame", 1)
 
     def check(self, question: str, to: str) -> dict[str, Any]:
-        """Leaves what is got for the last of a few frames, and says how long the later ones took."""
+        """Run a few frames, save the outputs of the last one, and return the time of the later ones."""
         contender = self._contender
         contender.reset()
         seconds = []
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """A process that is stopped would outlive a race that was killed."""
+    """End this process with its parent, even if it is stopped when the race is killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -13,7 +13,7 @@ from trtmatte import ops
 @pytest.mark.parametrize("method", ["linear", "area"])
 @pytest.mark.parametrize("output", ["pha", "composite"])
 def test_matte_upsample(benchmark, place, method, output):
-    """For information."""
+    """Measured for information, without a goal."""
     frame, alpha = picture(1080, 1920), maps(1, 512, 896)
     out = {output: place.put(np.empty((1080, 1920, 1 if output == "pha" else 3), np.uint8))}
     colour = np.array([[[0, 0.6, 0.1]]], np.float32)

@@ -1,4 +1,4 @@
-"""PatchSelect: the worst of a grid of patches."""
+"""PatchSelect: the patches with the largest errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trtmatte import ops
 
 @pytest.mark.parametrize(("name", "grid", "k"), [("HD", (270, 480), 5000), ("4K", (540, 960), 20000)])
 def test_patch_select(benchmark, place, name, grid, k):
-    """For information: nothing here is as large as a frame."""
+    """Measured for information, without a goal: no array is as large as a frame."""
     err = maps(1, *grid)
     out = {
         "indices": np.empty((k, 3), np.int32),

@@ -15,7 +15,7 @@ Call = Callable[[], Any]
 
 
 class Host:
-    """Arrays are numpy's, and a call is over when it returns."""
+    """The CPU: arrays are numpy's, and a call is complete when it returns."""
 
     calls = 1  # that `repeated` makes of one
     options: Mapping[str, Any] = MappingProxyType({})
@@ -33,13 +33,13 @@ class Host:
         return call
 
     def copies(self, moved: int) -> dict[str, Call]:
-        """Copies of half as many bytes, as each is read and written: with all threads, and with one."""
+        """Copies of half as many bytes, since each byte is read and written: with all threads, and with one."""
         threads = _core.get_num_threads()
         return {"memcpy": _copy(moved // 2, threads), "memcpy, one thread": _copy(moved // 2, 1)}
 
 
 class Cuda:
-    """Arrays are torch's. Calls are captured into a graph, as sessions do: to launch one takes as long as to run it."""
+    """A CUDA device: arrays are torch's. Calls are captured into graphs as in sessions, since launching takes long."""
 
     calls = 20
 
@@ -79,7 +79,7 @@ class Cuda:
 
 
 class Emulated(Host):
-    """The CUDA forms compiled for the CPU: shows that this runs, and nothing of speed."""
+    """The CUDA forms compiled for the CPU, to show that everything runs. Times mean nothing."""
 
     options = MappingProxyType({"stream": 1})
 
@@ -99,7 +99,7 @@ def place(device: str) -> Host | Cuda:
 
 
 def _copy(count: int, threads: int) -> Call:
-    """The calling thread does its share."""
+    """Copy with several threads; the calling thread is one of them."""
     source, target = (np.full(max(count, 1), fill, np.uint8) for fill in (1, 2))
     pieces = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
     pool = ThreadPoolExecutor(threads)

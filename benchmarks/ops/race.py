@@ -1,4 +1,4 @@
-"""Times an op against its rivals, round by round, so that all of them see the same machine."""
+"""Time an op and its rivals round by round, so that all run under the same conditions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROWS: list[tuple[str, str, int, float, float]] = []  # case, contestant, bytes, 
 
 
 class Times(dict[str, float]):
-    """The fastest round of each contestant, in seconds. Noise only ever adds, so ratios are those of the fastest."""
+    """The fastest round of each contestant, in seconds. Noise only adds time, so ratios compare the fastest rounds."""
 
     def ratio(self, one: str, other: str) -> float:
         return self[one] / self[other]
@@ -58,7 +58,7 @@ def race(benchmark: Any, place: Any, case: str, op: Call, rivals: Mapping[str, C
 
 
 def table() -> str:
-    """All rows so far; ratios are to trtmatte's fastest of the same case."""
+    """A table of all rows so far. Ratios are relative to trtmatte's fastest round of the same case."""
     lines = [f"{'':44}{'MB':>8}{'min ms':>10}{'median ms':>11}{'GB/s':>8}{'ratio':>8}"]
     own = {case: fastest for case, name, _, fastest, _ in ROWS if name == "trtmatte"}
     for case, name, moved, fastest, median in ROWS:

@@ -1,4 +1,4 @@
-"""From JSON to Markdown and pictures, and to README's tables."""
+"""Make the report, its charts and README's tables from the results in JSON."""
 
 from benchmarks.report.readme import write_readme
 from benchmarks.report.writing import write

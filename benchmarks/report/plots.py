@@ -1,4 +1,4 @@
-"""Results as pictures."""
+"""Charts of results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AXES: Final = {
 
 
 def write(results: Results) -> list[Path]:
-    """The pictures that the results suffice for."""
+    """Write the charts that the results allow. Returns their paths."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -94,7 +94,7 @@ def _place(race: Race, group: str) -> float:
 
 
 def _roofline(path: Path, ops: dict[str, Any]) -> Path:
-    """The ops' rates under the rate of a copy of as many bytes, which is their roof: they compute next to nothing."""
+    """The rates of the ops beside that of a copy, their upper limit, since they compute little."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(9, 5.5))

@@ -1,4 +1,4 @@
-"""README's tables, between two marks, from the results that are committed."""
+"""Make README's tables, between two marks, from the committed results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write_readme(readme: Path, results: Path) -> None:
 
 
 def generated(text: str, results: Path) -> str:
-    """The same text with the tables as they should be."""
+    """Return the text with new tables."""
     inside = "\n\n".join(["", *_sections(results), ""])
     found, count = re.subn(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}{inside}{END}", text, flags=re.DOTALL)
     if count != 1:

@@ -17,7 +17,7 @@ _WARM_UP: Final = 1  # frames of a turn that are not counted
 
 
 class Spread(NamedTuple):
-    """A median between its quartiles."""
+    """A median and its quartiles."""
 
     low: float
     median: float
@@ -30,7 +30,7 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True)
 class Race:
-    """One subject's."""
+    """The results of one subject."""
 
     facts: dict[str, Any]
 
@@ -52,14 +52,14 @@ class Race:
         return facts
 
     def names(self, question: str) -> list[str]:
-        """In the order of `ENTRIES`, which is that of tables."""
+        """The names of the contenders, in the order of `ENTRIES` and of the tables."""
         from benchmarks.models.contenders import ENTRIES
 
         measured = self.facts["ms"].get(question, {})
         return [name for name in ENTRIES if name in measured]
 
     def frames(self, question: str, name: str) -> list[float]:
-        """Milliseconds of all frames that count; with several streams, those of a call divided by them."""
+        """The milliseconds of all counted frames. With several streams, those of a call divided by their number."""
         return [ms for turn in self._turns(question, name) for ms in turn]
 
     def percentiles(self, question: str, name: str) -> tuple[float, float, float]:
@@ -70,12 +70,12 @@ class Race:
         return Spread.of(self._rounds(question, name)).median
 
     def ratio(self, question: str, name: str, than: str) -> Spread:
-        """How many times as long as `than` this one takes, round by round."""
+        """The time of `name` relative to `than`, computed within rounds."""
         pairs = zip(self._rounds(question, name), self._rounds(question, than), strict=True)
         return Spread.of([one / other for one, other in pairs])
 
     def energy(self, question: str, name: str) -> float | None:
-        """Joules a frame."""
+        """Joules per frame."""
         joules = self.facts["energy"].get(question, {}).get(name)
         return float(np.median(joules)) if joules else None
 
@@ -90,7 +90,7 @@ class Race:
 
 @dataclass(frozen=True)
 class Results:
-    """A machine's."""
+    """The results of one machine."""
 
     folder: Path
     machine: dict[str, Any]
@@ -100,7 +100,7 @@ class Results:
 
     @property
     def others(self) -> float:
-        """The share of the processors that others used meanwhile: the most of all races."""
+        """The largest share of the processors that other programs used in a race."""
         return max((race.facts["others"] for race in self.races.values()), default=0.0)
 
     def group(self, name: str) -> list[Race]:

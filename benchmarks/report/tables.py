@@ -30,7 +30,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def overview(results: Results, question: str) -> str:
-    """Our milliseconds, and how many times longer the others take."""
+    """The milliseconds of trtmatte, and how many times longer the others take."""
     races = [race for race in results.group("models") if question in race.questions]
     names = [name for name in ENTRIES if any(name in race.names(question) for race in races)]
     names = [name for name in names if not name.startswith("network")]
@@ -42,7 +42,7 @@ def overview(results: Results, question: str) -> str:
 
 
 def details(race: Race, question: str) -> str:
-    """Everything that was measured of one subject."""
+    """All measurements of one subject."""
     has_device_memory = any("device_memory" in race.contender(name) for name in race.names(question))
     has_energy = any(race.energy(question, name) is not None for name in race.names(question))
     head = ["", "p50 ms", "p95", "p99", "frames/s", "times as long as trtmatte (quartiles)", "host MiB"]
@@ -69,7 +69,7 @@ def details(race: Race, question: str) -> str:
 
 
 def losses(results: Results) -> list[str]:
-    """The races that others win, and the reason."""
+    """The races that trtmatte lost, and the reason."""
     lines = []
     for race in results.races.values():
         for question in race.questions:
@@ -86,7 +86,7 @@ def losses(results: Results) -> list[str]:
 
 
 def _reason(race: Race, question: str, name: str) -> str:
-    """From where our frame's time goes."""
+    """The reason, from the time of each stage."""
     found = race.facts["stages"].get(OURS)
     if not found:
         return ""
@@ -123,7 +123,7 @@ def _goal(results: Results, goal: Goal) -> Iterator[list[str]]:
 
 
 def _measured(results: Results, goal: Goal) -> float | None:
-    """How many times faster where there is a `least`, how many times as long where there is a `most`."""
+    """The measured ratio of a goal: how many times faster (`least`) or how many times as long (`most`)."""
     race = results.races.get(goal.subject)
     if race is None or goal.contender not in race.names(goal.question):
         return None
@@ -212,7 +212,7 @@ def op_name(benchmark: dict[str, Any]) -> str:
 
 
 def curve(races: Sequence[Race], column: str) -> str:
-    """Milliseconds a frame."""
+    """A curve in milliseconds per frame."""
     names = [name for name in ENTRIES if any(name in race.names("frame") for race in races)]
     rows = []
     for race in races:

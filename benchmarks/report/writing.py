@@ -1,4 +1,4 @@
-"""The report of a machine's results: `report.md` beside them, with its pictures."""
+"""Write `report.md` and its charts beside the results of a machine."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _sections(results: Results, pictures: list[str]) -> Iterator[str]:
 
 
 def warning(results: Results) -> str:
-    """The conditions that spoil a measurement."""
+    """A warning if other programs were busy during a measurement."""
     if results.others <= _QUIET:
         return ""
     return (

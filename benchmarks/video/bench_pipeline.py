@@ -38,7 +38,7 @@ BACKGROUND: Final = "greenscreen"
 
 
 class Subject:
-    """The clip, enlarged, and what each part of a conversion has to do."""
+    """The enlarged clip, and the work of each part of a conversion."""
 
     def __init__(self, folder: Path, model: str, count: int) -> None:
         self.engine = trtmatte.build(model, size=SIZE)
@@ -57,7 +57,7 @@ class Subject:
         return {"session": self._matte, "decode": self._decode, "encode": self._encode, "whole": self._convert}
 
     def check(self) -> None:
-        """Every frame is there, and looks like the session's."""
+        """Check that every frame was written and looks like that of the session."""
         self._session.reset()
         self._composites = [self._session(frame.picture)[0].copy() for frame in self._frames]
         self._convert()
@@ -119,7 +119,7 @@ def _milliseconds(run: Callable[[], object], count: int) -> float:
 
 
 def main() -> int:
-    """0: the claim holds, 1: it does not."""
+    """Return the exit status: 0 the goal is reached, 1 it is not."""
     parser = argparse.ArgumentParser("python -m benchmarks.video.bench_pipeline")
     parser.add_argument("--model", default="rvm-mobilenetv3")
     parser.add_argument("--rounds", type=int, default=5)

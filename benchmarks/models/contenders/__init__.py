@@ -1,4 +1,4 @@
-"""Everyone who can race, by name. What is imported is imported where it is opened, in a process of its own."""
+"""All contenders by name. Each is imported and opened in its own process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HERE: Final = "benchmarks.models.contenders"
 
 @dataclass(frozen=True)
 class Entry:
-    """`what` is in the reports."""
+    """A contender. `what` describes it in reports."""
 
     what: str
     module: str

@@ -1,4 +1,4 @@
-"""A contender, as the worker that times it sees it."""
+"""The interface of a contender."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Array = np.ndarray[Any, Any]
 
 
 class Contender:
-    """Opened for a subject on a device, "cpu" or "cuda". What is timed is `run`, then `wait`.
+    """A way to run a subject on a device, "cpu" or "cuda". The time of `run` and `wait` is measured.
 
-    `questions` are those that it has an answer to; an empty answer of `got` cannot be compared with anything.
+    `questions` are the questions that it can answer. An empty result of `got` is not compared.
     """
 
     questions: tuple[str, ...] = ("frame", "tensor")
@@ -24,24 +24,24 @@ class Contender:
         self.subject, self.device, self.folder = subject, device, folder
 
     def given(self, question: str, seed: int) -> Any:
-        """The input that its user has before a frame."""
+        """The input for a frame, in the form that a user has it."""
         return self.subject.planes(seed) if question == "tensor" else self.subject.picture(seed)
 
     def run(self, question: str, given: Any) -> Any:
         raise NotImplementedError
 
     def got(self, question: str, result: Any) -> dict[str, Array]:
-        """The outputs that its user gets: `composite`, or `pha` and, where the model makes one, `fgr`."""
+        """The outputs that a user gets: `composite`, or `pha` and, if the model has it, `fgr`."""
         raise NotImplementedError
 
     def wait(self) -> None:
-        """Until the device is done."""
+        """Wait until the device is done."""
 
     def reset(self) -> None:
-        """Begins another stream."""
+        """Begin another stream."""
 
     def facts(self) -> dict[str, Any]:
-        """Facts about it for the report."""
+        """Facts about the contender for the report."""
         return {}
 
 

@@ -1,4 +1,4 @@
-"""The official ONNX files: in ONNX Runtime, in the documents' two loops, and in OpenVINO. numpy before and after."""
+"""The official ONNX files with numpy before and after: two documented loops in ONNX Runtime, and OpenVINO."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OUTPUTS = {"rvm": ("fgr", "pha", "r1o", "r2o", "r3o", "r4o"), "bgmv2": ("pha", 
 
 
 class Official(Contender):
-    """numpy around a file; `_infer` is what the runtime makes of inputs by name."""
+    """numpy around an official file. `_infer` runs the file on inputs by name."""
 
     def __init__(self, subject: Subject, device: str, folder: Path) -> None:
         super().__init__(subject, device, folder)
@@ -91,7 +91,7 @@ class Official(Contender):
 
 
 class OnnxRuntimeLoop(Official):
-    """`session.run`, states fed back as arrays."""
+    """A loop of `session.run`, with states fed back as arrays."""
 
     def __init__(self, subject: Subject, device: str, folder: Path, provider: str = "CPUExecutionProvider") -> None:
         import onnxruntime
@@ -116,7 +116,7 @@ class OnnxRuntimeLoop(Official):
 
 
 class OnnxRuntimeBound(OnnxRuntimeLoop):
-    """I/O binding: states and outputs stay in the runtime's own values, on the device where there is one."""
+    """I/O binding: states and outputs stay in the runtime's own values, on the device if there is one."""
 
     def reset(self) -> None:
         super().reset()
@@ -143,7 +143,7 @@ class OnnxRuntimeBound(OnnxRuntimeLoop):
 
 
 class OpenVino(Official):
-    """In float32: left to itself it may take bfloat16."""
+    """OpenVINO in float32. Its default may be bfloat16."""
 
     def __init__(self, subject: Subject, device: str, folder: Path) -> None:
         import openvino

@@ -1,4 +1,4 @@
-"""PyTorch, as the models' own documents show: float32 on the CPU; float16 and channels last on CUDA."""
+"""PyTorch, used as the models' documentation shows: float32 on the CPU; float16 and channels last on CUDA."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ class Torch(Contender):
         self._states = (None,) * 4 if self.subject.family == "rvm" else ()
 
     def _planes(self, picture: Any) -> Any:
-        """The caller's bytes as the network wants them."""
+        """Convert a picture of bytes to the input of the network."""
         picture = picture.to(self.device)
         picture = picture if picture.ndim == 4 else picture[None]
         return picture.permute(0, 3, 1, 2).to(self._dtype).div(255).contiguous(memory_format=self._layout)
 
     def _small(self, source: Any) -> Any:
-        """The picture for a network that never sees the frame's size."""
+        """The resized picture for a network with its own size."""
         if self.subject.family not in ("modnet", "u2net"):
             return source
         width, height = self.subject.network_size
@@ -99,7 +99,7 @@ class Torch(Contender):
         return source, F.interpolate(pha, size, mode="bilinear", align_corners=False)
 
     def _frozen(self) -> Any:
-        """Traced: the networks here have one way through them for one size and one ratio."""
+        """Trace and freeze the network. For one size and one ratio, it has no branches."""
         source = self.given("tensor", 0)
         with torch.no_grad(), warnings.catch_warnings(), contextlib.suppress(AttributeError):
             warnings.simplefilter("ignore")
@@ -113,7 +113,7 @@ class Torch(Contender):
 
 
 class _Call(torch.nn.Module):
-    """The call of each model's documents, with what comes before and after for those that have it."""
+    """The call of a model as its documentation shows it, with its preparation and its last steps."""
 
     def __init__(self, net: Any, subject: Subject) -> None:
         super().__init__()

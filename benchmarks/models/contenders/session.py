@@ -83,7 +83,7 @@ class Sessions(Contender):
 
 
 class Network(Contender):
-    """The network stage alone, bound as a session binds it, its states going round: what no session can undercut."""
+    """The network stage alone, with the arrays of a session and its states: the lower limit of any session."""
 
     questions = ("frame",)
 

@@ -47,13 +47,21 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__.splitlines()[0] if __doc__ else None)
     selection = parser.add_mutually_exclusive_group()
-    for name, about in (("quick", "tiny, in seconds"), ("full", "everything, with more rounds")):
+    for name, about in (("quick", "tiny sizes, done in seconds"), ("full", "everything, with more rounds")):
         selection.add_argument(f"--{name}", action="store_const", const=name, dest="selection", help=about)
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="a GPU where there is one, else the CPU")
-    parser.add_argument("--only", nargs="+", metavar="SUBJECT", help="these alone, put in the place of those of before")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where results go (benchmarks/results/<machine>)")
-    parser.add_argument("--again", action="store_true", help="measure what an interrupted run has measured, too")
-    parser.add_argument("--report", action="store_true", help="measure nothing")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), help="device to run on (default: cuda if there is a GPU, otherwise cpu)"
+    )
+    parser.add_argument("--only", nargs="+", metavar="SUBJECT", help="measure only these; other results are kept")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for results (default: benchmarks/results/<machine>)"
+    )
+    parser.add_argument("--again", action="store_true", help="measure again what is already measured")
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="measure nothing; write the report and README's tables from the existing results",
+    )
     parser.set_defaults(selection="standard")
     return parser
 

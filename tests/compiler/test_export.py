@@ -394,6 +394,7 @@ def selecting(program: Program, **settings: Any) -> Program:
         ),
         ({"out": None}, "neither out nor triton is given"),
         ({"triton": "no/where"}, "there is no folder no: make it first"),
+        ({"kind": "triton", "triton": "models"}, "expected one model repository: leave triton out"),
         ({"out": "nowhere/m.onnx"}, "there is no folder nowhere; make it first"),
     ],
     ids=str,

@@ -101,8 +101,9 @@ def files(folder: Path) -> list[str]:
 
 
 @pytest.mark.usefixtures("world")
-def test_a_repository_with_a_plan(model: Path, tmp_path: Path) -> None:
-    made = trtmatte.export(model, triton=tmp_path / "models", **SMALL)
+@pytest.mark.parametrize(("kind", "repository"), [("triton", "out"), ("triton", "triton"), (None, "triton")])
+def test_a_repository_with_a_plan(kind: str | None, repository: str, model: Path, tmp_path: Path) -> None:
+    made = trtmatte.export(model, kind, **{repository: tmp_path / "models"}, **SMALL)
     folder = tmp_path / "models" / "model"
     assert files(tmp_path / "models") == ["model/1/model.plan", "model/config.pbtxt"]
     assert made.files == (folder / "1" / "model.plan", folder / "config.pbtxt")

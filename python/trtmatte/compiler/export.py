@@ -85,6 +85,8 @@ def export(
     if validate or frames is not None:
         raise SettingError("validate is for engines: build one with it, which has the same networks")
     if kind == "triton":
+        if out is not None and triton is not None:
+            raise SettingError(f"out is {out} and triton is {triton}; expected one model repository: leave triton out")
         out, triton = None, triton or out
     suffix = _suffix(kind, out, triton)
     if out is not None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.runtime.session import engines
 from trtmatte import ops
+from trtmatte.api import Engine
 from trtmatte.backends.onnxruntime import Network
-from trtmatte.errors import BackendError, FrameError
+from trtmatte.errors import BackendError, EngineError, FrameError
 
 
 def test_an_error_of_a_library_names_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,3 +58,12 @@ def test_errors_of_frames_stay_as_they_are() -> None:
     session = engines.memory().session(backend="onnxruntime")
     with pytest.raises(FrameError, match=r"^frame holds NaN"):
         session(np.full((24, 32, 3), np.nan, np.float32))
+
+
+def test_an_op_of_a_newer_trtmatte() -> None:
+    engine = engines.memory()
+    *stages, last = engine.program.stages
+    newer = replace(engine.program, stages=(*stages, replace(last, op="MatteTomorrow")))
+    engine = Engine.of(newer, {"network-0": bytes(engine.network("network-0"))})
+    with pytest.raises(EngineError, match="the op MatteTomorrow, which this trtmatte does not know: update it"):
+        engine.session(backend="onnxruntime")(engines.grey(51))

@@ -47,7 +47,7 @@ class Cuda:
         import torch
 
         self._torch, self._stream = torch, torch.cuda.Stream()
-        self.options = {"stream": self._stream.cuda_stream}
+        self.options = {"cuda_stream": self._stream.cuda_stream}
 
     def put(self, array: np.ndarray) -> Any:
         return self._torch.from_numpy(np.ascontiguousarray(array)).cuda()
@@ -81,7 +81,7 @@ class Cuda:
 class Emulated(Host):
     """The CUDA forms compiled for the CPU, to show that everything runs. Times mean nothing."""
 
-    options = MappingProxyType({"stream": 1})
+    options = MappingProxyType({"cuda_stream": 1})
 
     def put(self, array: np.ndarray) -> Any:
         from tests.conftest import EmulatedArray

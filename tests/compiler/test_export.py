@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -203,6 +204,19 @@ def test_several_streams_in_lockstep(case: str) -> None:
         assert len(made) == 2
         tolerance = 1 if made.dtype == np.uint8 else 1e-4
         assert np.abs(made.astype(np.float32) - expected.astype(np.float32)).max() <= tolerance, name
+
+
+def test_the_example_in_cpp_names_the_tensors_of_plans() -> None:
+    code = (Path(__file__).parents[2] / "examples" / "cpp" / "matte.cpp").read_text("utf-8")
+    named = set(re.findall(r'tensors(?:\[|\.count\()"(\w+)"', code))
+    assert named == {"frame", "plate", "rgba"}
+    assert '{"r1", "r2", "r3", "r4"}' in code  # of the states' names, r1i and r1o
+    found: set[str] = set()
+    for case in ("bgmv2, sampling", "rvm"):
+        program, networks, _ = parts(case)
+        graph = graph_of(program, networks, Form(outputs=("rgba",)), "fp32").graph
+        found |= {each.name for each in (*graph.input, *graph.output)}
+    assert found >= {*named, *(f"r{level}{way}" for level in range(1, 5) for way in "io")}
 
 
 def test_small_outputs_besides() -> None:

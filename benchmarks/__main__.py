@@ -2,7 +2,7 @@
 
     python -m benchmarks                       what `make bench` does: ten minutes on two cores
     python -m benchmarks --full                everything, with more rounds: an hour and a half
-    python -m benchmarks --quick --out DIR     tiny sizes: shows in seconds that everything runs
+    python -m benchmarks --quick               tiny sizes: shows in seconds that everything runs; writes to out/quick
     python -m benchmarks --report              write the report and README's tables from the existing results
     python -m benchmarks --device cuda --out DIR
 
@@ -33,10 +33,10 @@ def main() -> int:
     """Return the exit status: 0 everything was measured, 1 something failed and the rest was measured."""
     options = _parser().parse_args()
     device = options.device or ("cuda" if _core.CUDA_BUILT and _core.cuda_device_count() else "cpu")
-    out = options.out.absolute() if options.out else RESULTS / machine.name(device)
+    out = _folder(options, device)
     failed = [] if options.report else _measure(out, device, options)
     report.write(out)
-    if not options.out:
+    if RESULTS in out.parents:
         report.write_readme(ROOT / "README.md", RESULTS)
     print(f"the report is {out / 'report.md'}")
     if failed:
@@ -44,10 +44,21 @@ def main() -> int:
     return 1 if failed else 0
 
 
+def _folder(options: argparse.Namespace, device: str) -> Path:
+    """The folder for results. Those of a quick run mean nothing, so they never replace measurements."""
+    if options.out:
+        folder: Path = options.out.absolute()
+        return folder
+    return ROOT / "out" / "quick" if options.selection == "quick" else RESULTS / machine.name(device)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__.splitlines()[0] if __doc__ else None)
     selection = parser.add_mutually_exclusive_group()
-    for name, about in (("quick", "tiny sizes, done in seconds"), ("full", "everything, with more rounds")):
+    for name, about in (
+        ("quick", "tiny sizes, done in seconds; results go to out/quick"),
+        ("full", "everything, with more rounds"),
+    ):
         selection.add_argument(f"--{name}", action="store_const", const=name, dest="selection", help=about)
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), help="device to run on (default: cuda if there is a GPU, otherwise cpu)"

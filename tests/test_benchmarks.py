@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import __main__ as suite
 from benchmarks import machine
 from benchmarks.__main__ import _merge
 from benchmarks.goals import GOALS
@@ -61,6 +62,19 @@ def test_quick_run(tmp_path):
     assert "GuidedUpsample" in report
     assert "of a matrix product" in report
     assert "node" not in results.machine, "no names of hosts"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder"),
+    [
+        ([], RESULTS / machine.name("cpu")),
+        (["--full"], RESULTS / machine.name("cpu")),
+        (["--quick"], ROOT / "out" / "quick"),
+        (["--quick", "--out", "/tmp/results"], Path("/tmp/results")),
+    ],
+)
+def test_quick_results_replace_no_measurements(arguments, folder):
+    assert suite._folder(suite._parser().parse_args(arguments), "cpu") == folder
 
 
 def test_no_such_subject(tmp_path):

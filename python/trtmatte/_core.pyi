@@ -26,7 +26,7 @@ def frame_sample(
     std: tuple[float, float, float] = ...,
     frame_layout: str = "",
     color: str = "rgb",
-    stream: int | None = None,
+    cuda_stream: int | None = None,
 ) -> None: ...
 def guided_upsample(
     frame: Any,
@@ -38,7 +38,7 @@ def guided_upsample(
     frame_layout: str = "",
     layout: str = "HWC",
     color: str = "rgb",
-    stream: int | None = None,
+    cuda_stream: int | None = None,
 ) -> None: ...
 def matte_upsample(
     frame: Any,
@@ -50,7 +50,7 @@ def matte_upsample(
     frame_layout: str = "",
     layout: str = "HWC",
     color: str = "rgb",
-    stream: int | None = None,
+    cuda_stream: int | None = None,
 ) -> None: ...
 def patch_select(
     err: Any,
@@ -65,7 +65,7 @@ def patch_select(
     threshold: float = ...,
     prevent_oversampling: bool = True,
     workspace: Any = None,
-    stream: int | None = None,
+    cuda_stream: int | None = None,
 ) -> None: ...
 def patch_select_workspace(batch: int, rows: int, columns: int) -> int: ...
 def patch_crop(
@@ -79,7 +79,7 @@ def patch_crop(
     kernel: int = 3,
     frame_layout: str = "",
     color: str = "rgb",
-    stream: int | None = None,
+    cuda_stream: int | None = None,
 ) -> None: ...
 def patch_scatter(
     coarse: Any,
@@ -92,7 +92,7 @@ def patch_scatter(
     frame_layout: str = "",
     layout: str = "HWC",
     color: str = "rgb",
-    stream: int | None = None,
+    cuda_stream: int | None = None,
     workspace: Any = None,
 ) -> None: ...
 def patch_scatter_workspace(batch: int, height: int, width: int) -> int: ...

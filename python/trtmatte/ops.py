@@ -60,7 +60,7 @@ def frame_sample(
         std=_three("std", std),
         frame_layout=frame_layout or "",
         color=color,
-        stream=_stream(cuda_stream, stream),
+        cuda_stream=_stream(cuda_stream, stream),
     )
     return out
 
@@ -146,7 +146,7 @@ def patch_select(
         threshold=threshold,
         prevent_oversampling=prevent_oversampling,
         workspace=workspace,
-        stream=_stream(cuda_stream, stream),
+        cuda_stream=_stream(cuda_stream, stream),
     )
     return indices, count, ref
 
@@ -183,7 +183,7 @@ def patch_crop(
         kernel=kernel,
         frame_layout=frame_layout or "",
         color=color,
-        stream=_stream(cuda_stream, stream),
+        cuda_stream=_stream(cuda_stream, stream),
     )
     return half, full
 
@@ -256,7 +256,7 @@ def _write_matte(
     frame_layout: str | None,
     color: str,
     out: Mapping[str, Array] | None,
-    stream: int | None,
+    cuda_stream: int | None,
     **own: Any,
 ) -> tuple[Array, ...]:
     """Call an op that writes a matte, with its own keywords. Returns the outputs in the order asked for."""
@@ -268,7 +268,7 @@ def _write_matte(
         frame_layout=frame_layout or "",
         layout=layout,
         color=color,
-        stream=stream,
+        cuda_stream=cuda_stream,
         **own,
     )
     # From a list: a tuple that grows from a generator leaves its first, larger block behind, frame by frame.

@@ -60,7 +60,7 @@ void register_frame_sample(py::module_& m) {
         py::arg("step_x") = py::none(), py::arg("method") = "linear", py::arg("sigma") = 1.0f,
         py::arg("mean") = std::array<float, 3>{0.0f, 0.0f, 0.0f},
         py::arg("std") = std::array<float, 3>{1.0f, 1.0f, 1.0f}, py::arg("frame_layout") = "", py::arg("color") = "rgb",
-        py::arg("stream") = py::none());
+        py::arg("cuda_stream") = py::none());
 }
 
 }  // namespace trtmatte

@@ -28,7 +28,7 @@ void bound(const py::object& frame, const py::object& A, const py::object& b, co
 void register_guided_upsample(py::module_& m) {
   m.def("guided_upsample", &bound, py::arg("frame"), py::arg("A"), py::arg("b"), py::kw_only(), py::arg("out"),
         py::arg("background") = py::none(), py::arg("frame_layout") = "", py::arg("layout") = "HWC",
-        py::arg("color") = "rgb", py::arg("stream") = py::none());
+        py::arg("color") = "rgb", py::arg("cuda_stream") = py::none());
 }
 
 }  // namespace trtmatte

@@ -30,7 +30,7 @@ void bound(const py::object& frame, const py::object& alpha, const std::string& 
 void register_matte_upsample(py::module_& m) {
   m.def("matte_upsample", &bound, py::arg("frame"), py::arg("alpha"), py::kw_only(), py::arg("method") = "linear",
         py::arg("out"), py::arg("background") = py::none(), py::arg("frame_layout") = "", py::arg("layout") = "HWC",
-        py::arg("color") = "rgb", py::arg("stream") = py::none());
+        py::arg("color") = "rgb", py::arg("cuda_stream") = py::none());
 }
 
 }  // namespace trtmatte

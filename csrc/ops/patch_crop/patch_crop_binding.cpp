@@ -32,7 +32,7 @@ void bound(const py::object& maps, const py::object& src, const py::object& bgr,
 void register_patch_crop(py::module_& m) {
   m.def("patch_crop", &bound, py::arg("maps"), py::arg("src"), py::arg("bgr"), py::arg("indices"), py::arg("half"),
         py::arg("full"), py::kw_only(), py::arg("kernel") = 3, py::arg("frame_layout") = "", py::arg("color") = "rgb",
-        py::arg("stream") = py::none());
+        py::arg("cuda_stream") = py::none());
 }
 
 }  // namespace trtmatte

@@ -44,7 +44,7 @@ int64_t workspace_bytes(int batch, int height, int width) {
 void register_patch_scatter(py::module_& m) {
   m.def("patch_scatter", &bound, py::arg("coarse"), py::arg("patches"), py::arg("indices"), py::arg("frame"),
         py::kw_only(), py::arg("out"), py::arg("background") = py::none(), py::arg("frame_layout") = "",
-        py::arg("layout") = "HWC", py::arg("color") = "rgb", py::arg("stream") = py::none(),
+        py::arg("layout") = "HWC", py::arg("color") = "rgb", py::arg("cuda_stream") = py::none(),
         py::arg("workspace") = py::none());
   m.def("patch_scatter_workspace", &workspace_bytes, py::arg("batch"), py::arg("height"), py::arg("width"));
 }

@@ -54,7 +54,7 @@ void register_patch_select(py::module_& m) {
   m.def("patch_select", &bound, py::arg("err"), py::arg("indices"), py::arg("count"), py::arg("ref") = py::none(),
         py::kw_only(), py::arg("rows"), py::arg("columns"), py::arg("mode") = "sampling", py::arg("k") = 1,
         py::arg("threshold") = 0.1f, py::arg("prevent_oversampling") = true, py::arg("workspace") = py::none(),
-        py::arg("stream") = py::none());
+        py::arg("cuda_stream") = py::none());
   m.def("patch_select_workspace", &workspace_bytes, py::arg("batch"), py::arg("rows"), py::arg("columns"));
 }
 

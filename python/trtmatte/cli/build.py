@@ -137,7 +137,11 @@ def _add_export(add: Any, default: Options) -> None:
     form = default.form
     add("--export", choices=EXPORTS, help=_EXPORT)
     add("--triton", metavar="DIR", help="put the export into this Triton model repository as well")
-    add("--outputs", metavar="NAMES", help=f"{', '.join(MATTE_OUTPUTS)}, separated by commas (default: fgr,pha)")
+    add(
+        "--outputs",
+        metavar="NAMES",
+        help=f"{', '.join(MATTE_OUTPUTS)} and further outputs of the family, separated by commas (default: fgr,pha)",
+    )
     add("--background", metavar="COLOR|FILE", help="background of the output composite")
     add("--dtype", choices=DTYPES, help=f"type of frames and mattes (default: {form.dtype})")
     add(

@@ -57,7 +57,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help="quality of JPEG and WebP, 1…100; 100 makes WebP lossless (default: 95)",
     )
     add("-y", "--overwrite", action="store_true", help="overwrite existing files")
-    add("--quiet", action="store_true", help="print only errors")
+    add("--quiet", action="store_true", help="print only warnings and errors")
     parser.set_defaults(run=run)
 
 

@@ -15,7 +15,9 @@ from trtmatte.support import progress
 
 __all__ = ["add_arguments", "engine", "session_arguments"]
 
-_DEVICE: Final = "cpu, cuda or cuda:N (default: a GPU if one can run the model, otherwise the CPU)"
+_DEVICE: Final = (
+    "cpu, cuda or cuda:N (default: a GPU if one can run the model, otherwise the CPU; onnxruntime: the CPU)"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:

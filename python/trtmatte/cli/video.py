@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _INPUT: Final = "a video, a folder of pictures, a quoted pattern ('shots/*.png'), a picture, or - for raw RGB frames"
 _OUT: Final = (
-    "a video (.mp4, .mov, .mkv, .webm), a folder for PNG files, or - for raw frames; with several outputs, each adds "
-    "its name: out-alpha.mp4"
+    "a video (.mp4, .m4v, .mov, .mkv, .webm), a folder for PNG files, or - for raw frames; with several outputs, each "
+    "adds its name: out-alpha.mp4"
 )
 _KIND: Final = (
     "one or more outputs to write to OUT (default: composite if there is a background or OUT cannot store alpha, "

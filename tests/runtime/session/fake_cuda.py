@@ -316,14 +316,14 @@ def installed(monkeypatch, seed=0):
 
 
 def _on_its_stream(op):
-    def put(*arguments, stream=None, **more):
-        if stream is None:
+    def put(*arguments, cuda_stream=None, **more):
+        if cuda_stream is None:
             op(*arguments, **more)
             return
-        on = machine.streams[stream]
+        on = machine.streams[cuda_stream]
         if on.captured is not None:
             arguments, more = _unowned(arguments), _unowned(more)
-        on._put(lambda: op(*arguments, stream=stream, **more))
+        on._put(lambda: op(*arguments, cuda_stream=cuda_stream, **more))
 
     return put
 

@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 from trtmatte.compiler.families import registry
 from trtmatte.support.renamed import notice_text
 
-__all__ = ["add_family_flags", "add_old_name", "described", "setting", "size"]
+__all__ = ["add_family_flags", "add_old_name", "add_set_flag", "described", "setting", "size"]
 
 
 def size(text: str) -> tuple[int, int]:
@@ -53,16 +53,15 @@ def add_family_flags(parser: argparse._ActionsContainer) -> list[str]:
         else:
             kind = flag.kind if isinstance(flag.kind, type) else str
             parser.add_argument(*names, type=kind, metavar=flag.metavar, choices=flag.choices, help=text)
-    parser.add_argument(
-        "--set",
-        type=setting,
-        action="append",
-        default=[],
-        dest="settings",
-        metavar="NAME=VALUE",
-        help="another setting of the model's family, such as segmentation=true or mean=0.5,0.5,0.5",
-    )
+    add_set_flag(parser, "another setting of the model's family, such as segmentation=true or mean=0.5,0.5,0.5")
     return list(found)
+
+
+def add_set_flag(parser: argparse._ActionsContainer, help: str) -> None:
+    """Add `--set NAME=VALUE`, which collects settings of a family."""
+    parser.add_argument(
+        "--set", type=setting, action="append", default=[], dest="settings", metavar="NAME=VALUE", help=help
+    )
 
 
 def add_old_name(parser: argparse._ActionsContainer, old: str, new: str, dest: str, **options: Any) -> None:

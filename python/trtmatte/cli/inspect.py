@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtmatte.cli.arguments import described, setting, size
+from trtmatte.cli.arguments import add_set_flag, described, size
 from trtmatte.errors import ModelError, TrtmatteError
 from trtmatte.reports import inspect as inspection
 
@@ -24,14 +24,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "--size", type=size, default=(1920, 1080), metavar="WxH", help="frame size (default: 1920x1080)"
     )
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="number of streams in lockstep (default: 1)")
-    parser.add_argument(
-        "--set",
-        type=setting,
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        dest="settings",
-        help="a setting of the family, such as downsample_ratio=0.25, input_size=512x512 or mean=0.5,0.5,0.5",
+    add_set_flag(
+        parser, "a setting of the family, such as downsample_ratio=0.25, input_size=512x512 or mean=0.5,0.5,0.5"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)

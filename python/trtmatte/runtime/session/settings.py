@@ -90,8 +90,8 @@ def in_new_words(
         if background is not None and (plate is not None or not needs_plate):
             raise SettingError("background and backdrop, its old name, are both given: give background alone")
         return (plate if background is None else background), backdrop
-    may_be_plate = background is not None and not isinstance(background, (str, tuple, list))  # not a colour or blur
-    if needs_plate and plate is None and may_be_plate and not composites:
+    is_picture = background is not None and not isinstance(background, (str, tuple, list))
+    if needs_plate and plate is None and is_picture and not composites:
         notice("background for the empty scene", "plate")
         return background, None
     if not needs_plate and plate is not None and background is None and composites:

@@ -94,7 +94,9 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add("--codec", choices=tuple(CODECS), help="default: h264; vp9 for .webm; prores for .mov with alpha")
     add("--crf", type=int, metavar="N", help="quality; a smaller number is better (default: h264 18, h265 20, vp9 24)")
     add("--mbps", "--output-video-mbps", type=float, metavar="R", help="megabits per second, in place of --crf")
-    add("--preset", metavar="P", help="the encoder's preset; slow makes smaller files (default: veryfast)")
+    add(
+        "--preset", metavar="P", help="the encoder's preset; slow makes smaller files (default: h264 and h265 veryfast)"
+    )
     add("--seq-chunk", type=int, default=1, metavar="N", help="mattes that may wait for a writer (at least 2)")
     add(
         "--num-workers",

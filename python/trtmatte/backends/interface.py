@@ -27,8 +27,9 @@ class DeviceNetwork(Network, Protocol):
     dtypes: Mapping[str, str]
     """The types of inputs and outputs."""
 
-    def can_capture(self) -> bool:
-        """Report if the runs, each of which has run once, can be captured into a CUDA graph now."""
+    def capture_obstacle(self) -> str:
+        """The reason why the runs, each of which has run once, cannot be captured into a CUDA graph now; "" if they
+        can."""
 
 
 @dataclass(frozen=True)

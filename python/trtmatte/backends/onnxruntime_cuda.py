@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import importlib.util
+import io
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from trtmatte.backends import cuda
@@ -16,6 +21,8 @@ __all__ = ["BACKEND", "Network", "unavailable_reason"]
 
 _PROVIDER: Final = "CUDAExecutionProvider"
 _INSTALL: Final = "pip install onnxruntime-gpu"
+_INSTALL_LIBRARIES: Final = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+_CAPTURED_FROM: Final = (1, 30)
 _TYPES: Final = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int32)": "int32"}
 
 
@@ -24,12 +31,33 @@ def unavailable_reason() -> str | None:
     if importlib.util.find_spec("onnxruntime") is None:
         return f"ONNX Runtime is not installed: {_INSTALL}"
     try:
-        providers = importlib.import_module("onnxruntime").get_available_providers()
+        onnxruntime = importlib.import_module("onnxruntime")
+        providers = onnxruntime.get_available_providers()
     except (Exception, SystemExit) as error:  # a missing shared library can raise anything
         return f"ONNX Runtime is installed but cannot be loaded ({error}): {_INSTALL}"
     if _PROVIDER not in providers:
         return f"the ONNX Runtime that is installed runs on the CPU alone: {_INSTALL}"
+    _preload(onnxruntime)
+    try:
+        for library in _libraries(onnxruntime):
+            ctypes.CDLL(str(library))
+    except OSError as error:
+        return f"ONNX Runtime's CUDA provider cannot be loaded ({error}): {_INSTALL_LIBRARIES}"
     return None
+
+
+def _preload(onnxruntime: Any) -> None:
+    """Load CUDA and cuDNN from NVIDIA's packages, where the loader does not look. Versions before 1.21 cannot."""
+    if hasattr(onnxruntime, "preload_dlls"):
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
+            onnxruntime.preload_dlls()
+
+
+def _libraries(onnxruntime: Any) -> list[Path | str]:
+    """The provider, and cuDNN, which newer versions load at their first convolution."""
+    folder = Path(onnxruntime.__file__).parent / "capi"
+    provider = sorted(folder.glob("libonnxruntime_providers_cuda.so"))
+    return [*provider, "libcudnn.so.9"] if provider else []
 
 
 class Network:
@@ -39,17 +67,20 @@ class Network:
 
     def __init__(self, model: bytes, index: int, cuda_stream: int, patches: int) -> None:
         onnxruntime: Any = importlib.import_module("onnxruntime")
+        _preload(onnxruntime)
         options = onnxruntime.SessionOptions()
         options.inter_op_num_threads = 1
         if patches:
             options.add_free_dimension_override_by_name(PATCHES, patches)
         try:
-            self._session = onnxruntime.InferenceSession(model, options, providers=self._providers(index, cuda_stream))
+            self._session = onnxruntime.InferenceSession(
+                model, options, providers=self._providers(index, cuda_stream), enable_fallback=False
+            )
         except Exception as error:  # the runtime's own exceptions share no base
             raise BackendError(f"ONNX Runtime cannot load the network on cuda:{index}: {error}") from error
         if self._providers(index, cuda_stream)[0][0] not in self._session.get_providers():
-            raise BackendError(f"ONNX Runtime fell back to the CPU: are its CUDA and cuDNN there? {_INSTALL}")
-        self._index = index
+            raise BackendError(f"ONNX Runtime fell back to the CPU: are its CUDA and cuDNN there? {_INSTALL_LIBRARIES}")
+        self._index, self._version = index, str(onnxruntime.__version__)
         self._options = onnxruntime.RunOptions()
         # A run ends when its work on the CUDA stream ends; nothing waits for it here.
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
@@ -72,9 +103,15 @@ class Network:
 
         return run
 
-    def can_capture(self) -> bool:
-        """Return True. The runtime does not report it; a capture fails if it is impossible."""
-        return True
+    def capture_obstacle(self) -> str:
+        """Before 1.30 a captured Concat or Split reads host memory that the runtime may use for something else later.
+
+        Nothing else is known beforehand: a capture fails if it is impossible.
+        """
+        numbers = tuple(map(int, re.findall(r"\d+", self._version)[:2]))
+        if numbers >= _CAPTURED_FROM:
+            return ""
+        return f"ONNX Runtime is {self._version}; expected 1.30 or later: pip install --upgrade onnxruntime-gpu"
 
     def _place(self, array: Any) -> tuple[Any, ...]:
         """The arguments that bind an array: its device, type, shape and address."""

@@ -363,10 +363,10 @@ class Network:
         self._stream = machine.streams[number]
         self.dtypes = dict.fromkeys((*self._network.inputs, *self._network.outputs), "float32")
 
-    capturable = True
+    obstacle = ""
 
-    def can_capture(self):
-        return self.capturable
+    def capture_obstacle(self):
+        return self.obstacle
 
     def bind(self, inputs, outputs):
         run = self._network.bind(

@@ -160,6 +160,15 @@ def test_a_frame_is_one_launch_and_allocates_nothing(machine):
     assert stats.bytes_in == 24 * 24 * 32 * 3
 
 
+def test_captured_frames_are_as_frames_that_are_not(machine):
+    captured, as_it_is = (engines.memory().session(device="cuda", outputs=("alpha", "pha")) for _ in range(2))
+    as_it_is._executor.compute.never_captures = True
+    for seed in range(8):
+        for ours, expected in zip(captured(engines.noise(seed)), as_it_is(engines.noise(seed)), strict=True):
+            np.testing.assert_array_equal(ours, expected)
+    assert (captured.stats().launches, as_it_is.stats().launches) == (6, 0)
+
+
 def test_what_cannot_be_captured_runs_as_it_is(machine, monkeypatch):
     monkeypatch.setattr(fake_cuda.GraphBuilder, "_can_capture", False)
     on_cpu, on_cuda = pair()
@@ -218,15 +227,15 @@ def test_nothing_is_collected_while_frames_are_captured(machine, monkeypatch):
 
 
 def test_networks_are_asked_before_they_are_captured(machine, monkeypatch):
-    monkeypatch.setattr(fake_cuda.Network, "capturable", False)
+    monkeypatch.setattr(fake_cuda.Network, "obstacle", "it is too old")
     on_cpu, on_cuda = pair()
     for seed in range(6):
         assert_same(on_cpu(engines.noise(seed)), on_cuda(engines.noise(seed)))
-    assert (on_cuda.stats().launches, on_cuda.stats().note) == (0, "")
-    monkeypatch.setattr(fake_cuda.Network, "capturable", True)
+    assert (on_cuda.stats().launches, on_cuda.stats().note) == (0, "frames are not captured: it is too old")
+    monkeypatch.setattr(fake_cuda.Network, "obstacle", "")
     for seed in range(4):
         assert_same(on_cpu(engines.noise(seed)), on_cuda(engines.noise(seed)))
-    assert on_cuda.stats().launches == 4
+    assert (on_cuda.stats().launches, on_cuda.stats().note) == (4, "")
 
 
 def test_the_callers_device_is_his_again(machine):

@@ -41,10 +41,10 @@ class Buffers:
     """Both sides for frames of one size, and the graphs that are captured of their work."""
 
     def __init__(
-        self, groups: Sequence[Sequence[BoundSteps]], memory: DeviceMemory, can_capture: Callable[[], bool]
+        self, groups: Sequence[Sequence[BoundSteps]], memory: DeviceMemory, capture_obstacle: Callable[[], str]
     ) -> None:
         self.sides = [Side([group[side] for group in groups], memory) for side in range(_SIDES)]
-        self.graphs = Graphs(memory.compute, can_capture)
+        self.graphs = Graphs(memory.compute, capture_obstacle)
         self._memory = memory
 
     def settle(self, side: Side) -> None:

@@ -65,13 +65,13 @@ class Executor:
         self.download = Download(memory, self.groups)
         self.graphs: Graphs | None = None  # of the last frame's size
         # No method of this object: a cycle of objects with device memory could be freed during a capture.
-        self._can_capture = lambda: all(network.can_capture() for network in networks.values())
+        self._capture_obstacle = lambda: next(filter(None, (each.capture_obstacle() for each in networks.values())), "")
 
     def schedule(self, program: Program) -> FrameSchedule:
         """Buffers of another size may be freed from here on, on one CUDA stream: wait for the work of the others."""
         self.memory.wait()
         groups = [group.bind(program) for group in self.groups]
-        return FrameSchedule(self, Buffers(groups, self.memory, self._can_capture))
+        return FrameSchedule(self, Buffers(groups, self.memory, self._capture_obstacle))
 
     def background_of(self, background: Background, frame: Array, time: int, streams: slice) -> Any:
         return Blurred(background, streams) if isinstance(background, Blur) else background.at(frame, time, streams)

@@ -26,16 +26,17 @@ class Graphs:
     If a capture fails, work runs directly from then on, and `note` gives the reason.
     """
 
-    def __init__(self, stream: Any, can_capture: Callable[[], bool]) -> None:
-        """`can_capture` reports if the work, which has run once, can be captured now."""
-        self._stream, self._can_capture = stream, can_capture
+    def __init__(self, stream: Any, capture_obstacle: Callable[[], str]) -> None:
+        """`capture_obstacle` gives the reason why the work, which has run once, cannot be captured now, or ""."""
+        self._stream, self._capture_obstacle = stream, capture_obstacle
+        self._failed = False
         self._known: OrderedDict[Hashable, _Captured | None] = OrderedDict()
         self.launches = 0
         self.captures = 0
         self.note = ""
 
     def run(self, key: Hashable, work: Callable[[], object]) -> None:
-        if self.note:
+        if self._failed:
             work()
         elif key not in self._known:
             work()
@@ -48,13 +49,18 @@ class Graphs:
         self._known.clear()
 
     def _launch(self, key: Hashable, work: Callable[[], object]) -> None:
-        known = self._known[key] or (self._captured(work) if self._can_capture() else None)
+        known = self._known[key] or (None if self._is_obstructed() else self._captured(work))
         if known is None:
             work()
             return
         self._remember(key, known)
         known.graph.launch(self._stream)
         self.launches += 1
+
+    def _is_obstructed(self) -> bool:
+        obstacle = self._capture_obstacle()
+        self.note = f"frames are not captured: {obstacle}" if obstacle else ""
+        return bool(obstacle)
 
     def _remember(self, key: Hashable, captured: _Captured | None) -> None:
         self._known[key] = captured
@@ -71,7 +77,7 @@ class Graphs:
                 builder.end_building()
             graph = builder.complete()
         except Exception as error:  # the libraries that take part share no base of their errors
-            self.note = f"frames are not captured: {error}"
+            self._failed, self.note = True, f"frames are not captured: {error}"
             return None
         finally:
             with suppress(Exception):  # a capture that went wrong says so once more where it is ended

@@ -11,8 +11,13 @@ import types
 
 import pytest
 
-from trtmatte.backends import onnxruntime_cuda
+from tests.runtime.session import engines
+from trtmatte.api import Engine
+from trtmatte.backends import onnxruntime_cuda, registry
 from trtmatte.errors import BackendError
+from trtmatte.format.file import CUDA_PLAN
+from trtmatte.runtime.choice import Choice
+from trtmatte.runtime.networks import load_networks
 from trtmatte.support.packages import version_of
 
 
@@ -20,7 +25,7 @@ class Session:
     """A session of ONNX Runtime with one input and no output, on the providers that it was asked for."""
 
     def __init__(self, model, options, *, providers, **more):
-        self.providers, self.more = providers, more
+        self.model, self.providers, self.more = model, providers, more
 
     def get_providers(self):
         return [name for name, _ in self.providers]
@@ -132,6 +137,35 @@ def test_versions_that_change_what_a_graph_reads_are_not_captured(version, runti
 def test_later_versions_are_captured(version, runtime):
     runtime.__version__ = version
     assert onnxruntime_cuda.Network(b"", 0, 7, 0).capture_obstacle() == ""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Precision
+
+
+def loaded(engine, device):
+    """The network as a session on this kind of device loads it."""
+    choice = Choice(registry.on(device)["onnxruntime"], 0 if device == "cuda" else None)
+    memory = types.SimpleNamespace(index=0, cuda_stream=7)
+    (network,) = load_networks(engine, choice, 0, memory if device == "cuda" else None).values()
+    return network
+
+
+def test_a_gpu_gets_the_networks_in_float16(runtime):
+    plain = engines.memory()
+    engine = engines.with_half(plain)
+    half = engine.plan(*CUDA_PLAN, "network-0")
+    assert loaded(engine, "cuda")._session.model == half != plain.network("network-0")
+    assert loaded(plain, "cuda")._session.model == plain.network("network-0"), "an engine of the precision fp32"
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("fp16", "0"), ("fp32", "0"), ("tf32", "1"), (None, "0")])
+def test_tf32_only_where_the_engine_was_built_for_it(precision, expected, runtime):
+    settings = {"precision": precision} if precision else {}
+    plain = engines.memory()
+    engine = Engine.of(plain.program, {"network-0": bytes(plain.network("network-0"))}, settings=settings)
+    ((_, options),) = loaded(engine, "cuda")._session.providers
+    assert options == {"device_id": "0", "user_compute_stream": "7", "use_tf32": expected}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -400,6 +400,14 @@ def test_building_with_tensorrt(full, world):
     assert plan.info["inputs"] == {"x": ["float16", *SMALL]}
 
 
+def test_tf32_is_off_unless_it_is_asked_for(either, world):
+    plain, rounded = (tensorrt.build_plan(b"model", target=either, tf32=tf32) for tf32 in (False, True))
+    assert "TF32" in world.config.flags
+    assert rounded.key == tensorrt.plan_key(b"model", target=either, tf32=True) != plain.key
+    tensorrt.build_plan(b"model", target=either)
+    assert "TF32" not in world.config.flags
+
+
 def test_a_gpu_is_current_while_it_is_used_and_then_what_was(gpu, monkeypatch):
     card = fake.Driver()
     card.current = 7

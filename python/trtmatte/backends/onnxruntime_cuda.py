@@ -1,4 +1,4 @@
-"""ONNX Runtime on CUDA devices: float32, for GPUs without TensorRT."""
+"""ONNX Runtime on CUDA devices, for GPUs without TensorRT."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from trtmatte.backends.interface import Backend, LoadRequest, Run
 from trtmatte.errors import BackendError
 from trtmatte.format.program import PATCHES
 
-__all__ = ["BACKEND", "Network", "unavailable_reason"]
+__all__ = ["BACKEND", "TYPES", "Network", "unavailable_reason"]
 
 _PROVIDER: Final = "CUDAExecutionProvider"
 _INSTALL: Final = "pip install onnxruntime-gpu"
 _INSTALL_LIBRARIES: Final = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
 _CAPTURED_FROM: Final = (1, 30)
-_TYPES: Final = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int32)": "int32"}
+TYPES: Final = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int32)": "int32"}
 
 
 def unavailable_reason() -> str | None:
@@ -63,22 +63,22 @@ def _libraries(onnxruntime: Any) -> list[Path | str]:
 class Network:
     """One network stage on one CUDA stream. The runtime cannot share it among sessions."""
 
-    device = "cuda"
-
-    def __init__(self, model: bytes, index: int, cuda_stream: int, patches: int) -> None:
+    def __init__(self, model: bytes, index: int, cuda_stream: int, patches: int, *, tf32: bool = False) -> None:
         onnxruntime: Any = importlib.import_module("onnxruntime")
         _preload(onnxruntime)
         options = onnxruntime.SessionOptions()
         options.inter_op_num_threads = 1
         if patches:
             options.add_free_dimension_override_by_name(PATCHES, patches)
+        # TF32 has no more mantissa than float16, and the runtime uses it unless it is told not to.
+        settings = {"device_id": str(index), "user_compute_stream": str(cuda_stream), "use_tf32": str(int(tf32))}
         try:
             self._session = onnxruntime.InferenceSession(
-                model, options, providers=self._providers(index, cuda_stream), enable_fallback=False
+                model, options, providers=[(_PROVIDER, settings)], enable_fallback=False
             )
         except Exception as error:  # the runtime's own exceptions share no base
             raise BackendError(f"ONNX Runtime cannot load the network on cuda:{index}: {error}") from error
-        if self._providers(index, cuda_stream)[0][0] not in self._session.get_providers():
+        if _PROVIDER not in self._session.get_providers():
             raise BackendError(f"ONNX Runtime fell back to the CPU: are its CUDA and cuDNN there? {_INSTALL_LIBRARIES}")
         self._index, self._version = index, str(onnxruntime.__version__)
         self._options = onnxruntime.RunOptions()
@@ -87,7 +87,7 @@ class Network:
         puts = (*self._session.get_inputs(), *self._session.get_outputs())
         self.inputs = tuple(each.name for each in self._session.get_inputs())
         self.outputs = tuple(each.name for each in self._session.get_outputs())
-        self.dtypes: Mapping[str, str] = {each.name: _TYPES[each.type] for each in puts}
+        self.dtypes: Mapping[str, str] = {each.name: TYPES[each.type] for each in puts}
 
     def bind(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Run:
         """Bind to arrays, which every call of the result reads and writes in place."""
@@ -115,17 +115,14 @@ class Network:
 
     def _place(self, array: Any) -> tuple[Any, ...]:
         """The arguments that bind an array: its device, type, shape and address."""
-        return self.device, self._index, array.dtype.type, array.shape, array.address
-
-    def _providers(self, index: int, cuda_stream: int) -> list[tuple[str, dict[str, str]]]:
-        """The CUDA provider without TF32, whose mantissa is as short as that of float16."""
-        return [(_PROVIDER, {"device_id": str(index), "user_compute_stream": str(cuda_stream), "use_tf32": "0"})]
+        return "cuda", self._index, array.dtype.type, array.shape, array.address
 
 
 def _load(request: LoadRequest) -> dict[str, Network]:
     memory = request.memory
     return {
-        name: Network(request.model(name), memory.index, memory.cuda_stream, request.patches) for name in request.names
+        name: Network(request.model(name), memory.index, memory.cuda_stream, request.patches, tf32=request.tf32)
+        for name in request.names
     }
 
 

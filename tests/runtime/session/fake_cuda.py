@@ -356,12 +356,14 @@ def _seen_by_the_host(array):
 class Network:
     """ONNX Runtime on the CPU in the place of what runs on the device."""
 
-    def __init__(self, model, index, number, patches) -> None:
-        from trtmatte.backends import onnxruntime
+    def __init__(self, model, index, number, patches, *, tf32=False) -> None:
+        from trtmatte.backends import onnxruntime, onnxruntime_cuda
 
         self._network = onnxruntime.Network(model, 1, patches)
         self._stream = machine.streams[number]
-        self.dtypes = dict.fromkeys((*self._network.inputs, *self._network.outputs), "float32")
+        session = self._network._session
+        values = (*session.get_inputs(), *session.get_outputs())
+        self.dtypes = {each.name: onnxruntime_cuda.TYPES[each.type] for each in values}
 
     obstacle = ""
 

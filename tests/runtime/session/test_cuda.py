@@ -35,7 +35,7 @@ HALVING = """
 class Kernel:
     """The tiny network as one kernel of CuPy's, where nothing that runs networks is installed."""
 
-    def __init__(self, model, index, stream, patches):
+    def __init__(self, model, index, stream, patches, *, tf32=False):
         cupy = pytest.importorskip("cupy")
         self._asarray, self._stream = cupy.asarray, cupy.cuda.ExternalStream(stream)
         inputs, outputs = "raw float32 sample, float32 memory, int32 plane", "float32 next, float32 alpha, float32 ones"

@@ -160,6 +160,22 @@ def test_a_frame_is_one_launch_and_allocates_nothing(machine):
     assert stats.bytes_in == 24 * 24 * 32 * 3
 
 
+@pytest.mark.parametrize("options", OPTIONS)
+def test_networks_in_float16(options, machine):
+    """As ONNX Runtime runs them; the small outputs are as wide as with networks in float32."""
+    on_cpu, on_cuda = pair(engines.with_half(engines.memory()), **OPTIONS[options])
+    types = {name: array.dtype for name, array in on_cuda._executor.groups[0]._sides[0].items()}
+    assert (types["memory"], types["frame_sm"], types["alpha"]) == ("float16", "float16", "float32")
+    for seed in range(8):
+        frame = engines.noise(seed) if seed != 5 else engines.grey(250)
+        expected, actual = on_cpu(frame), on_cuda(frame)
+        for name in expected.names:
+            ours, theirs = np.asarray(actual[name]), np.asarray(expected[name])
+            assert ours.dtype == theirs.dtype
+            steps = np.abs(ours.astype(np.float32) - theirs.astype(np.float32))
+            assert steps.max() <= (1 if ours.dtype == np.uint8 else 2e-3), name
+
+
 def test_captured_frames_are_as_frames_that_are_not(machine):
     captured, as_it_is = (engines.memory().session(device="cuda", outputs=("alpha", "pha")) for _ in range(2))
     as_it_is._executor.compute.never_captures = True
@@ -333,15 +349,17 @@ def test_memory_is_given_back(machine):
 
 
 @pytest.mark.parametrize("seed", [3])
+@pytest.mark.parametrize("narrow", [0, 0.02], ids=["float32", "float16"])
 @pytest.mark.parametrize("name", ["rvm_mobilenetv3-odd-ratio0.375"])
-def test_rvm(name, seed, machine):
+def test_rvm(name, narrow, seed, machine):
     vector, engine = reference.load(name), engines.of_vector(name)
+    engine = engines.with_half(engine) if narrow else engine
     session = engine.session(device="cuda", dtype="float32", layout="CHW")
     for time, src in enumerate(vector.arrays["src"]):
         matte = session(src)
         for output in ("fgr", "pha"):
             difference = reference.largest_difference(matte[output], vector.arrays[output][time])
-            assert difference <= vector.tolerance(output), output
+            assert difference <= vector.tolerance(output) + narrow, output
 
 
 @pytest.mark.parametrize("seed", [3])
@@ -356,3 +374,14 @@ def test_bgmv2(kind, seed, machine):
             difference = reference.largest_difference(matte[output], vector.arrays[output])
             assert difference <= vector.tolerance(output), output
     assert (session.stats().launches > 0) == (kind != "thresholding-scale")
+
+
+@pytest.mark.parametrize("seed", [3])
+def test_bgmv2_in_float16(seed, machine):
+    """Other patches may be selected, since the errors that select them are rounded."""
+    name = next(each for each in reference.vector_names("bgmv2") if "_refine_" in each and "oversampling-prev" in each)
+    vector, engine = reference.load(name), engines.with_half(engines.of_vector(name))
+    session = engine.session(device="cuda", dtype="float32", layout="CHW", outputs=("pha", "fgr_sm"))
+    matte = session(vector.arrays["src"], vector.arrays["bgr"])
+    assert 0 < np.abs(matte.pha - vector.arrays["pha"]).mean() < 5e-3
+    assert matte.fgr_sm.dtype == np.float32

@@ -89,11 +89,11 @@ side_by_side=()
 "$python" -c "import xdist" 2>/dev/null && side_by_side=(-n $((rehearsal ? 2 : 4)))
 
 frames=()
-sessions=(tests/runtime/session/test_cuda.py -m gpu --durations=10)
+sessions=(tests/runtime/session/test_cuda.py tests/runtime/session/test_interop.py -m gpu --durations=10)
 measured=(--device cuda)
 if [ -n "$rehearsal" ]; then
   frames=("${few[@]}")
-  sessions=(tests/runtime/session/test_cuda_emulated.py)
+  sessions=(tests/runtime/session/test_cuda_emulated.py tests/runtime/session/test_interop_emulated.py)
   measured=(--device cpu --quick --only streams-2 --again)
 fi
 

@@ -8,9 +8,10 @@
 # for the device, there is nothing for sanitizers to do, and the benchmarks are tiny.
 #
 # nvcc (on the path, or CUDACXX), a C++ compiler and these Python packages are there already: cmake, ninja, pybind11,
-# numpy, cupy, cuda-core, onnx, onnxruntime, torch, pytest, pytest-benchmark, hypothesis, matplotlib. PYTHON names another
-# python3, STEP_LIMIT the seconds that a step may take (1800). Writes to the folder, build/gpu and out. Goes on where a
-# step fails, and then ends with 1; summary.json says after each step how it went.
+# numpy, cupy, cuda-core, onnx, onnxruntime, torch, pytest, pytest-benchmark, hypothesis, matplotlib. Arrays of pycuda and
+# numba-cuda are checked where these are there. PYTHON names another python3, STEP_LIMIT the seconds that a step may take
+# (1800). Writes to the folder, build/gpu and out. Goes on where a step fails, and then ends with 1; summary.json says
+# after each step how it went.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 rehearsal= kind=gpu

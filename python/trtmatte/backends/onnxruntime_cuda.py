@@ -37,11 +37,11 @@ def unavailable_reason() -> str | None:
         return f"ONNX Runtime is installed but cannot be loaded ({error}): {_INSTALL}"
     if _PROVIDER not in providers:
         return f"the ONNX Runtime that is installed runs on the CPU alone: {_INSTALL}"
-    preload(onnxruntime)
     try:
+        preload(onnxruntime)
         for library in _libraries(onnxruntime):
             ctypes.CDLL(str(library))
-    except OSError as error:
+    except Exception as error:  # an OSError of the loader, or whatever preloading raises
         return f"ONNX Runtime's CUDA provider cannot be loaded ({error}): {_INSTALL_LIBRARIES}"
     return None
 

@@ -27,8 +27,8 @@ class DeviceNetwork(Network, Protocol):
     dtypes: Mapping[str, str]
     """The types of inputs and outputs."""
 
-    def can_capture(self) -> bool:
-        """Report if the runs, each of which has run once, can be captured into a CUDA graph now."""
+    def capture_obstacle(self) -> str:
+        """The reason why the runs, each of which has run once, cannot be captured into a CUDA graph now, or ""."""
 
 
 @dataclass(frozen=True)

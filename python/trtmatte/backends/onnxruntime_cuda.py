@@ -72,9 +72,9 @@ class Network:
 
         return run
 
-    def can_capture(self) -> bool:
-        """Return True. The runtime does not report it; a capture fails if it is impossible."""
-        return True
+    def capture_obstacle(self) -> str:
+        """Return "". The runtime does not report it; a capture fails if it is impossible."""
+        return ""
 
     def _place(self, array: Any) -> tuple[Any, ...]:
         """The arguments that bind an array: its device, type, shape and address."""

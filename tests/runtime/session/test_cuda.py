@@ -42,8 +42,8 @@ class Kernel:
         self._kernel = cupy.ElementwiseKernel(inputs, outputs, HALVING, "trtmatte_halving")
         self.dtypes = dict.fromkeys(("frame_sm", "memory", "memory_next", "alpha", "ones"), "float32")
 
-    def can_capture(self):
-        return True
+    def capture_obstacle(self):
+        return ""
 
     def bind(self, inputs, outputs):
         sample, memory = (self._asarray(inputs[name]) for name in ("frame_sm", "memory"))

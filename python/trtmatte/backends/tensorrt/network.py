@@ -34,9 +34,10 @@ class Network:
 
         return run
 
-    def can_capture(self) -> bool:
-        """Report if the network can be captured. TensorRT does not report it; a capture fails if it is impossible."""
-        return all(context.can_capture(self._cuda_stream) for context in self._contexts)
+    def capture_obstacle(self) -> str:
+        """The reason why the network cannot be captured. TensorRT gives none; a capture fails if it is impossible."""
+        can_capture = all(context.can_capture(self._cuda_stream) for context in self._contexts)
+        return "" if can_capture else "TensorRT still compiles kernels for the network, or cannot capture it"
 
     def _shapes(self, inputs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         """The shapes of the inputs that the plan leaves open. The others must match the plan."""

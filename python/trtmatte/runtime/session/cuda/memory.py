@@ -24,6 +24,9 @@ class DeviceMemory:
 
     All work is done within `entered`. Only `fetch`, `snapshot`, `zeros` and `wait` wait for the device. Copies use the
     stream `compute` unless another one is given.
+
+    Memory is freed on the stream that it was allocated on. What callers hold is allocated on a fourth one, `results`,
+    since they let go of it at any time, even while `compute` is captured.
     """
 
     def __init__(self, device: int) -> None:
@@ -36,7 +39,7 @@ class DeviceMemory:
         self.index = device
         self.buffers = 0  # allocated so far
         with self.entered():
-            self.compute, self.upload, self.download = (self._device.create_stream() for _ in range(3))
+            self.compute, self.upload, self.download, self.results = (self._device.create_stream() for _ in range(4))
             self._pinned = core.LegacyPinnedMemoryResource()
             self.cuda_stream: int | None = int(self.compute.handle)
             self._number = self.pinned((1,), "int32")
@@ -64,21 +67,23 @@ class DeviceMemory:
         return self._core.Stream.from_handle(number)
 
     def wait(self) -> None:
-        """Wait for all work on the three CUDA streams."""
-        for stream in (self.upload, self.compute, self.download):
+        """Wait for all work on the CUDA streams."""
+        for stream in (self.upload, self.compute, self.download, self.results):
             stream.sync()
 
     # -----------------------------------------------------------------------------------------------------------------
     # Buffers
 
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+        return self._cleared(self._empty(shape, dtype, self.compute))
+
+    def _empty(self, shape: tuple[int, ...], dtype: Any, stream: Any) -> DeviceArray:
         size = max(1, _bytes(shape, dtype))
-        buffer = self._device.allocate(size, stream=self.compute)
+        buffer = self._device.allocate(size, stream=stream)
         self.buffers += 1
         return DeviceArray.at(int(buffer.handle), shape, dtype, self.index, buffer)
 
-    def zeros(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
-        array = self.empty(shape, dtype)
+    def _cleared(self, array: DeviceArray) -> DeviceArray:
         self.clear(array)
         self.compute.sync()  # from here on any CUDA stream may use it
         return array
@@ -94,7 +99,19 @@ class DeviceMemory:
         return array
 
     def result(self, shape: tuple[int, ...], dtype: str, on_device: bool) -> Any:
-        return self.zeros(shape, dtype) if on_device else self.pinned(shape, dtype)
+        return self._cleared(self._empty_result(shape, dtype)) if on_device else self.pinned(shape, dtype)
+
+    def copy_result(self, array: DeviceArray) -> DeviceArray:
+        """A copy for the caller."""
+        copy = self._empty_result(array.shape, array.dtype)
+        self.copy(copy, array)
+        self.results.wait(self.compute)  # before it is freed there
+        return copy
+
+    def _empty_result(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+        array = self._empty(shape, dtype, self.results)
+        self.compute.wait(self.results)
+        return array
 
     def wrap_for_caller(self, array: Any, is_torch: bool) -> Any:
         """A result for the caller, which knows the CUDA stream that writes it."""
@@ -160,7 +177,7 @@ class DeviceMemory:
         if isinstance(array, DeviceArray):
             array = self.fetch(array)
         packed = np.ascontiguousarray(array)
-        kept = self.empty(packed.shape, packed.dtype)
+        kept = self._empty(packed.shape, packed.dtype, self.compute)
         self.copy(kept, packed)
         self.compute.sync()
         return kept
@@ -173,14 +190,8 @@ class DeviceMemory:
 
     def _packed(self, array: DeviceArray) -> HostArray:
         """The values of an array with gaps: fetches the whole memory that it spans."""
-        reach = [(size - 1) * stride for size, stride in zip(array.shape, array.strides, strict=True)]
-        first = array.address + sum(step for step in reach if step < 0)
-        last = array.address + sum(step for step in reach if step > 0) + array.dtype.itemsize
-        raw = DeviceArray.at(
-            first, (last - first,), np.uint8, self.index, array.owner, caller_stream=array.caller_stream
-        )
-        memory = self.fetch(raw)
-        view = np.ndarray(array.shape, array.dtype, memory, array.address - first, array.strides)
+        whole = array.whole
+        view = np.ndarray(array.shape, array.dtype, self.fetch(whole), array.address - whole.address, array.strides)
         return np.ascontiguousarray(view)
 
     def _buffer(self, array: Any) -> Any:

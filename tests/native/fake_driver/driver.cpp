@@ -50,6 +50,12 @@ Status needs_context_for(void* stream, const char* function) {
                                                                            : fake_driver::kSuccess;
 }
 
+Status needs_stream(void* handle, const char* function) {
+  if (Machine::instance().stream(handle) != nullptr) return fake_driver::kSuccess;
+  return Machine::instance().fail(std::string(function) + " of a stream that was destroyed",
+                                  fake_driver::kInvalidHandle);
+}
+
 template <typename T>
 Status give(T* to, T value) {
   if (to != nullptr) *to = value;
@@ -184,10 +190,12 @@ EXPORT Status cuStreamDestroy_v2(void* handle) {
 }
 EXPORT Status cuStreamGetFlags(void* handle, unsigned* flags) {
   const Locked machine(__func__);
+  RETURN_IF_FAILED(needs_stream(handle, __func__));
   return give(flags, machine->stream(handle)->flags);
 }
 EXPORT Status cuStreamGetPriority(void* handle, int* priority) {
   const Locked machine(__func__);
+  RETURN_IF_FAILED(needs_stream(handle, __func__));
   return give(priority, machine->stream(handle)->priority);
 }
 EXPORT Status cuStreamGetCtx(void* handle, void** context) {
@@ -208,6 +216,7 @@ EXPORT Status cuStreamSynchronize(void* handle) {
 }
 EXPORT Status cuStreamQuery(void* handle) {
   const Locked machine(__func__);
+  RETURN_IF_FAILED(needs_stream(handle, __func__));
   machine->stir();
   return machine->stream(handle)->items.empty() ? fake_driver::kSuccess : fake_driver::kNotReady;
 }
@@ -259,6 +268,7 @@ EXPORT Status cuEventQuery(void* of) {
 
 EXPORT Status cuStreamBeginCapture_v2(void* handle, int mode) {
   const Locked machine(__func__);
+  RETURN_IF_FAILED(needs_stream(handle, __func__));
   Stream* stream = machine->stream(handle);
   if (stream == &machine->legacy) return machine->fail("the default stream is captured", fake_driver::kInvalidValue);
   if (stream->capture) return machine->fail("a stream is captured twice", fake_driver::kInvalidValue);
@@ -270,6 +280,7 @@ EXPORT Status cuStreamBeginCapture_v2(void* handle, int mode) {
 }
 EXPORT Status cuStreamEndCapture(void* handle, void** graph) {
   const Locked machine(__func__);
+  RETURN_IF_FAILED(needs_stream(handle, __func__));
   Stream* stream = machine->stream(handle);
   give<void*>(graph, nullptr);
   if (!stream->capture) return fake_driver::kInvalidValue;
@@ -283,12 +294,14 @@ EXPORT Status cuStreamEndCapture(void* handle, void** graph) {
 }
 EXPORT Status cuStreamIsCapturing(void* handle, int* status) {
   const Locked machine(__func__);
+  RETURN_IF_FAILED(needs_stream(handle, __func__));
   const Stream* stream = machine->stream(handle);
   return give(status, !stream->capture ? 0 : stream->capture->invalid ? 2 : 1);
 }
 EXPORT Status cuStreamGetCaptureInfo_v2(void* handle, int* status, unsigned long long* id, void** graph,
                                         void*** dependencies, size_t* count) {
   const Locked machine(__func__);
+  RETURN_IF_FAILED(needs_stream(handle, __func__));
   const Stream* stream = machine->stream(handle);
   give(id, 1ull);
   give<void*>(graph, stream->capture ? stream->capture->graph : nullptr);

@@ -228,6 +228,17 @@ def test_frames_of_torch_stay_on_the_device(own_stream, open_session, torch):
     assert (session.stats().bytes_in, session.stats().bytes_out) == (0, 0)
 
 
+@pytest.mark.parametrize("buffers", [8, 9, 100])
+def test_frames_at_many_addresses_are_launched(buffers, open_session, torch):
+    session, on_cpu = open_session(outputs=("pha",)), engines.memory().session(backend="onnxruntime", outputs=("pha",))
+    frames = [torch.from_numpy(engines.noise(seed)).cuda() for seed in range(buffers)]
+    for index in range(200):
+        pha, expected = session(frames[index % buffers]).pha, on_cpu(engines.noise(index % buffers)).pha
+        assert steps(pha.cpu(), expected) <= 1
+    assert session.stats().launches > 150
+    assert ("ever new addresses" in session.stats().note) == (buffers > 8)
+
+
 class Waiting(Kernel):
     """What no capture permits."""
 

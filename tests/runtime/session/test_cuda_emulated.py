@@ -20,6 +20,7 @@ import pytest
 from tests import reference
 from tests.runtime.session import engines, fake_driver
 from tests.runtime.session.fake_driver import OnDevice, OverDlpack
+from trtmatte import _core
 from trtmatte.backends import onnxruntime_cuda
 from trtmatte.errors import FrameError
 
@@ -422,6 +423,28 @@ def test_a_frame_that_fails_leaves_the_graphs_their_buffers(driver):
     memory_type = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_MEMORY_TYPE
     types = {int(driver.cuPointerGetAttribute(memory_type, address)[1]) for address in used}
     assert types == {int(driver.CUmemorytype.CU_MEMORYTYPE_DEVICE)}, "freed, and the graphs use them"
+
+
+def test_a_capture_of_the_callers_is_left_alone(driver):
+    on_cpu, on_cuda = pair(outputs=("pha",))
+    frame = OnDevice(engines.noise(0))
+    assert_same(on_cpu(engines.noise(0)), on_cuda(frame))
+    builder = frame.stream.create_graph_builder().begin_building()
+    with pytest.raises(FrameError, match="call the session outside of the capture"):
+        on_cuda(frame)
+    builder.end_building().complete().close()
+    builder.close()
+    assert_same(on_cpu(engines.noise(0)), on_cuda(frame))
+
+
+def test_pinned_memory_is_filled_by_the_threads_of_the_core(driver, monkeypatch):
+    copied, copy = [], _core.copy
+    monkeypatch.setattr(_core, "copy", lambda to, source: (copied.append(source.shape), copy(to, source)))
+    on_cpu, on_cuda = pair(outputs=("pha",))
+    out = np.zeros((24, 64, 1), np.uint8)
+    on_cuda(engines.noise(0), out=out[:, ::2])
+    assert copied == [(24, 32, 3), (24, 32, 1)], "the frame, and the result that the device cannot write itself"
+    assert np.abs(out[:, ::2].astype(int) - on_cpu(engines.noise(0)).pha).max() <= 1
 
 
 @pytest.mark.parametrize("closes", [True, False])

@@ -124,8 +124,8 @@ class FrameSchedule:
         side = buffers.sides[executor.states.side]
         if side.detours:
             side.settle()
-        placed = executor.upload.place(buffers, side, frames)
         callers = [memory.caller(number) for number in sorted(_caller_streams(frames))]
+        placed = executor.upload.place(buffers, side, frames)
         for before in (side.uploaded, side.downloaded, *callers):
             memory.compute.wait(before)
         executor.compute.run(buffers, side, placed)

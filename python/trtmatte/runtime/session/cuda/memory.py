@@ -6,7 +6,7 @@ import ctypes
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from trtmatte.runtime.session.cuda.arrays import DeviceArray
 from trtmatte.runtime.session.cuda.result import DeviceResult
 
 HostArray = np.ndarray[Any, Any]
+
+_CAPTURED_ELSEWHERE: Final = 906  # CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, of the default stream
 
 
 class DeviceMemory:
@@ -63,7 +65,13 @@ class DeviceMemory:
         return self._device.create_event()
 
     def caller(self, number: int) -> Any:
-        """A CUDA stream of the caller, by its number."""
+        """A CUDA stream of the caller, by its number. A capture of his would be lost by waiting for the session."""
+        status, capturing = self._driver.cuStreamIsCapturing(number)
+        if int(status) == _CAPTURED_ELSEWHERE or int(capturing):
+            raise FrameError(
+                "the CUDA stream of the arrays is being captured into a graph, and a session cannot be part of one: "
+                "call the session outside of the capture"
+            )
         return self._core.Stream.from_handle(number)
 
     def wait(self) -> None:

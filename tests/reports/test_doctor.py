@@ -69,7 +69,7 @@ def install_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, version in (("tensorrt", "10.16.1"), ("tensorrt_rtx", "1.7.1")):
         monkeypatch.setitem(sys.modules, name, fake_tensorrt.bindings(world, name, version))
     providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    install(monkeypatch, "onnxruntime", __version__="1.31", get_available_providers=lambda: providers)
+    install(monkeypatch, "onnxruntime", __version__="1.31", __file__="", get_available_providers=lambda: providers)
     install(monkeypatch, "cuda", __path__=[])
     install(monkeypatch, "cuda.core", __version__="1.2")
     install(monkeypatch, "openvino", __version__="2026.4")

@@ -73,12 +73,14 @@ class Network:
 
     obstacle = ""
 
-    def __init__(self, model, index, cuda_stream, patches):
-        from trtmatte.backends import onnxruntime
+    def __init__(self, model, index, cuda_stream, patches, *, tf32=False):
+        from trtmatte.backends import onnxruntime, onnxruntime_cuda
 
         self._network = onnxruntime.Network(model, 1, patches)
         self.cuda_stream = cuda_stream
-        self.dtypes = dict.fromkeys((*self._network.inputs, *self._network.outputs), "float32")
+        session = self._network._session
+        values = (*session.get_inputs(), *session.get_outputs())
+        self.dtypes = {each.name: onnxruntime_cuda.TYPES[each.type] for each in values}
 
     def capture_obstacle(self):
         return self.obstacle
@@ -137,6 +139,30 @@ class OnDevice:
             "strides": self.seen.strides,
             "stream": int(self.stream.handle),
         }
+
+
+class WithoutStream(OnDevice):
+    """As PyCUDA tells of its arrays: nothing of a stream, which means CUDA's default stream."""
+
+    def __init__(self, array, stream=None):
+        from cuda.core import Device, Stream
+
+        Device(0).set_current()
+        super().__init__(array, stream or Stream.from_handle(1))
+
+    @property
+    def __cuda_array_interface__(self):
+        return {**super().__cuda_array_interface__, "stream": None}
+
+
+class StreamByProtocol:
+    """A CUDA stream of any library."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def __cuda_stream__(self):
+        return 0, int(self.stream.handle)
 
 
 class OverDlpack:

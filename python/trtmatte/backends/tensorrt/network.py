@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtmatte.backends.interface import LoadRequest, Run
+from trtmatte.backends.tensorrt.bindings import title
 from trtmatte.backends.tensorrt.run import Context, LoadedPlan
 from trtmatte.errors import BackendError
 
@@ -35,9 +36,9 @@ class Network:
         return run
 
     def capture_obstacle(self) -> str:
-        """The reason why the network cannot be captured. TensorRT gives none; a capture fails if it is impossible."""
-        can_capture = all(context.can_capture(self._cuda_stream) for context in self._contexts)
-        return "" if can_capture else "TensorRT still compiles kernels for the network, or cannot capture it"
+        """TensorRT-RTX reports one. TensorRT does not; a capture fails if it is impossible."""
+        capturable = all(context.can_capture(self._cuda_stream) for context in self._contexts)
+        return "" if capturable else f"{self._plan.name} of {title(self._plan.target)} cannot be captured now"
 
     def _shapes(self, inputs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         """The shapes of the inputs that the plan leaves open. The others must match the plan."""

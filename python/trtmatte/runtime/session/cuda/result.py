@@ -27,7 +27,8 @@ class _Memory(Protocol):
 class DeviceResult:
     """A result on the device, for torch, CuPy and all others that know DLPack or the CUDA array interface.
 
-    >>> torch.from_dlpack(matte.pha), cupy.asarray(matte.pha)
+    >>> torch.from_dlpack(matte.pha), cupy.asarray(matte.pha), numba.cuda.as_cuda_array(matte.pha)
+    >>> pycuda.gpuarray.GPUArray(matte.pha.shape, matte.pha.dtype, gpudata=matte.pha.ptr, base=matte.pha)
 
     It may not be computed yet. Whoever takes it over by one of the protocols waits for it on their own CUDA stream.
     """
@@ -46,6 +47,11 @@ class DeviceResult:
     @property
     def nbytes(self) -> int:
         return self._array.nbytes
+
+    @property
+    def ptr(self) -> int:
+        """The address on the device."""
+        return self._array.address
 
     @property
     def device(self) -> Place:

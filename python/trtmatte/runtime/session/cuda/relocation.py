@@ -30,7 +30,7 @@ class Relocation:
 
     @property
     def note(self) -> str:
-        """What is copied, and how a caller avoids it."""
+        """The copies that are made, and the remedy."""
         return _NOTES[self._level]
 
     def bring(self, frames: Sequence[LaneFrame]) -> list[LaneFrame]:

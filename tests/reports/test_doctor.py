@@ -242,6 +242,16 @@ def test_an_old_driver(gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "the driver is older than the CUDA that trtmatte was built with" in str(cuda.unavailable_reason(0))
 
 
+@pytest.mark.parametrize(("version", "fits"), [("1.1.1", False), ("0.9", False), ("1.2.0", True), ("1.10", True)])
+def test_an_old_cuda_core_is_refused_in_one_line(version: str, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "version_of", lambda package: version)
+    reason = cuda.core_unavailable_reason()
+    assert (reason is None) == fits
+    if reason is not None:
+        assert f"cuda-core {version} is installed, which leaks pinned memory; expected 1.2 or later: pip" in reason
+        assert "\n" not in reason
+
+
 def set_to(value: Any, number: int) -> int:
     value._obj.value = number
     return 0

@@ -7,7 +7,6 @@ import ctypes
 import importlib
 import importlib.util
 import io
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +15,7 @@ from trtmatte.backends import cuda
 from trtmatte.backends.interface import Backend, LoadRequest, Run
 from trtmatte.errors import BackendError
 from trtmatte.format.program import PATCHES
+from trtmatte.support.packages import release_of
 
 __all__ = ["BACKEND", "TYPES", "Network", "preload", "unavailable_reason"]
 
@@ -108,8 +108,7 @@ class Network:
 
         Nothing else is known beforehand: a capture fails if it is impossible.
         """
-        numbers = tuple(map(int, re.findall(r"\d+", self._version)[:2]))
-        if numbers >= _CAPTURED_FROM:
+        if release_of(self._version) >= _CAPTURED_FROM:
             return ""
         return f"ONNX Runtime is {self._version}; expected 1.30 or later: pip install --upgrade onnxruntime-gpu"
 

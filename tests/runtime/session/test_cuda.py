@@ -171,7 +171,7 @@ def test_captured_frames_are_as_frames_that_are_not(opened, real):
     frames = reference.load("rvm_mobilenetv3-odd-ratio0.375").arrays["src"]
     options = {"dtype": "float32", "layout": "CHW"}
     captured, as_it_is = (opened(real, engine, **options) for _ in range(2))
-    as_it_is._executor.compute.never_captures = True
+    as_it_is._executor.compute.obstacle = "a test"
     for frame in itertools.islice(itertools.cycle(frames), 40):
         for ours, expected in zip(captured(frame), as_it_is(frame), strict=True):
             np.testing.assert_allclose(ours, expected, atol=2e-3)
@@ -254,6 +254,17 @@ def test_frames_of_torch_stay_on_the_device(own_stream, open_session, torch):
             assert matte.pha.is_cuda
             assert steps(kept.cpu(), on_cpu(engines.noise(seed)).pha) <= 1
     assert (session.stats().bytes_in, session.stats().bytes_out) == (0, 0)
+
+
+@pytest.mark.parametrize("buffers", [8, 9, 100])
+def test_frames_at_many_addresses_are_launched(buffers, open_session, torch):
+    session, on_cpu = open_session(outputs=("pha",)), engines.memory().session(backend="onnxruntime", outputs=("pha",))
+    frames = [torch.from_numpy(engines.noise(seed)).cuda() for seed in range(buffers)]
+    for index in range(200):
+        pha, expected = session(frames[index % buffers]).pha, on_cpu(engines.noise(index % buffers)).pha
+        assert steps(pha.cpu(), expected) <= 1
+    assert session.stats().launches > 150
+    assert ("ever new addresses" in session.stats().note) == (buffers > 8)
 
 
 class Waiting(Kernel):

@@ -1,30 +1,65 @@
-"""Arrays of other libraries on a real CUDA device: frames, outs and results in place, in the order of their streams.
+"""Arrays of other libraries on a CUDA device: frames, outs and results in place, in the order of their streams.
 
-A library that is not installed is skipped.
+A library that is not installed is skipped. On the fake driver (`fake_driver.py`) all run but those on CUDA's runtime.
 """
 # ruff: noqa: F811
 
 from __future__ import annotations
 
+import gc
+import os
+import sys
 from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
-from tests.runtime.session import engines
-from tests.runtime.session.test_cuda import backend, open_session, opened, steps  # noqa: F401
+from tests.runtime.session import engines, fake_driver
+from tests.runtime.session.test_cuda import Kernel, opened, steps  # noqa: F401
 from trtmatte import from_device
+from trtmatte.backends import onnxruntime_cuda
 
 pytestmark = pytest.mark.gpu
 
 SHAPE = (engines.HEIGHT, engines.WIDTH, 3)
+IS_FAKE = not fake_driver.MISSING
+
+
+@pytest.fixture(autouse=True, params=range(6) if IS_FAKE else [0])
+def seed(request):
+    """Of the order in which the fake driver's streams get their turns."""
+    if not IS_FAKE:
+        yield
+        return
+    gc.collect()
+    fake_driver.begin(request.param)
+    yield
+    gc.collect()
+    assert fake_driver.broken_rules() == []
+
+
+@pytest.fixture
+def open_session(opened, monkeypatch):
+    """Sessions over whatever runs the tiny network here, which does not matter to arrays."""
+    if IS_FAKE or onnxruntime_cuda.unavailable_reason() is not None:
+        monkeypatch.setattr(onnxruntime_cuda, "Network", fake_driver.Network if IS_FAKE else Kernel)
+        monkeypatch.setattr(onnxruntime_cuda, "unavailable_reason", lambda: None)
+    return lambda **options: opened("onnxruntime", **options)
+
+
+def require_runtime():
+    if IS_FAKE:
+        pytest.skip("CUDA's runtime does not run on the fake driver")
 
 
 class Pycuda:
     """Its arrays name no stream. Its streams wait for the default stream, so that only `described` names them."""
 
     def __init__(self):
+        flags = sys.getdlopenflags()
+        sys.setdlopenflags(os.RTLD_LAZY)  # the fake driver lacks what is never called
         pytest.importorskip("pycuda.autoprimaryctx")
+        sys.setdlopenflags(flags)
         import pycuda.driver
         import pycuda.gpuarray
 
@@ -93,6 +128,7 @@ class Cupy:
     """Its arrays name its current stream."""
 
     def __init__(self):
+        require_runtime()
         self.cupy = pytest.importorskip("cupy")
 
     def new_stream(self):
@@ -134,6 +170,7 @@ class Torch:
     """Its tensors name no stream; a session takes its current one."""
 
     def __init__(self):
+        require_runtime()
         self.torch = pytest.importorskip("torch")
         if not self.torch.cuda.is_available():
             pytest.skip("this torch has no CUDA")

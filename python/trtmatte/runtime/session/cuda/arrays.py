@@ -97,6 +97,12 @@ class DeviceArray:
         return self._like(self._strided.broadcast_to(shape), readonly=True)
 
     @property
+    def whole(self) -> DeviceArray:
+        """The bytes of the memory from its first element to its last, with what may lie in between."""
+        first, size = self._strided.span
+        return self._like(Strided.of(first, (size,), np.uint8))
+
+    @property
     def own(self) -> DeviceArray:
         """The same array for work on the session's CUDA stream: the owner's stream is dropped."""
         return DeviceArray(self._strided, self.device.id, self.owner, readonly=self._readonly)

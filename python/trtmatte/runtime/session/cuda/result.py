@@ -20,8 +20,7 @@ class _Memory(Protocol):
 
     def entered(self) -> AbstractContextManager[None]: ...
     def caller(self, number: int) -> Any: ...
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray: ...
-    def copy(self, to: Any, source: Any) -> None: ...
+    def copy_result(self, array: DeviceArray) -> DeviceArray: ...
     def fetch(self, array: Any) -> np.ndarray[Any, Any]: ...
 
 
@@ -69,9 +68,7 @@ class DeviceResult:
     def copy(self) -> DeviceResult:
         """A copy in memory of its own."""
         with self._memory.entered():
-            copy = self._memory.empty(self.shape, self.dtype)
-            self._memory.copy(copy, self._array)
-        return DeviceResult(copy, self._memory)
+            return DeviceResult(self._memory.copy_result(self._array), self._memory)
 
     def as_callers(self) -> DeviceArray:
         """The array in the form that a caller passes to another session."""

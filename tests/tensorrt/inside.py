@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from trtmatte.backends.tensorrt import bindings, build
+from trtmatte.api import load
+from trtmatte.backends.tensorrt import LoadedPlan, bindings, build
 from trtmatte.errors import BackendError
 
 Fields = Mapping[str, np.ndarray]
@@ -92,29 +94,32 @@ def beside_the_plugins_of_nvidia(library: str, order: str) -> None:
 
 def another_major_version_is_refused(library: str) -> None:
     before = _creators()
-    with _heard() as words:
-        try:
-            _load(library)
-        except BackendError as error:
-            assert "build it for this TensorRT" in str(error)  # noqa: PT017
-        else:
-            raise AssertionError(f"{library} was taken")
+    with _heard() as words, pytest.raises(BackendError, match="build it for this TensorRT"):
+        _load(library)
     assert "trtmatte's plugins: built for TensorRT" in words[0]
     assert "build trtmatte with that version's headers" in words[0]
     assert _creators() == before
 
 
+def a_session_says_what_is_missing(engine: str, reason: str) -> None:
+    """On the GPU; on the CPU, the same process still runs one."""
+    opened = load(engine)
+    for choice in ({"backend": "tensorrt"}, {"device": "cuda"}):
+        with pytest.raises(BackendError) as raised:
+            opened.session(**choice)
+        assert str(raised.value) == f"the engine cannot run on cuda:0: {reason}"
+    assert opened.session()(np.zeros((48, 64, 3), np.uint8)).pha.shape == (48, 64, 1)
+
+
 def nothing_starts_without_a_driver() -> None:
-    """Not past the checks of the driver either: the library's own error is raised, and the process lives on."""
-    for start in (bindings.builder, bindings.runtime, bindings.runtime):
-        try:
-            start("tensorrt")
-        except BackendError as error:
-            assert "does not start (" in str(error)  # noqa: PT017
-            assert "error: 35" in str(error)  # noqa: PT017
-            assert "update the NVIDIA driver" in str(error)  # noqa: PT017
-        else:
-            raise AssertionError(f"{start.__name__} started")
+    """Where the driver is not asked for before, the library's own error is raised, and the process lives on."""
+    for start in (
+        lambda: bindings.builder("tensorrt"),
+        lambda: bindings.runtime("tensorrt"),
+        lambda: LoadedPlan(b"a plan", target="tensorrt"),
+    ):
+        with pytest.raises(BackendError, match=r"does not start \(.*error: 35.*\): update the NVIDIA driver"):
+            start()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

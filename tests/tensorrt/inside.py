@@ -149,13 +149,9 @@ def _accepted(op: str) -> dict[str, tuple[str, int]]:
 
 
 def _read(line: str) -> tuple[str, Fields]:
-    """A node of the file, with the attributes that its creator asks for."""
+    """A node of the file."""
     op, _, attributes = line.partition(" ")
-    fields = {}
-    for name, kind, values in _words(attributes):
-        if name in _accepted(op):
-            fields[name] = np.array([float(each) for each in values.split(",")], f"{kind}32")
-    return op, fields
+    return op, {name: np.array(values.split(","), f"{kind}32") for name, kind, values in _words(attributes)}
 
 
 def _words(text: str) -> Iterator[tuple[str, str, str]]:

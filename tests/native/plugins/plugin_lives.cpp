@@ -19,23 +19,19 @@ std::vector<T> numbers(const std::string& text) {
   return values;
 }
 
-// Returns the attributes of a node that its creator asks for: what TensorRT's parser hands over.
-Settings settings_of(std::istringstream& node, Creator& creator, Width width) {
+// TensorRT's parser hands integers over in one width or the other.
+Settings settings_of(std::istringstream& node, Width width) {
   Settings settings;
   for (std::string attribute; node >> attribute;) {
     const size_t equals = attribute.find('='), colon = attribute.find(':');
     const std::string name = attribute.substr(0, equals), kind = attribute.substr(equals + 1, colon - equals - 1);
     const std::string values = attribute.substr(colon + 1);
-    const nvinfer1::PluginFieldCollection* fields = creator.getFieldNames();
-    for (int32_t i = 0; i < fields->nbFields; ++i) {
-      if (name != fields->fields[i].name) continue;
-      if (kind == "float") {
-        settings.floats(fields->fields[i].name, numbers<float>(values));
-      } else if (width == Width::k32) {
-        settings.ints(fields->fields[i].name, numbers<int32_t>(values));
-      } else {
-        settings.longs(fields->fields[i].name, numbers<int64_t>(values));
-      }
+    if (kind == "float") {
+      settings.floats(name.c_str(), numbers<float>(values));
+    } else if (width == Width::k32) {
+      settings.ints(name.c_str(), numbers<int32_t>(values));
+    } else {
+      settings.longs(name.c_str(), numbers<int64_t>(values));
     }
   }
   return settings;
@@ -74,7 +70,7 @@ extern "C" __attribute__((visibility("default"))) int32_t plugin_lives(nvinfer1:
       node >> op;
       auto* creator = static_cast<Creator*>(registry->getCreator(op.c_str(), "1", "trtmatte"));
       if (!expect(creator != nullptr, op + " is in the registry")) return -1;
-      live_once(*creator, settings_of(node, *creator, width), line);
+      live_once(*creator, settings_of(node, width), line);
       ++lives;
     }
   }

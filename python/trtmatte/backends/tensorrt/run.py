@@ -100,7 +100,7 @@ class LoadedPlan:
             cache.deserialize(content)  # of another GPU, driver or version it is refused, and filled afresh
         return cache
 
-    def _strategy(self) -> Any:
+    def _strategy(self) -> tensorrt.ExecutionContextAllocationStrategy | tensorrt.IRuntimeConfig:
         """Let the caller provide scratch memory and capture CUDA graphs."""
         managed = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
         if self.target != "tensorrt-rtx":

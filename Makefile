@@ -76,7 +76,7 @@ build/tensorrt/%: tools/fetch_tensorrt.py | $(VENV)/.core
 
 TENSORRT := $(patsubst %,build/tensorrt/%,10.3 10.15 10.16 11.2 11.4)
 tensorrt: $(VENV)/.test $(VENV)/.core $(HEADERS) $(TENSORRT) ## test plugins and calls with the real TensorRT, without a GPU; fetch 1.1 GB
-	TRTMATTE_REQUIRE_TENSORRT=1 $(RUN)python -m pytest tests/tensorrt
+	TRTMATTE_REQUIRE_TENSORRT=1 $(RUN)python -m pytest -m "slow or not slow" tests/tensorrt
 
 clean: ## remove the virtual environment and everything that was built
 	rm -rf $(VENV) build python/trtmatte/*.so python/*.egg-info

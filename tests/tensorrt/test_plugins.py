@@ -35,11 +35,13 @@ def libraries(version: str) -> list[Path]:
     return found
 
 
+@pytest.mark.slow  # all families and recipes are exported
 def test_every_node_of_the_compiler_becomes_a_plugin(version: str, libraries: list[Path], nodes: Path) -> None:
     for library in libraries:
         alone(version, inside.every_node_lives, library, nodes)
 
 
+@pytest.mark.slow
 def test_every_wrong_field_is_refused(version: str, libraries: list[Path], nodes: Path) -> None:
     for library in libraries:
         alone(version, inside.wrong_fields_are_refused, library, nodes)

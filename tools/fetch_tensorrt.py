@@ -151,7 +151,13 @@ def _library(release: Release, cache: Path) -> Path:
         maven = shutil.which("mvn")
         if maven is None:
             raise DownloadError(f"mvn is not installed; {name} comes from Maven Central: install Maven")
-        options = ["--batch-mode", "--quiet", f"-Dmaven.repo.local={cache / 'maven'}", "-Dtransitive=false"]
+        options = [
+            "--batch-mode",
+            "--quiet",
+            "-Dstyle.color=never",
+            f"-Dmaven.repo.local={cache / 'maven'}",
+            "-Dtransitive=false",
+        ]
         _run(maven, "dependency:get", *options, f"-Dartifact={name}:jar:{CLASSIFIER}")
     return _checked(path, release.library_hash)
 

@@ -3,8 +3,8 @@
     python tools/tensorrt_stub.py                     # from the installed TensorRT and TensorRT-RTX
     python tools/tensorrt_stub.py --check tensorrt    # compare the file with an installed module
 
-The bindings name their types in docstrings alone. mypy holds our calls against the file, and `--check` the file against
-a version of the bindings. A name that trtmatte begins to use has to be added to `USED` or `ENUMS`.
+The bindings name their types in docstrings alone. mypy compares our calls with the file, and `--check` compares the
+file with a version of the bindings. A name that trtmatte begins to use has to be added to `USED` or `ENUMS`.
 """
 
 from __future__ import annotations

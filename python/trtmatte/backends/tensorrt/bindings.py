@@ -83,12 +83,13 @@ def builder(target: str) -> tensorrt.Builder:
 
 def runtime(target: str) -> tensorrt.Runtime:
     """A runtime; raises a BackendError with the library's reasons if it does not start, as with an old driver."""
-    with log(target).recorded(threading.get_ident()) as errors:
+    with log(target).recorded() as errors:
         made = load(target).Runtime(log(target).native)
     if errors:
-        # The bindings do not notice, and return an object around nothing: deleting it would end the process.
+        # The bindings may have returned an object around nothing, whose deletion would end the process: it is never
+        # deleted. They notice the same failure of a builder.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(made))
-        raise _not_started(target, errors)
+        builder(target)
     return made
 
 
@@ -113,7 +114,7 @@ class Log:
     """Pass messages on to `logging`, and collect errors so that they can be raised as an exception."""
 
     def __init__(self, module: tensorrt.Module) -> None:
-        self._recorders: list[tuple[list[str], int | None]] = []
+        self._recorders: list[list[str]] = []
         self._lock = threading.Lock()
         severity = module.ILogger
         self._levels = {
@@ -125,24 +126,23 @@ class Log:
         self.native = _native(module, self._take)
 
     @contextmanager
-    def recorded(self, thread: int | None = None) -> Iterator[list[str]]:
-        """Collect the errors that are reported in this block: by one thread, or without `thread` by any."""
+    def recorded(self) -> Iterator[list[str]]:
+        """Collect the errors that are reported in this block, by any thread."""
         errors: list[str] = []
         with self._lock:
-            self._recorders.append((errors, thread))
+            self._recorders.append(errors)
         try:
             yield errors
         finally:
             with self._lock:
-                self._recorders = [each for each in self._recorders if each[0] is not errors]
+                self._recorders = [each for each in self._recorders if each is not errors]
 
     def _take(self, severity: tensorrt.ILogger.Severity, message: str) -> None:
         level = self._levels.get(severity)
         if level is None:
             return
         with self._lock:
-            here = (None, threading.get_ident())
-            recorders = [errors for errors, thread in self._recorders if thread in here and level == logging.ERROR]
+            recorders = self._recorders if level == logging.ERROR else []
             for errors in recorders:
                 errors.append(message.strip())
         if not recorders:

@@ -9,8 +9,7 @@ PIP := $(RUN)python -m pip install --quiet --disable-pip-version-check
 CORE := $(shell find csrc cmake -type f 2>/dev/null) CMakeLists.txt
 CPP := $(shell find csrc tests/native examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: help demo test core lint types unit test-one slow emulated cuda-core plugins tensorrt gpu sanitize bench format \
-  clean FORCE
+.PHONY: help demo test core lint types unit test-one slow emulated cuda-core plugins tensorrt gpu sanitize bench format clean FORCE
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 

@@ -1,18 +1,18 @@
 """Reports what each CUDA kernel costs, from its machine code for sm_90 (H100); needs no GPU.
 
     python tools/install_nvcc.py build/nvcc
-    python tools/kernel_costs.py --nvcc build/nvcc/nvidia/cu13/bin/nvcc --out FOLDER
+    python tools/kernel_costs.py [--out FILE] [--limits]
 
 It compiles csrc/ops/*/*_cuda.cu, reads registers and spilled bytes from ptxas and the instructions from nvdisasm, and
-compares the time to issue them for one 4K frame with the time to move the frame's bytes. `--limits` writes the numbers
+compares the time to issue them for one 4K frame with the time to copy the frame's bytes. `--limits` records the numbers
 that tests/native/test_kernel_costs.py holds.
 
 Note [Counted instructions]
 `fewest` is the shortest way through a kernel that stores something, `most` the longest way, for one thread. A loop
-counts once, and calls count what they call. A thread that writes sixteen pixels of a matte skips
-the branches that fetch the maps' next column, unless a pixel reaches it: one pixel in eight for RVM at 4K. Counted is
-therefore `fewest` plus an eighth of the difference. Left out are idle lanes, waiting and bank conflicts: the result is a
-floor, not a forecast.
+counts once, and calls count what they call. A thread that writes sixteen pixels of a matte skips the branches that
+fetch the next column of the maps, unless a pixel reaches it: one pixel in eight for RVM at 4K. What counts is therefore
+`fewest` plus an eighth of the difference. Left out are idle lanes, waiting and bank conflicts: the result is a floor,
+not a forecast.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from math import inf
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+NVCC = ROOT / "build/nvcc"  # where `make kernels` installs it
+LIMITS = ROOT / "tests/native/kernel_limits.json"
 ARCHITECTURE = "sm_90"
 EXACT = ("patch_select",)  # compiled without contracted multiply-adds, as in csrc/ops/list.h
 
@@ -50,6 +52,9 @@ class Kernel:
     spilled: int  # bytes stored and loaded
     fewest: int
     most: int
+
+    def limits(self) -> dict[str, int]:
+        return {name: value for name, value in asdict(self).items() if name != "name"}
 
     @property
     def pixels(self) -> int:
@@ -172,13 +177,8 @@ class Ways:
 def plain_name(op: str, demangled: str) -> str:
     """`guided_upsample: matte_blocks<NearMaps<float>, fgr+pha>`."""
     text = demangled.replace("trtmatte::", "").replace("(anonymous namespace)::", "")
-    text = re.sub(r"^void ", "", re.split(r">\(|\((?=[A-Z])", text)[0])
-    name, _, arguments = text.partition("<")
-    if not arguments:
-        return f"{op}: {name}"
-    arguments = arguments.removeprefix("Form, ").removeprefix("Form")
-    arguments = re.sub(r"\b(\d+)\b", lambda number: outputs_of(int(number[1])), arguments)
-    return f"{op}: {name}<{arguments}>" if arguments else f"{op}: {name}"
+    name = text.removeprefix("void ").partition("(")[0].replace("<Form, ", "<").replace("> >", ">>")
+    return f"{op}: " + re.sub(r"\b\d+\b", lambda number: outputs_of(int(number[0])), name)
 
 
 def outputs_of(number: int) -> str:
@@ -234,19 +234,34 @@ def table(kernels: Sequence[Kernel]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def find_nvcc(folder: Path = NVCC) -> Path | None:
+    """Return the nvcc that tools/install_nvcc.py installed in a folder, if nvdisasm is there too."""
+    found = (each / "bin" for each in folder.glob("nvidia/cu*"))
+    return next((each / "nvcc" for each in found if (each / "nvcc").exists() and (each / "nvdisasm").exists()), None)
+
+
+def write_limits(kernels: Sequence[Kernel]) -> None:
+    lines = (f" {json.dumps(each.name)}: {json.dumps(each.limits())}" for each in kernels)
+    LIMITS.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Report what each CUDA kernel costs on an H100.")
-    parser.add_argument("--nvcc", type=Path, required=True, help="nvcc, with nvdisasm beside it")
-    parser.add_argument("--out", type=Path, help="write the table to this file")
-    parser.add_argument("--limits", type=Path, help="write the limits of the test to this file")
+    parser.add_argument("--nvcc", type=Path, default=NVCC, help="where tools/install_nvcc.py put it (build/nvcc)")
+    parser.add_argument("--out", type=Path, help="write the table to this file too")
+    parser.add_argument("--limits", action="store_true", help="record the limits of the test")
     arguments = parser.parse_args()
-    kernels = measure_all(arguments.nvcc)
+    nvcc = find_nvcc(arguments.nvcc)
+    if nvcc is None:
+        parser.error(f"nvcc and nvdisasm are not in {arguments.nvcc}; python tools/install_nvcc.py {arguments.nvcc}")
+    kernels = measure_all(nvcc)
     text = table(kernels)
     print(text)
     if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(text)
     if arguments.limits:
-        arguments.limits.write_text(json.dumps([asdict(kernel) for kernel in kernels], indent=1) + "\n")
+        write_limits(kernels)
     return 0
 
 

@@ -245,6 +245,7 @@ struct MatteLaunch {
   const Sinks& sinks;
   Background background;
   cudaStream_t cuda_stream;
+  bool in_blocks;
 };
 
 // Returns true for the sets that callers usually ask for: pha with one output of three channels, and each output alone
@@ -260,7 +261,7 @@ constexpr bool has_block_kernel(int set) {
 template <typename Maps, int kSet, typename Behind, typename Op>
 void launch_blocks(const Op& op, const MatteLaunch& launch, int end, bool wide) {
   const View& frame = launch.frame;
-  in_pieces(frame.size[0], kMostBlocks, [&](int first_image, int images) {
+  in_pieces(frame.size[0], [&](int first_image, int images) {
     const dim3 grid = grid_of<kBlocksAcross>(images, frame.size[2], (end + kBlockPixels - 1) / kBlockPixels);
     matte_blocks<Op, Maps, kSet, Behind>
         <<<grid, kThreads, 0, launch.cuda_stream>>>(op, frame, launch.sinks, launch.background, end, wide, first_image);
@@ -297,8 +298,7 @@ bool write_block_set(const Op& op, const MatteLaunch& launch, int wanted, int en
 template <typename Maps, typename Op, int... set>
 int write_blocks(const Op& op, const MatteLaunch& launch, std::integer_sequence<int, set...>) {
   const int access = common_access(launch.frame, launch.sinks, launch.background);
-  const int widest = kMostBlocks * kBlocksAcross * kBlockPixels;
-  const int end = !access ? 0 : launch.frame.size[3] < widest ? launch.frame.size[3] / 8 * 8 : widest;
+  const int end = access && launch.in_blocks ? launch.frame.size[3] / 8 * 8 : 0;
   const int wanted = wanted_set(launch.sinks);
   return end && (write_block_set<Maps, set>(op, launch, wanted, end, access == 16) || ...) ? end : 0;
 }
@@ -310,12 +310,11 @@ void write_maps(const Op& op, const MatteLaunch& launch) {
     first = write_blocks<Maps>(op, launch, std::make_integer_sequence<int, 1 << kOutputCount>());
   }
   const View& frame = launch.frame;
-  in_pieces(frame.size[3] - first, kMostBlocks * kPixelsAcross, [&](int column, int columns) {
-    in_pieces(frame.size[0], kMostBlocks, [&](int first_image, int images) {
-      const dim3 grid = grid_of<kPixelsAcross>(images, frame.size[2], columns);
-      matte_pixels<Op, Maps><<<grid, kThreads, 0, launch.cuda_stream>>>(op, frame, launch.sinks, launch.background,
-                                                                        first + column, first_image);
-    });
+  if (first == frame.size[3]) return;
+  in_pieces(frame.size[0], [&](int first_image, int images) {
+    const dim3 grid = grid_of<kPixelsAcross>(images, frame.size[2], frame.size[3] - first);
+    matte_pixels<Op, Maps>
+        <<<grid, kThreads, 0, launch.cuda_stream>>>(op, frame, launch.sinks, launch.background, first, first_image);
   });
 }
 
@@ -323,8 +322,9 @@ void write_maps(const Op& op, const MatteLaunch& launch) {
 // from x on: pixel(i, rgb) returns the matte of pixel x + i and is called for one after the other. near(type) returns
 // true if its maps are NearMaps of that type.
 template <typename Op>
-void write_matte(const Op& op, const View& frame, const Sinks& sinks, CudaStream cuda_stream, const char* name) {
-  const MatteLaunch launch{frame, sinks, background_of(sinks, frame), native(cuda_stream)};
+void write_matte(const Op& op, const View& frame, const Sinks& sinks, CudaStream cuda_stream, const char* name,
+                 bool in_blocks = true) {
+  const MatteLaunch launch{frame, sinks, background_of(sinks, frame), native(cuda_stream), in_blocks};
   if (op.near(DType::kFloat32)) {
     write_maps<NearMaps<float>>(op, launch);
   } else if (op.near(DType::kFloat16)) {

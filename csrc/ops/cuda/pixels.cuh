@@ -22,7 +22,7 @@ inline cudaStream_t native(CudaStream cuda_stream) { return static_cast<cudaStre
 // Note [Grids]
 // A block of kThreads threads covers kAcross items in each of kThreads / kAcross rows of an image. Grids have rows
 // along x, which allows 2^31 - 1 blocks, items along y and images along z, so that no thread divides by a size. Along y
-// and z there may be kMostBlocks blocks; in_pieces splits what is more.
+// and z there may be kMostBlocks blocks. Sides are at most 65536; in_pieces splits more images.
 constexpr int kMostBlocks = 65535;
 
 template <int kAcross>
@@ -32,11 +32,12 @@ dim3 grid_of(int images, int rows, int items) {
               static_cast<unsigned>(images));
 }
 
-// Calls launch(first, count) for pieces of at most `most` things.
+// Calls launch(first, count) for pieces of the images that a grid can have.
 template <typename Launch>
-void in_pieces(int things, int most, const Launch& launch) {
-  for (int64_t first = 0; first < things; first += most) {
-    launch(static_cast<int>(first), static_cast<int>(things - first < most ? things - first : most));
+void in_pieces(int images, const Launch& launch) {
+  for (int64_t first = 0; first < images; first += kMostBlocks) {
+    const int64_t left = images - first;
+    launch(static_cast<int>(first), static_cast<int>(left < kMostBlocks ? left : kMostBlocks));
   }
 }
 

@@ -40,10 +40,10 @@ __device__ __forceinline__ void store_sample(const FrameSample& op, int n, int y
   }
 }
 
-// One pixel of the sample a thread, from column `first` on.
-__global__ void __launch_bounds__(kThreads) sample_frame(FrameSample op, int first, int first_image) {
+// One pixel of the sample a thread.
+__global__ void __launch_bounds__(kThreads) sample_frame(FrameSample op, int first_image) {
   const GridPlace<kPixelsAcross> place;
-  const int n = first_image + place.image, y = place.row, x = first + place.item;
+  const int n = first_image + place.image, y = place.row, x = place.item;
   if (y >= op.sample.size[2] || x >= op.sample.size[3]) return;
   float rgb[3] = {0.0f, 0.0f, 0.0f};
   if (op.rows.method == Method::kLinear) {
@@ -108,7 +108,7 @@ int pixels_of_areas(const FrameSample& op) {
 
 void launch_areas(const FrameSample& op, int pixels, cudaStream_t on) {
   const int blocks = (op.sample.size[3] - 1) / pixels + 1;
-  in_pieces(op.sample.size[0], kMostBlocks, [&](int first_image, int images) {
+  in_pieces(op.sample.size[0], [&](int first_image, int images) {
     const dim3 grid(static_cast<unsigned>(op.sample.size[2]), static_cast<unsigned>(blocks),
                     static_cast<unsigned>(images));
     area_of_bytes<<<grid, kSumThreads, 0, on>>>(op, pixels, first_image);
@@ -116,11 +116,9 @@ void launch_areas(const FrameSample& op, int pixels, cudaStream_t on) {
 }
 
 void launch_pixels(const FrameSample& op, cudaStream_t on) {
-  in_pieces(op.sample.size[3], kMostBlocks * kPixelsAcross, [&](int first, int columns) {
-    in_pieces(op.sample.size[0], kMostBlocks, [&](int first_image, int images) {
-      const dim3 grid = grid_of<kPixelsAcross>(images, op.sample.size[2], columns);
-      sample_frame<<<grid, kThreads, 0, on>>>(op, first, first_image);
-    });
+  in_pieces(op.sample.size[0], [&](int first_image, int images) {
+    const dim3 grid = grid_of<kPixelsAcross>(images, op.sample.size[2], op.sample.size[3]);
+    sample_frame<<<grid, kThreads, 0, on>>>(op, first_image);
   });
 }
 

@@ -32,11 +32,13 @@ struct Form {
   Axis rows;
   Axis columns;
 
-  // Rows of patches must be packed and aligned too, so that blocks read them in one access.
-  bool near(DType type) const {
+  bool near(DType type) const { return near_maps(coarse, frame, type); }
+
+  // Blocks read a row of a patch in one access, and it must have the type of the coarse maps.
+  bool suits_blocks() const {
     const uintptr_t all = reinterpret_cast<uintptr_t>(patches.data) / static_cast<unsigned>(size_of(patches.dtype)) |
                           static_cast<uintptr_t>(patches.stride[0] | patches.stride[1] | patches.stride[2]);
-    return near_maps(coarse, frame, type) && patches.dtype == type && patches.stride[3] == 1 && all % kPatch == 0;
+    return patches.dtype == coarse.dtype && patches.stride[3] == 1 && all % kPatch == 0;
   }
 
   // Returns the numbers of the patches along a row of the frame.
@@ -136,7 +138,7 @@ void patch_scatter(const PatchScatter& op, void* workspace, CudaStream cuda_stre
                   patch_of,
                   make_axis(op.coarse.size[2], op.frame.size[2]),
                   make_axis(op.coarse.size[3], op.frame.size[3])};
-  write_matte(form, op.frame, op.sinks, cuda_stream, "PatchScatter");
+  write_matte(form, op.frame, op.sinks, cuda_stream, "PatchScatter", form.suits_blocks());
 }
 
 }  // namespace trtmatte

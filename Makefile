@@ -9,7 +9,7 @@ PIP := $(RUN)python -m pip install --quiet --disable-pip-version-check
 CORE := $(shell find csrc cmake -type f 2>/dev/null) CMakeLists.txt
 CPP := $(shell find csrc tests/native examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: help demo test core lint types unit test-one slow emulated plugins gpu sanitize bench format clean FORCE
+.PHONY: help demo test core lint types unit test-one slow emulated plugins kernels gpu sanitize bench format clean FORCE
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
@@ -68,6 +68,14 @@ build/tensorrt-%/include: $(VENV)/.run
 
 plugins: $(VENV)/.test $(VENV)/.core $(HEADERS) ## build and test the TensorRT plugins; fail if they cannot be built
 	TensorRT_ROOT="$(TensorRT_ROOT)" TRTMATTE_REQUIRE_PLUGINS=1 $(RUN)python -m pytest tests/test_plugins.py
+
+build/nvcc: $(VENV)/.run tools/install_nvcc.py
+	$(RUN)python tools/install_nvcc.py $@ --check
+	@touch $@
+
+kernels: $(VENV)/.test $(VENV)/.core build/nvcc ## measure the CUDA kernels' machine code; fail if a kernel has grown
+	$(RUN)python tools/kernel_costs.py --out out/kernels.md
+	TRTMATTE_REQUIRE_KERNELS=1 $(RUN)python -m pytest tests/native/test_kernel_costs.py
 
 clean: ## remove the virtual environment and everything that was built
 	rm -rf $(VENV) build python/trtmatte/*.so python/*.egg-info

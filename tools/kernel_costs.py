@@ -65,6 +65,14 @@ class Kernel:
         """A pixel's, as in Note [Counted instructions]."""
         return (self.fewest + FETCHING * (self.most - self.fewest)) / self.pixels
 
+    def issue_seconds(self) -> float:
+        """The time to issue the instructions for a 4K frame."""
+        return self.instructions * PIXELS / LANES_A_SECOND
+
+    def copy_seconds(self) -> float:
+        """The time to copy the bytes of a 4K frame."""
+        return (self.bytes or 0) * PIXELS / BYTES_A_SECOND
+
     @property
     def bytes(self) -> int | None:
         """A pixel's bytes in frame, background and outputs; None if the kernel does not write whole packed frames."""
@@ -225,8 +233,7 @@ def table(kernels: Sequence[Kernel]) -> str:
     for each in kernels:
         times = ""
         if each.bytes is not None:
-            issue = each.instructions * PIXELS / LANES_A_SECOND * 1e6
-            copy = each.bytes * PIXELS / BYTES_A_SECOND * 1e6
+            issue, copy = each.issue_seconds() * 1e6, each.copy_seconds() * 1e6
             times = f"{issue:.1f} | {copy:.1f}{'' if issue < copy else ' (less)'}"
         ways = f"{each.fewest}…{each.most}"
         pixel = f"{each.instructions:.1f}" if times else ""

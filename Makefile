@@ -101,7 +101,7 @@ $(VENV)/.package: $(VENV)/.run setup.py pyproject.toml python/trtmatte/version.p
 
 # The environment variables and the Python that the core is built with. The file is written only if they change.
 SETTINGS := CC CXX CFLAGS CXXFLAGS LDFLAGS CUDACXX CUDAHOSTCXX CUDAFLAGS CUDAARCHS CMAKE_ARGS TensorRT_ROOT \
-  TRTMATTE_CUDA TRTMATTE_PLUGINS TRTMATTE_FETCH_TENSORRT_HEADERS TRTMATTE_TENSORRT_VERSION
+  TRTMATTE_CUDA TRTMATTE_PLUGINS TRTMATTE_WERROR TRTMATTE_FETCH_TENSORRT_HEADERS TRTMATTE_TENSORRT_VERSION
 build/core/settings.txt: $(VENV)/.run FORCE
 	@mkdir -p $(@D)
 	@{ $(RUN)python -VV; for name in $(SETTINGS); do printenv "$$name" | sed "s/^/$$name=/"; done; } >$@.new

@@ -72,6 +72,21 @@ def test_maps_under_blocks(device, op, small, outputs):
     check(device, op, picture(8, 40), small, outputs=outputs)
 
 
+@pytest.mark.parametrize("small", [(1, 1), (5, 7), (12, 64), (3, 48), (11, 95), (13, 96), (12, 97)], ids=str)
+@pytest.mark.parametrize("width", [96, 101])
+@pytest.mark.parametrize("outputs", [("pha",), ("composite",)], ids="+".join)
+def test_areas_of_maps_under_blocks(device, small, width, outputs):
+    """A pixel lies in one or two columns and rows of a map that is not larger than the frame."""
+    check(device, "MatteUpsample", picture(12, width, batch=2), small, outputs=outputs, method="area")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize(("width", "small"), [(1920, 512), (1080, 512), (1080, 672), (1080, 1079), (960, 320)])
+def test_areas_of_maps_along_wide_frames(device, width, small, dtype):
+    """Boundaries that fall on pixels, and steps that are not exact, from end to end."""
+    check(device, "MatteUpsample", picture(4, width), (3, small), outputs=("pha",), dtype=dtype, method="area")
+
+
 @pytest.mark.parametrize("size", [(70000, 1, 12), (2, 65536, 12)], ids=str)
 def test_more_images_and_rows_than_a_grid_has(device, size):
     """A grid has at most 65535 blocks along two of its three axes. Sides are at most 65536."""

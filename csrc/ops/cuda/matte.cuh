@@ -320,15 +320,15 @@ void write_maps(const Op& op, const MatteLaunch& launch) {
 
 // Writes the matte of a frame. `Op` is copied to the device. Its Walk<Maps, in_blocks>(op, n, y, x) goes along a row
 // from x on: pixel(i, rgb) returns the matte of pixel x + i and is called for one after the other. near(type) returns
-// true if its maps are NearMaps of that type.
-template <typename Op>
+// true if its maps are `Near` ones of that type.
+template <template <typename> class Near = NearMaps, typename Op>
 void write_matte(const Op& op, const View& frame, const Sinks& sinks, CudaStream cuda_stream, const char* name,
                  bool in_blocks = true) {
   const MatteLaunch launch{frame, sinks, background_of(sinks, frame), native(cuda_stream), in_blocks};
   if (op.near(DType::kFloat32)) {
-    write_maps<NearMaps<float>>(op, launch);
+    write_maps<Near<float>>(op, launch);
   } else if (op.near(DType::kFloat16)) {
-    write_maps<NearMaps<Half>>(op, launch);
+    write_maps<Near<Half>>(op, launch);
   } else {
     write_maps<AnyMaps>(op, launch);
   }

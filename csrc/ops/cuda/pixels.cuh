@@ -8,6 +8,7 @@
 #include "base/view.h"
 #include "ops/math/axis.h"
 #include "ops/math/pixel_math.h"
+#include "ops/math/taps.h"
 
 namespace trtmatte {
 
@@ -204,6 +205,8 @@ __device__ __forceinline__ uint8_t* block_start(const View& view, int n, int y, 
 // Samples small maps along one row of the frame. A Place goes along the row: advance() moves it by one pixel and
 // returns true if it reaches other columns of the maps, which Columns::follow(place) then fetches.
 struct AnyMaps {
+  static constexpr bool kAreas = false;
+
   struct Place {
     const Axis& across;
     int x;
@@ -235,18 +238,23 @@ struct AnyMaps {
 // For maps of packed rows that are not wider than the frame. Neighbouring pixels then lie between the same two columns
 // or the next two. Registers hold these columns, already interpolated between two rows: the right one, and its
 // difference from the left one, so that moving on copies nothing.
-template <typename T>
-struct NearMaps {
+//
+// The area method fits in, since a pixel that is not larger than those of the maps lies in one column or in two: its
+// mean is the left one, or halfway between both.
+template <typename T, bool areas>
+struct ColumnsOfMaps {
+  static constexpr bool kAreas = areas;
+
   struct Place {
     int column;  // the right one
     int last;
     int moved;     // columns from the left one to the right one: 1, or 0 beyond the centres of the outermost
-    float weight;  // -1 at the left column, 0 at the right one
+    float weight;  // -1 at the left column, 0 at the right one; of an area, where it begins
     float step;
 
     // A pixel on a column has it on its right.
     __device__ __forceinline__ Place(const Axis& across, int x) : last(across.in - 1) {
-      const int64_t at = across.offset + across.step * x;
+      const int64_t at = areas ? across.step * x + kAreaSlack : across.offset + across.step * x;
       column = static_cast<int>((at + 0xffffffff) >> 32);
       moved = column > 0 && column <= last;
       column = column < last ? column : last;
@@ -260,6 +268,10 @@ struct NearMaps {
       moved = column < last;
       column += moved;
       return true;
+    }
+    __device__ __forceinline__ float weight_of_mean() const {
+      constexpr float kSlack = static_cast<float>(kAreaSlack) * 0x1p-32f;
+      return weight + step > 2.0f * kSlack ? -0.5f : -1.0f;
     }
   };
 
@@ -304,12 +316,18 @@ struct NearMaps {
     }
 
     __device__ __forceinline__ float value(int c, const Place& place) const {
-      return right[c] + slope[c] * place.weight;
+      return right[c] + slope[c] * (areas ? place.weight_of_mean() : place.weight);
     }
   };
 };
 
-// Returns true if NearMaps of this type can read the maps. The pixels of an image must be numbered by ints.
+template <typename T>
+struct NearMaps : ColumnsOfMaps<T, false> {};
+template <typename T>
+struct NearAreas : ColumnsOfMaps<T, true> {};
+
+// Returns true if NearMaps of this type can read the maps; NearAreas also need maps that are not higher than the frame.
+// The pixels of an image must be numbered by ints.
 inline bool near_maps(const View& maps, const View& frame, DType type) {
   const int64_t rows = maps.stride[2] * maps.size[2], planes = maps.stride[1] * maps.size[1];
   const int64_t reach = (rows < 0 ? -rows : rows) + (planes < 0 ? -planes : planes) + maps.size[3];

@@ -225,8 +225,15 @@ def measure_all(nvcc: Path) -> list[Kernel]:
 # Reporting
 
 
+LEGEND = """\
+Costs of the CUDA kernels for one thread, and for a 4K frame on an H100 (tools/kernel_costs.py). `less`: the copy takes
+less time, so that instructions limit the kernel.
+"""
+
+
 def table(kernels: Sequence[Kernel]) -> str:
     lines = [
+        LEGEND,
         "| kernel | registers | spilled | instructions, fewest…most | a pixel | µs to issue at 4K | µs to copy |",
         "|---|---|---|---|---|---|---|",
     ]

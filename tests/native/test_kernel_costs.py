@@ -58,14 +58,16 @@ def limits_of(name: str) -> Kernel:
 
 
 def test_what_goes_to_4k_films_is_issued_faster_than_it_is_copied() -> None:
-    """Frames to colours with alpha from RVM's and BackgroundMattingV2's maps, and to composites from small alphas."""
-    for op, outputs in (
-        ("guided_upsample", ("fgr+pha, No", "rgba, No")),
-        ("patch_scatter", ("fgr+pha, No", "rgba, No", "composite, Colour", "pha+composite, Colour")),
-        ("matte_upsample", ("fgr+pha, No", "rgba, No", "composite, Colour", "composite, Packed")),
+    """Colours with alpha from the maps of all families, and composites from BackgroundMattingV2's and small alphas."""
+    composites = ("composite, Colour", "composite, Packed", "pha+composite, Colour", "pha+composite, Packed")
+    for op, maps, outputs in (
+        ("guided_upsample", "NearMaps", ("composite, Packed", "pha+composite, Packed")),
+        ("patch_scatter", "NearMaps", composites),
+        ("matte_upsample", "NearMaps", composites),
+        ("matte_upsample", "NearAreas", composites),
     ):
-        for written in outputs:
-            kernel = limits_of(f"{op}: matte_blocks<NearMaps<float>, {written}Background>")
+        for written in ("fgr+pha, No", "rgba, No", *outputs):
+            kernel = limits_of(f"{op}: matte_blocks<{maps}<float>, {written}Background>")
             assert kernel.issue_seconds() < kernel.copy_seconds(), kernel
 
 

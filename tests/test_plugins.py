@@ -214,6 +214,15 @@ def test_a_build_that_cannot_be_ends(tmp_path: Path, settings: tuple[str, ...], 
     assert reason in said(done)
 
 
+@needs_cmake
+@pytest.mark.parametrize(("setting", "errors"), [("ON", True), ("OFF", False)])
+def test_warnings_are_errors_where_that_is_asked_for(tmp_path: Path, setting: str, errors: bool) -> None:
+    """With a compiler that knows more warnings, the environment variable lets the build pass."""
+    done = configure(tmp_path, EMULATED, "-DTRTMATTE_PLUGINS=OFF", TRTMATTE_WERROR=setting)
+    assert done.returncode == 0, done.stderr
+    assert ("-Werror" in (tmp_path / "build.ninja").read_text()) is errors
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Headers that are fetched
 

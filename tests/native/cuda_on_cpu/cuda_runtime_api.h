@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <utility>
 
 using cudaStream_t = void*;
@@ -34,13 +33,14 @@ inline int& last_error() {
   return error;
 }
 
-inline void submit(cudaStream_t stream, std::function<void()> work) {
+template <typename Work>
+void submit(cudaStream_t stream, const Work& work) {
   using Function = void (*)(void*);
   static const auto put = driver_function<void*, Function, void*, Function>("fake_driver_submit");
   if (put == nullptr) return work();
   const int status = put(
-      stream, [](void* held) { (*static_cast<std::function<void()>*>(held))(); },
-      new std::function<void()>(std::move(work)), [](void* held) { delete static_cast<std::function<void()>*>(held); });
+      stream, [](void* held) { (*static_cast<Work*>(held))(); }, new Work(work),
+      [](void* held) { delete static_cast<Work*>(held); });
   if (status != 0) last_error() = status;
 }
 

@@ -36,14 +36,19 @@ def checkout(tmp_path: Path) -> Path:
 
 def run(checkout: Path, *arguments: str, **environment: str) -> dict[str, Any]:
     """Run the script. Returns the steps of its summary."""
-    subprocess.run(
+    start(checkout, *arguments, **environment)
+    summary: dict[str, Any] = json.loads((checkout / "out" / "summary.json").read_text())
+    return summary["steps"]
+
+
+def start(checkout: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [checkout / "tools" / "gpu_check.sh", *arguments],
         env={**os.environ, "PYTHON": sys.executable, **environment},
         capture_output=True,
+        text=True,
         check=False,
     )
-    summary: dict[str, Any] = json.loads((checkout / "out" / "summary.json").read_text())
-    return summary["steps"]
 
 
 def test_packages_on_the_python_path_are_found(checkout: Path, tmp_path: Path) -> None:
@@ -56,6 +61,19 @@ def test_packages_on_the_python_path_are_found(checkout: Path, tmp_path: Path) -
 
 def test_a_missing_package_fails_its_step(checkout: Path) -> None:
     assert run(checkout, "--rehearse", "out", "sessions")["sessions"]["status"] != 0
+
+
+def test_a_step_that_did_not_run_is_a_failure(checkout: Path) -> None:
+    """A name that no step has, or one without its conditions: there are no plugins to check here."""
+    done = start(checkout, "out", "plugins", CAPABILITY="9.0")
+    assert done.returncode == 1
+    assert "plugins did not run" in done.stdout
+
+
+def test_without_a_gpu(checkout: Path) -> None:
+    done = start(checkout, "out", "doctor")
+    assert done.returncode == 2
+    assert "nvidia-smi finds no GPU" in done.stdout
 
 
 @pytest.mark.parametrize(("plain", "calls"), [("1", [None]), ("", [])])

@@ -33,6 +33,7 @@ def day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs a piece of these steps. Returns its report."""
     monkeypatch.setattr(running, "BROUGHT", tmp_path / "brought")
     monkeypatch.setattr(running, "WORK", tmp_path / "work")
+    monkeypatch.setattr(running, "PACKAGE", tmp_path)
     monkeypatch.setenv("GPU_DAY", str(tmp_path / "day"))
     monkeypatch.setattr(running.Day, "_facts", lambda self: {"name": "cuda-nvidia-h200"})
 
@@ -119,6 +120,12 @@ def test_what_was_brought_is_kept_joined_and_found(day: Any, tmp_path: Path) -> 
     assert "bring these as well: onnxruntime.tar.xz.01" in report["by name"]["looking"]["message"]
     (tmp_path / "prepared" / "onnxruntime-1").rename(tmp_path / "brought" / "onnxruntime-1")
     assert day(looking)["statuses"] == {"looking": "ok"}
+
+
+def test_without_a_core_that_is_the_first_step(day: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "PACKAGE", tmp_path / "nothing")
+    monkeypatch.setattr(running, "CORE", step("core", "pass"))
+    assert day(step("one", "pass"))["statuses"] == {"core": "ok", "one": "ok"}
 
 
 def test_an_archive_that_was_not_prepared(day: Any) -> None:

@@ -43,9 +43,10 @@ _TENSORRT: Final = ("tensorrt",)
 _ONNXRUNTIME: Final = ("onnxruntime",)
 _SESSIONS: Final = ("tests/runtime/session/test_cuda.py", "-m", "gpu", "--durations=5")
 
+CORE: Final = _ours("core", 240, "core")
 PIECES: Final[Mapping[str, tuple[Step, ...]]] = {
     "kernels": (
-        _ours("core", 240, "core"),
+        CORE,
         _check("tests", 240),
         _pytest("sessions", 150, *_SESSIONS, "-k", "kernel or captured"),
         _check("plugins", 60),

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tools.gpu_day import archive
-from tools.gpu_day.pieces import PIECES, Step
+from tools.gpu_day.pieces import CORE, PIECES, Step
 from tools.gpu_day.report import (
     FAILED,
     NO_DEVICE,
@@ -43,6 +43,7 @@ from tools.gpu_day.report import (
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 BROUGHT: Final = ROOT / "build" / "gpu-day"
+PACKAGE: Final = ROOT / "build" / "gpu" / "package"  # which tools/gpu_check.sh assembles around the core
 WORK: Final = ROOT / "out" / "gpu-day"
 CAPABILITY: Final = "9.0"  # of the GPU that a rehearsal takes the place of
 
@@ -100,14 +101,21 @@ class Day:
         machine = self._facts()
         report = Report(self._out / f"{piece}.json", piece=piece, rehearsal=self._rehearsal, machine=machine)
         with (self._out / f"{piece}.log").open("a") as log:
-            for step in PIECES[piece]:
-                if chosen is None or step.name in chosen:
+            for step in self._steps(piece):
+                if chosen is None or step.name in chosen or step is CORE:
                     report.add(*self._step(step, report, log))
                 if machine is None:
                     machine = self._facts()
                     report.describe(machine=machine)
         self._collect_files()
         return report.failed
+
+    def _steps(self, piece: str) -> list[Step]:
+        """The steps of a piece, after that of the core where an earlier call has left none."""
+        steps = list(PIECES[piece])
+        if not PACKAGE.is_dir() and piece != "emulated" and CORE not in steps:
+            steps.insert(0, CORE)
+        return steps
 
     def _step(self, step: Step, report: Report, log: Any) -> list[Result]:
         """Run a step. Returns its parts and the whole."""
@@ -167,7 +175,7 @@ class Day:
     def _environment(self) -> dict[str, str]:
         """What the steps find: the package with the core for this GPU, what was brought, and the machine's own."""
         self._install_wheels()
-        folders = [ROOT / "build" / "gpu" / "package", ROOT, self._folder / "site"]
+        folders = [PACKAGE, ROOT, self._folder / "site"]
         folders += [self._folder / "tensorrt" / "python", self._folder / "onnxruntime"]
         libraries = [self._folder / "tensorrt" / "lib", *_nvidia_libraries()]
         more = {

@@ -18,7 +18,9 @@ from tools.gpu_day.report import part
 from trtmatte import plugins
 from trtmatte.backends import tensorrt
 from trtmatte.backends.tensorrt import bindings
+from trtmatte.backends.tensorrt.build import _load_plugins
 from trtmatte.compiler.graph import functions as graph
+from trtmatte.compiler.graph.functions import DOMAIN
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -66,7 +68,37 @@ def versions() -> dict[str, Any]:
 
 
 def convolution() -> dict[str, Any]:
-    """Without anything of ours: does TensorRT build and run here?"""
+    """A convolution without anything of ours: does TensorRT itself build and run here?"""
+    import tensorrt as trt
+    import torch
+
+    model, inputs, expected = _convolution()
+    log = bindings.log("tensorrt")
+    with log.recorded() as errors:
+        try:
+            builder = trt.Builder(log.native)
+            network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+            assert trt.OnnxParser(network, log.native).parse(model)
+            config = builder.create_builder_config()
+            config.clear_flag(trt.BuilderFlag.TF32)
+            data = builder.build_serialized_network(network, config)
+            engine = trt.Runtime(log.native).deserialize_cuda_engine(data)
+            context, stream = engine.create_execution_context(), torch.cuda.Stream()
+            x, y = torch.from_numpy(inputs["x"]).cuda(), torch.zeros(expected.shape, device="cuda")
+            torch.cuda.synchronize()
+            assert context.set_tensor_address("x", x.data_ptr())
+            assert context.set_tensor_address("y", y.data_ptr())
+            assert context.execute_async_v3(stream.cuda_stream)
+            stream.synchronize()
+        except Exception as error:
+            raise RuntimeError("; ".join([str(error), *errors])) from error
+    worst = float(np.abs(y.cpu().numpy() - expected).max())
+    assert worst < 1e-3, f"the worst error is {worst}"
+    return {"bytes": data.nbytes, "worst": worst}
+
+
+def _convolution() -> tuple[bytes, Arrays, np.ndarray[Any, Any]]:
+    """A model, its input, and what the CPU makes of it."""
     weights = np.random.default_rng(1).standard_normal((8, 3, 3, 3), np.float32)
     node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
     x, y = (
@@ -74,45 +106,34 @@ def convolution() -> dict[str, Any]:
         for name, channels in (("x", 3), ("y", 8))
     )
     made = helper.make_graph([node], "convolution", [x], [y], [numpy_helper.from_array(weights, "w")])
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    given = {"x": np.random.default_rng(0).standard_normal((1, 3, 64, 64), np.float32)}
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    (expected,) = session.run(None, given)
-    built, found = _built_and_run(model, given, None)
-    worst = float(np.abs(found["y"] - expected).max())
-    assert worst < 1e-3, f"the worst error is {worst}"
-    return {"bytes": len(built.data), "worst": worst}
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
+    inputs = {"x": np.random.default_rng(0).standard_normal((1, 3, 64, 64), np.float32)}
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return model, inputs, session.run(None, inputs)[0]
 
 
 def registry() -> dict[str, Any]:
-    """Our library in TensorRT's registry, loaded by TensorRT itself."""
-    library = _library()
-    known = bindings.load("tensorrt").get_plugin_registry()
-    assert known.load_library(str(library)) is not None
-    names = sorted(each.name for each in known.all_creators if each.plugin_namespace == "trtmatte")
+    """Our library in TensorRT's registry, loaded as a build does it."""
+    module = bindings.load("tensorrt")
+    _load_plugins(module, _library())
+    known = module.get_plugin_registry().all_creators
+    names = sorted(each.name for each in known if each.plugin_namespace == DOMAIN)
     assert names == sorted(f"TrtMatte{op}" for op in graph.OPS), names
-    return {"plugins": names}
+    return {"plugins": len(names)}
 
 
 def plugin(op: str) -> dict[str, Any]:
     """The plugin of an op against its function body on the CPU."""
+    from tools.gpu_day.steps.device_plan import DevicePlan
+
     inputs, attributes = plugin_cases()[op]
     expected = run(op, inputs, **attributes)
-    built, found = _built_and_run(plugin_network(op, inputs, attributes), inputs, _library())
+    model = plugin_network(op, inputs, attributes).SerializeToString()
+    built = tensorrt.build_plan(model, target="tensorrt", name=op, plugins=_library())
+    found = DevicePlan(built.data)(inputs)
     for name, value in expected.items():
         agree(found[name], value, scale=1.6, what=name)
     return {"bytes": len(built.data), "seconds to build": built.info.get("seconds")}
-
-
-def _built_and_run(model: onnx.ModelProto, inputs: Arrays, library: Path | None) -> tuple[Any, Arrays]:
-    from tools.gpu_day.steps.device_plan import DevicePlan
-
-    with bindings.log("tensorrt").recorded() as errors:
-        try:
-            built = tensorrt.build_plan(model.SerializeToString(), target="tensorrt", plugins=library, verbose=True)
-            return built, DevicePlan(built.data)(inputs)
-        except Exception as error:
-            raise RuntimeError("; ".join([str(error), *errors])) from error
 
 
 def _library() -> Path:

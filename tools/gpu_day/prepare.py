@@ -71,8 +71,8 @@ def main() -> int:
         download(target, _new(OUT / "video") / "wheels", pinned("av"))
     if "kit" in kinds:
         prepare_kit(target, arguments.headers)
-    if (OUT / "kit").is_dir():  # it travels first, and says what belongs together
-        write_list(list(archives.values()), OUT / "kit" / "archives.json")
+    if (OUT / "kit").is_dir() and (OUT / "archives.json").is_file():  # the kit travels first
+        shutil.copy(OUT / "archives.json", OUT / "kit")
     for folder in sorted(path for path in OUT.iterdir() if path.is_dir()):
         print(f"{folder.relative_to(ROOT)}  {size(folder) / _MIB:.1f} MiB")
     return 0

@@ -45,7 +45,7 @@ class Plan:
         self._arrays = {}
         for name, tensor in TENSORS.items():
             size = np.dtype(tensor.dtype).itemsize * int(np.prod(tensor.shape))
-            memory = (ctypes.c_char * size).from_address(addresses[name])
+            memory: Any = (ctypes.c_char * size).from_address(addresses[name])
             self._arrays[name] = np.frombuffer(memory, tensor.dtype).reshape(tensor.shape)
 
     def enqueue(self, cuda_stream: int) -> None:

@@ -109,7 +109,7 @@ class DevicePlan:
         self._stream.synchronize()
         states = {state.output for state in self._states}
         return {
-            name: np.array(self._tensors[name].cpu())
+            name: self._tensors[name].cpu().numpy().copy()
             for name, each in self._plan.tensors.items()
             if not each.is_input and name not in states
         }

@@ -87,6 +87,13 @@ def test_no_such_subject(tmp_path):
     assert "no such benchmark: nothing" in done.stderr
 
 
+def test_where_nothing_could_be_measured_the_failure_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(suite, "_run", lambda *_: "no luck")
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--device", "cpu", "--only", "ops", "--out", str(tmp_path)])
+    assert suite.main() == 1
+    assert "failed: ops" in capsys.readouterr().err
+
+
 def test_what_is_wrong_is_not_timed():
     race = Race(SUBJECT, "cpu", [], Pace(1, 1, 1))
     expected: dict[str, Any] = {

@@ -81,7 +81,7 @@ def _add_files(archive: Path, device: Path) -> None:
 def write(results: Path, readme: Path, devices: Sequence[Path] = ()) -> None:
     """Write the reports of these devices and README's tables."""
     for device in devices:
-        if (device / "models.json").is_file():
+        if (device / "models.json").is_file() or (device / "ops.json").is_file():
             report.write(device)
     write_readme(readme, results)
     ran.write_readme(readme, results)

@@ -74,8 +74,8 @@ PIECES: Final[Mapping[str, tuple[Step, ...]]] = {
     ),
     "more": (
         _pytest("clip", 90, *_SESSIONS, "-k", "clip"),
-        _ours("counters", 240, "counters"),
-        _benchmarks("races", 240, "bgmv2-mobilenetv2-hd", "streams-4", "batch-4"),
+        _ours("counters", 150, "counters"),
+        _benchmarks("races", 330, "bgmv2-mobilenetv2-hd", "streams-4", "batch-4"),
         _check("build", 240),
     ),
     "emulated": (  # in a rehearsal: what runs without a device, with this machine's Python and packages

@@ -48,9 +48,9 @@ WORK: Final = ROOT / "out" / "gpu-day"
 CAPABILITY: Final = "9.0"  # of the GPU that a rehearsal takes the place of
 
 _NEEDS_DEVICE: Final = re.compile(
-    r"error:? 35|Found no NVIDIA driver|no NVIDIA driver|driver version is insufficient|nvidia-smi finds no GPU|"
-    r"needs a CUDA device|no CUDA device was found|no CUDA-capable device|compute-sanitizer: command not found|"
-    r"compute-sanitizer.*No such file|ncu is not installed"
+    r"error:? 35|Found no NVIDIA driver|no NVIDIA driver|driver version is insufficient|torch\.Accelera|"
+    r"nvidia-smi finds no GPU|needs a CUDA device|no CUDA device was found|no CUDA-capable device|"
+    r"only libcuda\.so\.1 is missing|compute-sanitizer.*No such file|ncu is not installed"
 )
 _BROKEN: Final = re.compile(r"ERROR collecting|ModuleNotFoundError|did not run")
 _SUMMARY: Final = re.compile(r"\d+ (passed|failed|skipped|error).* in [\d.]+s")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,16 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from tools.gpu_day.report import part
+
+
+def libraries() -> dict[str, Any]:
+    """All libraries that the provider links to are found; libcuda.so.1 is the driver's."""
+    provider = Path(onnxruntime.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"
+    linked = subprocess.run(["ldd", provider], capture_output=True, text=True, check=True).stdout.splitlines()
+    missing = [line.split()[0] for line in linked if "not found" in line]
+    assert missing != ["libcuda.so.1"], "only libcuda.so.1 is missing: there is no NVIDIA driver"
+    assert not missing, f"the provider needs {', '.join(missing)}"
+    return {"libraries": len(linked)}
 
 
 def convolution() -> dict[str, Any]:
@@ -33,7 +45,7 @@ def convolution() -> dict[str, Any]:
 
 
 def main() -> int:
-    return 0 if part("a convolution", convolution) else 1
+    return 0 if part("libraries", libraries) and part("a convolution", convolution) else 1
 
 
 if __name__ == "__main__":

@@ -216,8 +216,10 @@ class Day:
         if done.returncode:
             return None
         facts: dict[str, Any] = json.loads(done.stdout)
-        commit = self._kit / "commit.txt"
-        return facts | ({"commit": commit.read_text().strip()} if commit.is_file() else {})
+        commit = self._kit / "commit.txt"  # of a copy without .git
+        if not facts["commit"] and commit.is_file():
+            facts["commit"] = commit.read_text().strip()
+        return facts
 
     def _collect_files(self) -> None:
         """Results that are files: reports of benchmarks, layers of plans."""

@@ -53,7 +53,7 @@ PIECES: Final[Mapping[str, tuple[Step, ...]]] = {
         _check("plugins-memcheck", 90),
     ),
     "tensorrt": (
-        _ours("contact", 150, "tensorrt_contact", archives=_TENSORRT),
+        _ours("contact", 200, "tensorrt_contact", archives=_TENSORRT),
         _tensorrt("rvm-plan-fp32", 120),
         _tensorrt("rvm-plan-fp16", 120),
         _tensorrt("rvm-stages-fp16", 120),

@@ -18,6 +18,7 @@ from tools.gpu_day import collect, ran
 from tools.gpu_day import run as running
 from tools.gpu_day.archive import pack, write_list
 from tools.gpu_day.pieces import PIECES, Step
+from tools.gpu_day.report import shortened
 from tools.gpu_day.steps import counters, tensorrt_contact
 from trtmatte.compiler.graph.functions import OPS
 
@@ -90,6 +91,12 @@ def test_parts_are_in_the_report_while_their_step_runs(day: Any, tmp_path: Path)
     look = f"import time; time.sleep(3); print(open({str(tmp_path / 'out' / 'made up.json')!r}).read())"
     day(step("whole", f"{PARTS}\n{look}"))
     assert '"whole: first"' in (tmp_path / "out" / "made up.log").read_text()
+
+
+def test_messages_name_no_host_and_no_folder() -> None:
+    said = f"CUDA failure 35 ; GPU=-1 ; hostname=somebodys-box ; file={Path.cwd()}/a.cc ;\n expr=cudaSetDevice"
+    assert shortened(said) == "CUDA failure 35 ; GPU=-1 ; file=a.cc ; expr=cudaSetDevice"
+    assert len(shortened("word " * 1000)) < 700
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -61,7 +62,8 @@ def parts(path: Path) -> list[Result]:
 
 
 def shortened(text: str) -> str:
-    text = " ".join(text.split())
+    """A message for a report: one line, not too long, without the name of the host and the folder of the checkout."""
+    text = re.sub(r"hostname=\S+ ;? ?", "", " ".join(text.split())).replace(f"{Path.cwd()}/", "")
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
 
 

@@ -330,3 +330,66 @@ def test_stubs_name_the_parameters():
         if documented:
             assert documented == [each.arg for each in (*node.args.args, *node.args.kwonlyargs)], node.name
     assert "step_y" in str(_core.frame_sample.__doc__)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Copies
+
+
+def view_of(array: np.ndarray, which: str) -> np.ndarray:
+    """An array of the same values that lies otherwise in memory."""
+    if which == "packed":
+        return array
+    if which == "padded":
+        wide = np.zeros((*array.shape[:-2], array.shape[-2] + 5, array.shape[-1]), array.dtype)
+        wide[..., 3:-2, :] = array
+        return wide[..., 3:-2, :]
+    if which == "other channel order":
+        return np.ascontiguousarray(array[..., ::-1])[..., ::-1]
+    if which == "upside down":
+        return np.ascontiguousarray(array[..., ::-1, :, :])[..., ::-1, :, :]
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, -1, -3)), -3, -1)
+
+
+VIEWS = ("packed", "padded", "other channel order", "upside down", "channels first")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "int32"])
+@pytest.mark.parametrize("shape", [(7, 5, 3), (241, 1023, 3), (2, 3, 97, 64, 4), (1, 1, 1), (0, 4, 3), (1, 65537, 3)])
+@pytest.mark.parametrize("source", VIEWS)
+def test_copies_are_exact(shape: tuple[int, ...], source: str, dtype: str, threads: None) -> None:
+    values = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
+    for count in (1, 3):
+        trtmatte.set_num_threads(count)
+        for to in VIEWS:
+            target = view_of(np.zeros(shape, dtype), to)
+            _core.copy(target, view_of(values, source))
+            np.testing.assert_array_equal(target, values)
+
+
+def test_a_copy_touches_nothing_besides() -> None:
+    wide = np.full((50, 40, 3), 7, np.uint8)
+    _core.copy(wide[5:45, 3:31], np.zeros((40, 28, 3), np.uint8))
+    assert not wide[5:45, 3:31].any()
+    wide[5:45, 3:31] = 7
+    assert (wide == 7).all()
+
+
+def test_copies_repeat_a_row() -> None:
+    row = np.arange(12, dtype=np.uint8).reshape(1, 4, 3)
+    target = np.zeros((5, 4, 3), np.uint8)
+    _core.copy(target, np.broadcast_to(row, target.shape))
+    np.testing.assert_array_equal(target, np.broadcast_to(row, target.shape))
+
+
+@pytest.mark.parametrize("source", [np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.float32)])
+def test_arrays_that_differ_are_not_copied(source: np.ndarray) -> None:
+    with pytest.raises(trtmatte.FrameError, match=r"source is .*; expected uint8"):
+        _core.copy(np.zeros((3, 2), np.uint8), source)
+
+
+def test_read_only_arrays_are_not_written() -> None:
+    target = np.zeros((3, 2), np.uint8)
+    target.flags.writeable = False
+    with pytest.raises(trtmatte.FrameError, match="read-only"):
+        _core.copy(target, np.zeros((3, 2), np.uint8))

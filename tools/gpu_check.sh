@@ -4,8 +4,8 @@
 #   tools/gpu_check.sh [FOLDER [STEP…]]          (out/gpu; build doctor tests sessions plugins memcheck racecheck benchmarks)
 #   tools/gpu_check.sh --rehearse [FOLDER [STEP…]]
 #
-# A rehearsal needs no GPU: the CUDA forms are compiled for the CPU (tests/native/cuda_on_cpu), sessions run on a stand-in
-# for the device, there is nothing for sanitizers to do, and the benchmarks are tiny.
+# A rehearsal needs no GPU: the CUDA forms are compiled for the CPU (tests/native/cuda_on_cpu), sessions run on a driver
+# without a device (tests/native/fake_driver), there is nothing for sanitizers to do, and the benchmarks are tiny.
 #
 # nvcc (on the path, or CUDACXX), a C++ compiler and these Python packages are there already: cmake, ninja, pybind11,
 # numpy, cupy, cuda-core, onnx, onnxruntime, torch, pytest, pytest-benchmark, hypothesis, matplotlib. PYTHON names another
@@ -97,16 +97,18 @@ side_by_side=()
 "$python" -c "import xdist" 2>/dev/null && side_by_side=(-n $((rehearsal ? 2 : 4)))
 
 frames=()
+driver=()
 sessions=(tests/runtime/session/test_cuda.py -m gpu --durations=10)
 measured=(--device cuda)
 if [ -n "$rehearsal" ]; then
   frames=("${few[@]}")
-  sessions=(tests/runtime/session/test_cuda_emulated.py)
+  driver=(env "LD_LIBRARY_PATH=$build/driver${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}")  # the fake one
+  sessions=(tests/runtime/session/test_cuda_emulated.py "${side_by_side[@]}")
   measured=(--device cpu --quick --only streams-2 --again)
 fi
 
 step tests "${check[@]}" tests/ops -m gpu "${side_by_side[@]}" "${frames[@]}"
-step sessions "${check[@]}" "${sessions[@]}"
+step sessions "${driver[@]+"${driver[@]}"}" "${check[@]}" "${sessions[@]}"
 if [ -n "$rehearsal" ]; then
   step op-benchmarks "${check[@]}" benchmarks/ops --device=cuda --benchmark-disable -k "HD or scatter"
 else

@@ -1,9 +1,11 @@
 #include <pybind11/pybind11.h>
 
 #include "base/errors.h"
+#include "bindings/array.h"
 #include "bindings/register.h"
 #include "ops/cpu/simd_level.h"
 #include "ops/math/outputs.h"
+#include "runtime/copy.h"
 #include "runtime/thread_pool.h"
 #ifdef TRTMATTE_WITH_CUDA
 #include "runtime/cuda.h"
@@ -36,6 +38,26 @@ void choose_threads(int threads) {
   }
   const py::gil_scoped_release unlocked;
   ThreadPool::instance().set_threads(threads);
+}
+
+std::vector<int64_t> byte_strides(const Array& array) {
+  std::vector<int64_t> strides = array.strides;
+  for (int64_t& stride : strides) stride *= size_of(array.dtype);
+  return strides;
+}
+
+void copy_array(const py::object& to_object, const py::object& from_object) {
+  const Array to = read_array(to_object, "to", nullptr), from = read_array(from_object, "source", nullptr);
+  if (!to.on_host() || !from.on_host()) throw FrameError("copy takes arrays of the host");
+  if (to.shape != from.shape || to.dtype != from.dtype) {
+    throw FrameError("source is " + from.describe() + "; expected " + to.describe() + " as to");
+  }
+  if (to.readonly) throw FrameError("to is read-only; expected an array that may be written");
+  const Copy copy{to.data, from.data, size_of(to.dtype), to.shape, byte_strides(to), byte_strides(from)};
+  const py::gil_scoped_release unlocked;
+  ThreadPool& pool = ThreadPool::instance();
+  const ThreadPool::Lease lease = pool.lease();
+  run_copy(copy, pool);
 }
 
 void set_python_error(const char* kind, const char* message) {
@@ -77,6 +99,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("set_num_threads", &choose_threads, py::arg("threads"));
   m.def("get_num_threads", [] { return ThreadPool::instance().workers(); });
   m.def("available_processors", &available_processors);
+  m.def("copy", &copy_array, py::arg("to"), py::arg("source"));
   m.def("allocations", [] { return ThreadPool::instance().allocations(); });
   m.def("set_instruction_set", &choose_level, py::arg("name"));
   m.def("instruction_set", [] { return level_name(simd_level()); });

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trtmatte.apps.video import convert_video as convert_video
     from trtmatte.reports.doctor import doctor as doctor
     from trtmatte.runtime.session import Matte as Matte
+    from trtmatte.runtime.session.cuda.from_device import from_device as from_device
 
 # Imported at first use, so that `import trtmatte` needs numpy and the native core alone.
 _LAZY: Final = {
@@ -42,6 +43,7 @@ _LAZY: Final = {
     "doctor": "trtmatte.reports.doctor",
     "export": "trtmatte.api",
     "families": "trtmatte.families",
+    "from_device": "trtmatte.runtime.session.cuda.from_device",
     "load": "trtmatte.api",
 }
 
@@ -89,6 +91,7 @@ __all__ = [
     "errors",
     "export",
     "families",
+    "from_device",
     "get_num_threads",
     "load",
     "set_num_threads",

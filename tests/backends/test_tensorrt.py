@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from tests import reference
 from tests.backends import fake_tensorrt as fake
 from trtmatte.backends import driver, tensorrt
 from trtmatte.backends.tensorrt import bindings
+from trtmatte.backends.tensorrt.network import Network
 from trtmatte.compiler.families import reading as importing
 from trtmatte.compiler.families import registry
 from trtmatte.compiler.graph.cut import cut
@@ -398,6 +400,14 @@ def test_building_with_tensorrt(full, world):
     assert plan.info["inputs"] == {"x": ["float16", *SMALL]}
 
 
+def test_tf32_is_off_unless_it_is_asked_for(either, world):
+    plain, rounded = (tensorrt.build_plan(b"model", target=either, tf32=tf32) for tf32 in (False, True))
+    assert "TF32" in world.config.flags
+    assert rounded.key == tensorrt.plan_key(b"model", target=either, tf32=True) != plain.key
+    tensorrt.build_plan(b"model", target=either)
+    assert "TF32" not in world.config.flags
+
+
 def test_a_gpu_is_current_while_it_is_used_and_then_what_was(gpu, monkeypatch):
     card = fake.Driver()
     card.current = 7
@@ -515,6 +525,19 @@ def test_a_frame(either, world):
     assert world.said[-4:] == [("memory", 0x1000, 1000), ("address", "x", 0x2000), ("address", "y", 0x3000), ("run", 7)]
     assert context.can_capture(7)
     assert context.can_capture(0) == (either == "tensorrt")
+
+
+def test_a_network_that_cannot_be_captured_says_so(either, world):
+    plan = tensorrt.LoadedPlan(b"a plan", target=either, name="network-3")
+    arrays = {
+        name: SimpleNamespace(address=0x2000, nbytes=1000, shape=tensor.shape) for name, tensor in plan.tensors.items()
+    }
+    for cuda_stream in (0, 7):
+        network = Network(plan, SimpleNamespace(cuda_stream=cuda_stream), SimpleNamespace(address=0x1000, nbytes=1000))
+        network.bind({"x": arrays["x"]}, {"y": arrays["y"]})
+        refused = either == "tensorrt-rtx" and cuda_stream == 0
+        expected = "network-3 of TensorRT-RTX cannot be captured now" if refused else ""
+        assert network.capture_obstacle() == expected
 
 
 @pytest.mark.parametrize(("address", "size"), [(0x1010, 1000), (0x1000, 999)], ids=["unaligned", "too small"])

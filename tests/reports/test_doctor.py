@@ -69,7 +69,7 @@ def install_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, version in (("tensorrt", "10.16.1"), ("tensorrt_rtx", "1.7.1")):
         monkeypatch.setitem(sys.modules, name, fake_tensorrt.bindings(world, name, version))
     providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    install(monkeypatch, "onnxruntime", __version__="1.31", get_available_providers=lambda: providers)
+    install(monkeypatch, "onnxruntime", __version__="1.31", __file__="", get_available_providers=lambda: providers)
     install(monkeypatch, "cuda", __path__=[])
     install(monkeypatch, "cuda.core", __version__="1.2")
     install(monkeypatch, "openvino", __version__="2026.4")
@@ -240,6 +240,16 @@ def test_an_old_driver(gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "take those that end in -cu12" in found("NVIDIA driver")
     monkeypatch.setattr(_core, "cuda_device_count", lambda: 0)
     assert "the driver is older than the CUDA that trtmatte was built with" in str(cuda.unavailable_reason(0))
+
+
+@pytest.mark.parametrize(("version", "fits"), [("1.1.1", False), ("0.9", False), ("1.2.0", True), ("1.10", True)])
+def test_an_old_cuda_core_is_refused_in_one_line(version: str, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "version_of", lambda package: version)
+    reason = cuda.core_unavailable_reason()
+    assert (reason is None) == fits
+    if reason is not None:
+        assert f"cuda-core {version} is installed, which leaks pinned memory; expected 1.2 or later: pip" in reason
+        assert "\n" not in reason
 
 
 def set_to(value: Any, number: int) -> int:

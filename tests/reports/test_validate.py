@@ -27,7 +27,7 @@ from tests.compiler.building import (  # noqa: F401
     small,
 )
 from trtmatte.api import load
-from trtmatte.backends import tensorrt
+from trtmatte.backends import registry, tensorrt
 from trtmatte.errors import SettingError
 from trtmatte.format import file as engine_file
 from trtmatte.reports import validate as validation
@@ -87,6 +87,23 @@ def test_a_validated_engine_keeps_its_errors(
     assert set(errors["not_measured"]) == {"tensorrt-rtx"} - set(errors["measured"])
     monkeypatch.setattr(validation, "measure", refusing("it was to be taken from the cache"))
     assert trtmatte.build(official, validate=True, **given).manifest["errors"] == errors
+
+
+def test_float16_in_onnxruntime_is_measured_as_for_tensorrt(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a GPU by the same networks, emulated; the provider itself where there is one."""
+    monkeypatch.setattr(validation, "FRAMES", 3)
+    errors = trtmatte.build(small, validate=True, **SMALL).manifest["errors"]
+    assert 0 < errors["measured"][validation.EMULATED]["pha"]["mean"] < 1e-3
+    reason = registry.on("cuda")["onnxruntime"].unavailable_reason(0)
+    if reason is None:
+        assert errors["measured"][validation.ON_CUDA]["pha"]["mean"] < 1e-3
+    else:
+        assert errors["not_measured"] == {validation.ON_CUDA: f"the engine cannot run on cuda:0: {reason}"}
+    wide = trtmatte.build(small, validate=True, precision="fp32", **SMALL).manifest["errors"]
+    assert not {validation.ON_CUDA, validation.EMULATED} & {*wide["measured"], *wide["not_measured"]}
+    rounded = trtmatte.build(small, validate=True, precision="tf32", **SMALL).manifest["errors"]
+    assert {*rounded["measured"], *rounded["not_measured"]} >= {validation.ON_CUDA}
+    assert validation.EMULATED not in rounded["measured"]
 
 
 def film(path: Path, count: int, size: tuple[int, int] = (66, 50)) -> Path:

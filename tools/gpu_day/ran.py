@@ -56,7 +56,9 @@ ROWS: Final = (
     ),
     Row(
         "sessions on CUDA",
-        "their logic is tested on a simulated device with the emulated kernels",
+        "with the real `cuda.core` and the emulated kernels they run on a driver without a device, which advances its "
+        "streams in random order and enforces the rules of CUDA (`make emulated`; with each accepted version of "
+        "cuda-core: `make cuda-core`)",
         "**Not run on a GPU**",
         ("kernels/sessions", "onnxruntime/sessions-onnxruntime", "tensorrt/sessions-tensorrt"),
     ),

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+from typing import Final
 
 from trtmatte import _core
 from trtmatte.backends import driver
+from trtmatte.support.packages import release_of, version_of
 
-__all__ = ["unavailable_reason"]
+__all__ = ["core_unavailable_reason", "unavailable_reason"]
+
+_INSTALL: Final = "pip install --upgrade 'trtmatte[cuda]'"
+_OLDEST: Final = (1, 2)
+"""The first `cuda-core` that frees pinned memory though no context is current."""
 
 
 def unavailable_reason(device: int) -> str | None:
@@ -19,6 +25,14 @@ def unavailable_reason(device: int) -> str | None:
         return "trtmatte was built without CUDA: install it where nvcc is found"
     if _core.cuda_device_count() <= device:
         return "the driver is older than the CUDA that trtmatte was built with: update it, or build with an older nvcc"
+    return core_unavailable_reason()
+
+
+def core_unavailable_reason() -> str | None:
+    """The reason why `cuda.core` cannot be used, with the remedy; None if it can."""
     if importlib.util.find_spec("cuda") is None or importlib.util.find_spec("cuda.core") is None:
-        return "cuda.core is not installed: pip install 'trtmatte[cuda]'"
+        return f"cuda.core is not installed: {_INSTALL}"
+    version = version_of("cuda-core")
+    if version is not None and release_of(version) < _OLDEST:
+        return f"cuda-core {version} is installed, which leaks pinned memory; expected 1.2 or later: {_INSTALL}"
     return None

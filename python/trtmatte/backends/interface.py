@@ -27,8 +27,9 @@ class DeviceNetwork(Network, Protocol):
     dtypes: Mapping[str, str]
     """The types of inputs and outputs."""
 
-    def can_capture(self) -> bool:
-        """Report if the runs, each of which has run once, can be captured into a CUDA graph now."""
+    def capture_obstacle(self) -> str:
+        """The reason why the runs, each of which has run once, cannot be captured into a CUDA graph now; "" if they
+        can."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class LoadRequest:
 
     names: tuple[str, ...]
     model: Callable[[str], bytes]
-    """A network in ONNX, float32."""
+    """A network in ONNX: in float32 for the CPU, and for a GPU in the precision of the engine."""
     plan: Callable[[str], memoryview]
     """A network compiled for this backend; only for backends with plans."""
     patches: int
@@ -47,6 +48,8 @@ class LoadRequest:
     """The session's device memory, with its CUDA stream; None on the CPU."""
     once: Callable[[Hashable, Callable[[], Any]], Any]
     """`once(key, make)` makes a value at the first call, and gives the same one to all sessions of the engine."""
+    tf32: bool = False
+    """On a GPU, what is multiplied in float32 may be rounded to TF32."""
 
     def shared(self, make: Callable[[bytes, int, int], Network]) -> dict[str, Network]:
         """The networks, each made once for all sessions by `make(model, threads, patches)`."""

@@ -109,7 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--precision",
         choices=PRECISIONS,
-        help=f"precision on a GPU (default: {default.precision}); the CPU always runs fp32",
+        help=f"precision on a GPU (default: {default.precision}); tf32 is fp32 with rounded products. "
+        "The CPU always runs fp32",
     )
     add("--batch", type=int, metavar="N", help=f"number of streams in lockstep (default: {default.batch})")
     add("--target", action="append", choices=TARGETS, help=_TARGET)

@@ -48,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> 
     )
     build = parser.add_argument_group("build options, for --model")
     build.add_argument(
-        "--precision", choices=PRECISIONS, help="precision on a GPU (default: fp16); the CPU always runs fp32"
+        "--precision",
+        choices=PRECISIONS,
+        help="precision on a GPU (default: fp16); tf32 is fp32 with rounded products. The CPU always runs fp32",
     )
     add_family_flags(build)
 

@@ -15,7 +15,7 @@ from trtmatte import plugins
 from trtmatte.backends import tensorrt
 from trtmatte.backends.tensorrt import BuildCancelledError, Progress
 from trtmatte.compiler import engine_cache, plans
-from trtmatte.compiler.options import CPU_TARGET, Options
+from trtmatte.compiler.options import ONNX_TARGET, Options
 from trtmatte.compiler.program import read_program
 from trtmatte.compiler.source import Source, locate
 from trtmatte.errors import BackendError, SettingError
@@ -102,6 +102,8 @@ class Request:
         program, networks = read_program(self.source.path, self.options, self.progress)
         keep_fp32 = plans.keep_fp32(program, networks) if self.options.precision == "fp16" else None
         made, not_built = self._plans(program, networks, keep_fp32)
+        if ONNX_TARGET in self.options.target:
+            made = [*plans.for_onnxruntime(program, networks, keep_fp32), *made]
         return EngineFile.of(
             program,
             {name: network.SerializeToString() for name, network in networks.items()},
@@ -119,7 +121,10 @@ class Request:
         made, not_built = [], {}
         for target in _plan_targets(self.options):
             try:
-                made.append(plans.make(program, networks, target, keep_fp32, self.verbose, self.progress))
+                plan = plans.make(
+                    program, networks, target, keep_fp32, self.verbose, self.progress, tf32=self.options.tf32
+                )
+                made.append(plan)
             except BackendError as error:
                 if not self.lenient or isinstance(error, BuildCancelledError):
                     raise
@@ -141,9 +146,9 @@ def with_errors(
 
 def _targets(wanted: tuple[str, ...]) -> tuple[str, ...]:
     if not wanted:
-        return (CPU_TARGET, *tensorrt.targets_available())
+        return (ONNX_TARGET, *tensorrt.targets_available())
     for target in wanted:
-        reason = None if target == CPU_TARGET else tensorrt.build_unavailable_reason(target)
+        reason = None if target == ONNX_TARGET else tensorrt.build_unavailable_reason(target)
         if reason is not None:
             raise BackendError(f"the target {target} cannot be built here: {reason}")
     return wanted
@@ -155,5 +160,5 @@ def _plugins_hash() -> str | None:
 
 
 def _plan_targets(options: Options) -> tuple[str, ...]:
-    """The targets that need plans; the networks in ONNX are always there."""
-    return tuple(target for target in options.target if target != CPU_TARGET)
+    """The targets whose plans are compiled."""
+    return tuple(target for target in options.target if target != ONNX_TARGET)

@@ -102,7 +102,7 @@ def export(
     made = graph(program, networks, chosen.form, kept, read_background)
     content = made.SerializeToString()
     if library is not None:
-        content = _plan(content, library, verbose, progress)
+        content = _plan(content, library, verbose, progress, tf32=chosen.tf32)
     written = []
     if triton is not None:
         name = out.stem if out is not None else Path(model).stem
@@ -128,11 +128,8 @@ def graph(
     _require_fixed(program)
     matte, others = _outputs(program, form)
     background = _background(form, matte, read_background)
-    typed = {
-        name: plans.in_precision(network, None if kept is None else kept[name]) for name, network in networks.items()
-    }
     joined = with_layout(
-        join(replace(program, outputs=others), typed),
+        join(replace(program, outputs=others), plans.in_precision(networks, kept)),
         outputs=matte,
         frame_dtype=form.dtype,
         dtype=form.dtype,
@@ -145,7 +142,7 @@ def graph(
     return joined
 
 
-def _plan(content: bytes, library: Path, verbose: bool, progress: Progress | None) -> bytes:
+def _plan(content: bytes, library: Path, verbose: bool, progress: Progress | None, *, tf32: bool) -> bytes:
     plan = tensorrt.build_plan(
         content,
         target=_TARGET,
@@ -154,6 +151,7 @@ def _plan(content: bytes, library: Path, verbose: bool, progress: Progress | Non
         verbose=verbose,
         timing_cache=private_folder("timings") / f"{_TARGET}.cache",
         plugins=library,
+        tf32=tf32,
     )
     for layer in plan.info.get("layers", ()):
         _LOG.debug("%s", layer)

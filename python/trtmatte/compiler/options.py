@@ -18,9 +18,9 @@ from trtmatte.errors import SettingError
 from trtmatte.format.outputs import COLORS, DTYPES, LAYOUTS
 from trtmatte.support.renamed import notice
 
-CPU_TARGET: Final = "onnxruntime"
-TARGETS: Final = (CPU_TARGET, "tensorrt", "tensorrt-rtx")
-PRECISIONS: Final = ("fp16", "fp32")
+ONNX_TARGET: Final = "onnxruntime"
+TARGETS: Final = (ONNX_TARGET, "tensorrt", "tensorrt-rtx")
+PRECISIONS: Final = ("fp16", "fp32", "tf32")
 EXPORTS: Final = ("plan", "onnx", "triton")
 
 
@@ -46,7 +46,7 @@ class Options:
 
     family: str | None = None  # left out: recognised from the content
     size: tuple[int, int] = (1920, 1080)  # width and height of the frames that the engine is meant for
-    precision: str = "fp16"  # of the plans; the CPU runs float32
+    precision: str = "fp16"  # on a GPU; the CPU runs float32
     batch: int = 1
     target: tuple[str, ...] = ()  # empty: all that this machine can build
     export: str | None = None  # left out: an engine
@@ -67,6 +67,11 @@ class Options:
                 f"{', '.join(foreign)} is given, but an engine leaves it to its sessions; "
                 f"leave it out, or choose an export: {', '.join(EXPORTS)}"
             )
+
+    @property
+    def tf32(self) -> bool:
+        """Float32 networks may round what they multiply to TF32, on a GPU."""
+        return self.precision == "tf32"
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Options:

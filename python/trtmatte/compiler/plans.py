@@ -11,7 +11,7 @@ from trtmatte.compiler import engine_cache
 from trtmatte.compiler.families import registry
 from trtmatte.compiler.options import Options
 from trtmatte.errors import BackendError
-from trtmatte.format.file import EngineFile, Plan
+from trtmatte.format.file import CUDA_PLAN, EngineFile, Plan
 from trtmatte.format.program import PATCHES, NetworkStage, Program
 from trtmatte.support.cache_folder import private_folder
 from trtmatte.support.packages import code_hash
@@ -19,7 +19,7 @@ from trtmatte.support.packages import code_hash
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["KeptNodes", "completed", "in_precision", "keep_fp32", "kept_by", "make", "parsed"]
+__all__ = ["KeptNodes", "completed", "for_onnxruntime", "in_precision", "keep_fp32", "kept_by", "make", "parsed"]
 
 KeptNodes = Mapping[str, Sequence[str]]
 """The nodes of each network that stay in float32, by their first outputs."""
@@ -36,11 +36,14 @@ def make(
     verbose: bool,
     progress: Progress | None,
     gpu: int = 0,
+    *,
+    tf32: bool = False,
 ) -> Plan:
-    """A target's plan of all networks: in float16 except for the kept nodes, or without `kept` in float32."""
+    """A target's plan of all networks: in float16 except for the kept nodes, or without `kept` in float32 or TF32."""
+    typed = in_precision(networks, kept, program.outputs)
     built = {
         stage.name: tensorrt.build_plan(
-            in_precision(networks[stage.name], None if kept is None else kept[stage.name]).SerializeToString(),
+            typed[stage.name].SerializeToString(),
             target=target,
             name=stage.name,
             progress=_titled(f"{target} {stage.name}", progress),
@@ -48,16 +51,25 @@ def make(
             bounds=_bounds(program, stage),
             timing_cache=private_folder("timings") / f"{target}.cache",
             gpu=gpu,
+            tf32=tf32,
         )
         for stage in program.networks
     }
     info = {
-        "precision": "fp32" if kept is None else "fp16",
+        "precision": "fp16" if kept is not None else "tf32" if tf32 else "fp32",
         "environment": tensorrt.environment(target, gpu=gpu),
         "networks": {name: {**each.info, "key": each.key} for name, each in built.items()},
     }
     key = engine_cache.key({name: each.key for name, each in built.items()})[:16]
     return Plan(target, key, {name: each.data for name, each in built.items()}, info)
+
+
+def for_onnxruntime(program: Program, networks: Mapping[str, ModelProto], kept: KeptNodes | None) -> list[Plan]:
+    """The plan that ONNX Runtime runs on GPUs: the networks in float16; none in float32, since the engine has those."""
+    if kept is None:
+        return []
+    typed = in_precision(networks, kept, program.outputs)
+    return [Plan(*CUDA_PLAN, {name: model.SerializeToString() for name, model in typed.items()}, {"precision": "fp16"})]
 
 
 def completed(engine: EngineFile, target: str, *, gpu: int = 0, progress: Progress | None = None) -> EngineFile:
@@ -76,7 +88,8 @@ def completed(engine: EngineFile, target: str, *, gpu: int = 0, progress: Progre
     def complete() -> EngineFile:
         networks = {stage.name: parsed(engine.network(stage.name)) for stage in engine.program.networks}
         kept = kept_by(engine, networks) if precision == "fp16" else None
-        return engine.with_plans([make(engine.program, networks, target, kept, False, progress, gpu)], key)
+        plan = make(engine.program, networks, target, kept, False, progress, gpu, tf32=engine.uses_tf32)
+        return engine.with_plans([plan], key)
 
     return engine_cache.engine(key, complete)
 
@@ -95,13 +108,16 @@ def kept_by(engine: EngineFile, networks: Mapping[str, ModelProto]) -> KeptNodes
     return listed if listed and listed.keys() >= networks.keys() else keep_fp32(engine.program, networks)
 
 
-def in_precision(network: ModelProto, kept: Sequence[str] | None) -> ModelProto:
-    """A network in float16 except for the kept nodes, or without `kept` as it is."""
+def in_precision(
+    networks: Mapping[str, ModelProto], kept: KeptNodes | None, wide: Sequence[str] = ()
+) -> dict[str, ModelProto]:
+    """Networks in float16 except for the kept nodes and for inputs and outputs in `wide`, or without `kept` as they
+    are."""
     if kept is None:
-        return network
+        return dict(networks)
     from trtmatte.compiler.graph.precision import these, to_fp16
 
-    return to_fp16(network, these(kept))
+    return {name: to_fp16(network, these(kept[name]), wide) for name, network in networks.items()}
 
 
 def _bounds(program: Program, stage: NetworkStage) -> dict[str, Any] | None:

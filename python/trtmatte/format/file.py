@@ -22,13 +22,16 @@ from trtmatte.version import __version__
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["CPU_PLAN", "FORMAT", "SUFFIX", "EngineFile", "Plan", "read", "write"]
+__all__ = ["CPU_PLAN", "CUDA_PLAN", "FORMAT", "SUFFIX", "EngineFile", "Plan", "read", "write"]
 
 FORMAT: Final = 2
 SUFFIX: Final = ".trtm"
 
 CPU_PLAN: Final = ("onnxruntime", "cpu")
 """Target and key of the plan that holds the networks in the form that CPUs run fastest, which is ONNX as well."""
+
+CUDA_PLAN: Final = ("onnxruntime", "cuda")
+"""Target and key of the plan that holds the networks in float16, as ONNX, for GPUs without TensorRT."""
 
 _MEMBER: Final = re.compile(
     r"network-\d{1,4}\.onnx|plans/[a-z][a-z-]*/[0-9A-Za-z][0-9A-Za-z_.-]*/network-\d{1,4}\.plan"
@@ -123,6 +126,11 @@ class EngineFile:
         """The nodes of each network that stay in float32 in an fp16 plan; None if the engine does not list them."""
         found: dict[str, list[str]] | None = self.manifest.get("keep_fp32")
         return found
+
+    @property
+    def uses_tf32(self) -> bool:
+        """Report if the networks may round what they multiply to TF32, on a GPU."""
+        return bool(self.manifest["settings"].get("precision") == "tf32")
 
     @property
     def plans(self) -> dict[str, dict[str, dict[str, Any]]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trtmatte import _core, plugins
-from trtmatte.backends import driver, registry, tensorrt
+from trtmatte.backends import cuda, driver, registry, tensorrt
 from trtmatte.backends.interface import Backend
 from trtmatte.errors import BackendError
 from trtmatte.support.cache_folder import cache_folder
@@ -191,7 +191,8 @@ def _cuda_core() -> Found:
     version = version_of("cuda-core")
     if version is None or driver.unavailable_reason() is None:
         version = str(_imported("cuda.core", "'trtmatte[cuda]'").__version__)
-    return version, ()
+    problem = cuda.core_unavailable_reason()
+    return version, [problem] if problem else []
 
 
 def _only_version(package: str, purpose: str, install: str) -> Callable[[], Found]:

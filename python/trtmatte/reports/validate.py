@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from trtmatte.backends import registry, tensorrt
 from trtmatte.backends.tensorrt import BuildCancelledError, Progress
 from trtmatte.compiler import plans
 from trtmatte.errors import BackendError, SettingError
-from trtmatte.format.file import EngineFile
+from trtmatte.format.file import CPU_PLAN, CUDA_PLAN, EngineFile
 from trtmatte.format.program import PLATE, Program
 from trtmatte.media.padding import PATCH, crop_to, multiple_below
 from trtmatte.models.download import sha256
@@ -27,6 +28,8 @@ __all__ = ["FRAMES", "fingerprint", "generated", "measure"]
 
 FRAMES: Final = 100
 REFERENCE: Final = "onnxruntime"
+ON_CUDA: Final = "onnxruntime-cuda"
+"""ONNX Runtime on a GPU, whose networks differ from those of the CPU in an engine of the precision fp16 or tf32."""
 EMULATED: Final = "fp16-emulated"
 """The plans' networks on the CPU, every value rounded to float16: an estimate for plans that cannot run here."""
 
@@ -75,7 +78,7 @@ def fingerprint(frames: Path | None) -> dict[str, Any]:
     files = [] if frames is None else [frames] if frames.is_file() else _files(frames)
     return {
         "pictures": {path.name: sha256(path) for path in files},
-        "runs": {target: tensorrt.run_unavailable_reason(target) for target in tensorrt.TARGETS},
+        "runs": {name: backend.unavailable_reason(0) for name, backend in registry.on("cuda").items()},
         "packages": {name: version_of(name) for name in registry.on("cpu")},
     }
 
@@ -119,16 +122,22 @@ class _Errors:
 
 def _contenders(engine: EngineFile) -> tuple[dict[str, Session], dict[str, str]]:
     """The sessions that can be opened here, and the reasons why others cannot."""
-    others = (name for name in registry.on("cpu") if name != REFERENCE)
-    names = [*engine.plans, *others]  # without a plan of its own, ONNX Runtime is the reference itself
-    candidates = dict.fromkeys(names, engine)
+    openers: dict[str, Callable[[], Session]] = {
+        name: functools.partial(_session, engine, name) for name in engine.plans if name != REFERENCE
+    }
+    kinds = {(target, key) for target, keys in engine.plans.items() for key in keys}
+    if CPU_PLAN in kinds:  # without a plan of its own, ONNX Runtime is the reference itself
+        openers[REFERENCE] = functools.partial(_session, engine, REFERENCE)
+    if CUDA_PLAN in kinds or engine.uses_tf32:
+        openers[ON_CUDA] = functools.partial(_session, engine, "onnxruntime", "cuda")
+    openers |= {name: functools.partial(_session, engine, name) for name in registry.on("cpu") if name != REFERENCE}
     if any(info.get("precision") == "fp16" for keys in engine.plans.values() for info in keys.values()):
-        candidates[EMULATED] = _emulated(engine)
+        openers[EMULATED] = lambda: _session(_emulated(engine), REFERENCE)
     sessions, reasons = {}, {}
-    for name, candidate in candidates.items():
+    for name, opened in openers.items():
         try:
             _require(name)
-            sessions[name] = _session(candidate, REFERENCE if name == EMULATED else name)
+            sessions[name] = opened()
         except BackendError as error:
             reasons[name] = str(error)
     return sessions, reasons
@@ -140,8 +149,8 @@ def _require(name: str) -> None:
         raise BackendError(reason)
 
 
-def _session(engine: EngineFile, backend: str) -> Session:
-    return Session(engine, backend=backend, dtype="float32", layout="CHW")
+def _session(engine: EngineFile, backend: str, device: str | None = None) -> Session:
+    return Session(engine, backend=backend, device=device, dtype="float32", layout="CHW")
 
 
 def _emulated(engine: EngineFile) -> EngineFile:
@@ -149,8 +158,7 @@ def _emulated(engine: EngineFile) -> EngineFile:
 
     program = engine.program
     models = {stage.name: plans.parsed(engine.network(stage.name)) for stage in program.networks}
-    kept = plans.kept_by(engine, models)
-    narrow = {name: plans.in_precision(model, kept[name]) for name, model in models.items()}
+    narrow = plans.in_precision(models, plans.kept_by(engine, models), program.outputs)
     return EngineFile.of(program, {name: emulated(model).SerializeToString() for name, model in narrow.items()})
 
 

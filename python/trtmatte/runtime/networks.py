@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from trtmatte import _core
 from trtmatte.backends.interface import LoadRequest, Network
 from trtmatte.errors import BackendError
-from trtmatte.format.file import CPU_PLAN, EngineFile
+from trtmatte.format.file import CPU_PLAN, CUDA_PLAN, EngineFile
 from trtmatte.runtime.choice import Choice
 
 __all__ = ["load_networks"]
@@ -28,19 +28,20 @@ def load_networks(engine: EngineFile, choice: Choice, patches: int, memory: Any 
         return choice.backend.load(
             LoadRequest(
                 names=tuple(stage.name for stage in engine.program.networks),
-                model=lambda name: _model(engine, name, on_cpu=choice.device is None),
+                model=lambda name: _model(engine, name, CPU_PLAN if choice.device is None else CUDA_PLAN),
                 plan=lambda name: _plan(engine, choice, name),
                 patches=patches,
                 threads=_core.get_num_threads(),
                 memory=memory,
+                tf32=engine.uses_tf32,
                 once=lambda key, make: _once(engine, choice, key, make),
             )
         )
 
 
-def _model(engine: EngineFile, name: str, *, on_cpu: bool) -> bytes:
-    """A network in ONNX, on the CPU in the form that CPUs run fastest."""
-    plan = engine.plan(*CPU_PLAN, name) if on_cpu else None
+def _model(engine: EngineFile, name: str, form: tuple[str, str]) -> bytes:
+    """A network in ONNX, in the form for this kind of device if the engine has it."""
+    plan = engine.plan(*form, name)
     return bytes(engine.network(name) if plan is None else plan)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import re
 from pathlib import Path
 from typing import Final
 
 from trtmatte.version import __version__
 
-__all__ = ["ROOT", "code_hash", "version_of"]
+__all__ = ["ROOT", "code_hash", "release_of", "version_of"]
 
 ROOT: Final = Path(__file__).parents[1]
 """The folder of the package `trtmatte`."""
@@ -32,3 +33,8 @@ def version_of(package: str) -> str | None:
         return importlib.metadata.version(package)
     except Exception:  # a damaged installation counts as none
         return None
+
+
+def release_of(version: str) -> tuple[int, ...]:
+    """The first two numbers of a version."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])

@@ -144,18 +144,20 @@ void run_plainly(const Body& body) {
 }
 
 template <typename Kernel>
-auto launch(Kernel kernel, dim3 grid, dim3 threads, size_t, cudaStream_t) {
-  return [=](auto... arguments) {
-    gridDim = grid;
-    blockDim = threads;
-    for (unsigned y = 0; y < grid.y; ++y) {
-      for (unsigned x = 0; x < grid.x; ++x) {
-        blockIdx = dim3(x, y);
-        const auto body = [&] { kernel(arguments...); };
-        blockDim.x == kBarrierThreads ? run_block(body) : run_plainly(body);
-      }
+void run_grid(dim3 grid, dim3 threads, const Kernel& kernel) {
+  gridDim = grid;
+  blockDim = threads;
+  for (unsigned y = 0; y < grid.y; ++y) {
+    for (unsigned x = 0; x < grid.x; ++x) {
+      blockIdx = dim3(x, y);
+      blockDim.x == kBarrierThreads ? run_block(kernel) : run_plainly(kernel);
     }
-  };
+  }
+}
+
+template <typename Kernel>
+auto launch(Kernel kernel, dim3 grid, dim3 threads, size_t, cudaStream_t stream) {
+  return [=](auto... arguments) { submit(stream, [=] { run_grid(grid, threads, [&] { kernel(arguments...); }); }); };
 }
 
 }  // namespace emulated

@@ -23,5 +23,12 @@ target_link_libraries(trtmatte_cuda PRIVATE trtmatte_flags)
 target_compile_options(trtmatte_cuda PRIVATE -Wno-unknown-pragmas -Wno-maybe-uninitialized)
 add_library(trtmatte_cuda_runtime INTERFACE)
 target_include_directories(trtmatte_cuda_runtime INTERFACE ${here})
+target_link_libraries(trtmatte_cuda_runtime INTERFACE ${CMAKE_DL_LIBS})
 set(TRTMATTE_CUDA_ARCHITECTURES emulated)
 set(TRTMATTE_WITH_CUDA ON)
+
+# The fake driver, which sessions run on in the place of NVIDIA's.
+add_library(fake_driver SHARED ${here}/../fake_driver/driver.cpp)
+set_target_properties(fake_driver PROPERTIES OUTPUT_NAME cuda SOVERSION 1
+                      LIBRARY_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/driver)
+target_link_libraries(fake_driver PRIVATE trtmatte_flags ${CMAKE_DL_LIBS})

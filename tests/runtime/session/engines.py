@@ -136,6 +136,15 @@ def _halving(size, small, samples):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
+def with_half(engine):
+    """The engine as it is built with the precision fp16: ONNX Runtime runs it in float16 on a GPU."""
+    from trtmatte.compiler import plans
+
+    networks = {stage.name: plans.parsed(engine.network(stage.name)) for stage in engine.program.networks}
+    kept = plans.kept_by(engine, networks) if engine.program.family != "memory" else dict.fromkeys(networks, ())
+    return engine.with_plans(plans.for_onnxruntime(engine.program, networks, kept))
+
+
 def grey(value, width=WIDTH, height=HEIGHT):
     """A frame of one brightness, 0…255."""
     return np.full((height, width, 3), value, np.uint8)

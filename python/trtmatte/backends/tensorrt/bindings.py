@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from trtmatte.errors import BackendError
+from trtmatte.support.packages import release_of
 
 TARGETS: Final = ("tensorrt", "tensorrt-rtx")
 
@@ -45,7 +45,7 @@ def unavailable_reason(target: str) -> str | None:
         return f"{binding.title} is not installed: {install}"
     try:
         module = importlib.import_module(binding.module)
-        found = tuple(int(part) for part in re.findall(r"\d+", module.__version__)[:2])
+        found = release_of(module.__version__)
     except (Exception, SystemExit) as error:  # what a missing library makes of it
         return f"{binding.title} is installed but cannot be loaded ({error}): {install}"
     if found < binding.oldest:

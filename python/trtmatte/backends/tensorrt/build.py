@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from trtmatte.backends import driver
 from trtmatte.backends.tensorrt import bindings, targets
-from trtmatte.backends.tensorrt.key import FLAGS_OFF, FLAGS_ON, Bounds, checked_capabilities, environment, plan_key
+from trtmatte.backends.tensorrt.key import Bounds, Flags, checked_capabilities, environment, flags, plan_key
 from trtmatte.backends.tensorrt.run import LoadedPlan, type_name
 from trtmatte.errors import BackendError, ModelError, SettingError
 from trtmatte.support.files import replacing
@@ -53,8 +53,10 @@ def build_plan(
     timing_cache: Path | None = None,
     plugins: Path | None = None,
     gpu: int = 0,
+    tf32: bool = False,
 ) -> BuiltPlan:
-    """The plan of an ONNX model, which computes in the types that the model states.
+    """The plan of an ONNX model, which computes in the types that the model states; with `tf32`, it may round what it
+    multiplies in float32 to TF32.
 
     `bounds` gives the shapes of inputs without a fixed one. `compute_capabilities` ("8.6") is for TensorRT-RTX; left
     out, a plan is portable. `timing_cache`, a file that is read and brought up to date, and `plugins`, a library of
@@ -66,9 +68,10 @@ def build_plan(
     if plugins is not None and target != "tensorrt":
         raise SettingError(f"plugins are for the target tensorrt; {bindings.title(target)} cannot run them")
     place = {"compute_capabilities": compute_capabilities, "gpu": gpu, "plugins": plugins}
-    key = plan_key(model, target=target, bounds=bounds, **place)  # type: ignore[arg-type]
+    key = plan_key(model, target=target, bounds=bounds, tf32=tf32, **place)  # type: ignore[arg-type]
     surroundings = environment(target, **place)  # type: ignore[arg-type]
-    build = _Build(target, name, _Progress(progress), bounds or {}, compute_capabilities, timing_cache, plugins)
+    chosen = flags(target, tf32=tf32)
+    build = _Build(target, name, _Progress(progress), bounds or {}, compute_capabilities, timing_cache, plugins, chosen)
     with _BUILDING:
         data, info = _in_thread(lambda: build.run(model, gpu, verbose), build.progress)
     return BuiltPlan(data, target, key, surroundings, info)
@@ -97,12 +100,13 @@ class _Build:
         compute_capabilities: Sequence[str] | None,
         timing_cache: Path | None,
         plugins: Path | None,
+        flags: Flags,
     ) -> None:
         self._trt, self._log = bindings.load(target), bindings.log(target)
         self._target, self._name, self._bounds = target, name, bounds
         self._capabilities = checked_capabilities(compute_capabilities)
         self._timing_cache = timing_cache if target == "tensorrt" else None
-        self._plugins = plugins
+        self._plugins, self._flags = plugins, flags
         self.progress = progress
 
     def run(self, model: bytes, gpu: int, verbose: bool) -> tuple[bytes, dict[str, Any]]:
@@ -137,10 +141,10 @@ class _Build:
 
     def _config(self, builder: Any, network: Any) -> Any:
         config = builder.create_builder_config()
-        for flag in FLAGS_ON[self._target]:
+        for flag in self._flags.on:
             if hasattr(self._trt.BuilderFlag, flag):
                 config.set_flag(getattr(self._trt.BuilderFlag, flag))
-        for flag in FLAGS_OFF:
+        for flag in self._flags.off:
             config.clear_flag(getattr(self._trt.BuilderFlag, flag))
         config.profiling_verbosity = self._trt.ProfilingVerbosity.DETAILED
         config.progress_monitor = self.progress.monitor(self._trt)

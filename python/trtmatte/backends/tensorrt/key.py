@@ -7,7 +7,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from trtmatte.backends import driver
 from trtmatte.backends.tensorrt import bindings, targets
@@ -19,10 +19,18 @@ Bounds = Mapping[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]
 PORTABLE: Final = ("8.6", "8.9", "12.0")
 """The compute capabilities that TensorRT-RTX builds for by default."""
 
-# Flags by their names, since their numbers differ from version to version. TF32 has no more mantissa than float16, and
-# what is kept in float32 is kept for its mantissa.
-FLAGS_ON: Final = {"tensorrt": (), "tensorrt-rtx": ("REQUIRE_USER_ALLOCATION",)}
-FLAGS_OFF: Final = ("TF32",)
+
+class Flags(NamedTuple):
+    """Flags of the builder by their names, since their numbers differ from version to version."""
+
+    on: tuple[str, ...]
+    off: tuple[str, ...]
+
+
+def flags(target: str, *, tf32: bool = False) -> Flags:
+    """The flags of a build. TF32 has no more mantissa than float16, so it is on only if it is asked for."""
+    on = ("REQUIRE_USER_ALLOCATION",) if target == "tensorrt-rtx" else ()
+    return Flags((*on, "TF32"), ()) if tf32 else Flags(on, ("TF32",))
 
 
 def environment(
@@ -50,6 +58,7 @@ def plan_key(
     compute_capabilities: Sequence[str] | None = None,
     gpu: int = 0,
     plugins: Path | None = None,
+    tf32: bool = False,
 ) -> str:
     """The key of the plan that `build_plan` makes of the same arguments: 32 digits."""
     ingredients = {
@@ -57,8 +66,8 @@ def plan_key(
         "model": hashlib.sha256(model).hexdigest(),
         "bounds": {name: [list(shape) for shape in shapes] for name, shapes in (bounds or {}).items()},
         "typing": "strong",
-        "on": sorted(FLAGS_ON[target]),
-        "off": sorted(FLAGS_OFF),
+        "on": sorted(flags(target, tf32=tf32).on),
+        "off": sorted(flags(target, tf32=tf32).off),
         "portable": not compute_capabilities,
     }
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()[:32]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtmatte.backends.interface import LoadRequest, Run
+from trtmatte.backends.tensorrt.bindings import title
 from trtmatte.backends.tensorrt.run import Context, LoadedPlan
 from trtmatte.errors import BackendError
 
@@ -34,9 +35,10 @@ class Network:
 
         return run
 
-    def can_capture(self) -> bool:
-        """Report if the network can be captured. TensorRT does not report it; a capture fails if it is impossible."""
-        return all(context.can_capture(self._cuda_stream) for context in self._contexts)
+    def capture_obstacle(self) -> str:
+        """TensorRT-RTX reports one. TensorRT does not; a capture fails if it is impossible."""
+        capturable = all(context.can_capture(self._cuda_stream) for context in self._contexts)
+        return "" if capturable else f"{self._plan.name} of {title(self._plan.target)} cannot be captured now"
 
     def _shapes(self, inputs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         """The shapes of the inputs that the plan leaves open. The others must match the plan."""

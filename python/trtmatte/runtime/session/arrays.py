@@ -71,5 +71,6 @@ def _from_protocol(value: Any, name: str) -> np.ndarray[Any, Any]:
     except (TypeError, BufferError, ValueError) as error:
         raise FrameError(
             f"{name} is a {type(value).__name__}; expected an array: numpy, torch, a PIL image, or anything with "
-            "the buffer protocol, DLPack or __array_interface__"
+            "the buffer protocol, DLPack, __array_interface__ or __cuda_array_interface__. "
+            "trtmatte.from_device gives a pointer to a CUDA device its shape"
         ) from error

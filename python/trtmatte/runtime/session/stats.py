@@ -19,9 +19,11 @@ class Stats:
     """Latencies are of the last 1,024 calls, in milliseconds a frame.
 
     Bytes are those that the session copied in and out: none for arrays that are read and written in place, and none
-    for states. `allocations` counts buffers that the session and the native core got
-    since the first frame; in steady state there are none. On a CUDA device a frame is one launch of a graph, once the
-    frames at its addresses have been seen twice.
+    for states. On a CUDA device they are those between the host and the device. `allocations` counts buffers that the
+    session and the native core got since the first frame; in steady state there are none.
+
+    On a CUDA device a frame is one launch of a graph, once the frames at its addresses have been seen twice. `note`
+    says what prevents that, or costs a copy.
     """
 
     frames: int
@@ -34,7 +36,7 @@ class Stats:
     allocations: int
     launches: int = 0  # of CUDA graphs
     captures: int = 0  # frames that were captured into one
-    note: str = ""  # why frames are not captured, where they could be
+    note: str = ""
 
 
 class Counters:

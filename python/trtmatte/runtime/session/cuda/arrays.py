@@ -97,6 +97,12 @@ class DeviceArray:
         return self._like(self._strided.broadcast_to(shape), readonly=True)
 
     @property
+    def whole(self) -> DeviceArray:
+        """The bytes of the memory from its first element to its last, with what may lie in between."""
+        first, size = self._strided.span
+        return self._like(Strided.of(first, (size,), np.uint8))
+
+    @property
     def own(self) -> DeviceArray:
         """The same array for work on the session's CUDA stream: the owner's stream is dropped."""
         return DeviceArray(self._strided, self.device.id, self.owner, readonly=self._readonly)
@@ -141,7 +147,9 @@ def read(value: Any, name: str, device: int, cuda_stream: int) -> DeviceArray:
     value = value.detach() if is_torch(value) else value
     try:
         if hasattr(value, "__cuda_array_interface__"):
-            return _from_interface(value, device)
+            array = _from_interface(value, device)
+            _require_primary_context(array, name)
+            return array
         return _from_dlpack(value, device, cuda_stream)
     except (TypeError, KeyError, ValueError, RuntimeError, BufferError) as error:
         raise FrameError(
@@ -170,8 +178,24 @@ def _from_interface(value: Any, device: int) -> DeviceArray:
         value,
         strides=interface.get("strides"),
         readonly=bool(readonly),
-        caller_stream=_torch_stream(value, device) or (LEGACY_STREAM if stream is None else int(stream)),
+        caller_stream=_torch_stream(value, device) or int(stream or LEGACY_STREAM),
     )
+
+
+def _require_primary_context(array: DeviceArray, name: str) -> None:
+    """Refuse memory that a session cannot reach: PyCUDA can make a context of its own, unlike all others."""
+    if "pycuda" not in sys.modules:
+        return
+    from cuda.bindings import driver
+
+    attribute = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_CONTEXT
+    status, context = driver.cuPointerGetAttribute(attribute, array.address)
+    _, session = driver.cuCtxGetCurrent()
+    if int(status) == 0 and int(context) not in (0, int(session)):
+        raise FrameError(
+            f"{name} lies in a CUDA context of PyCUDA's own; expected the device's primary context, which torch, CuPy "
+            "and sessions share: import pycuda.autoprimaryctx in the place of pycuda.autoinit"
+        )
 
 
 def _from_dlpack(value: Any, device: int, cuda_stream: int) -> DeviceArray:

@@ -7,9 +7,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from trtmatte import _core
 from trtmatte.runtime.session.cuda.arrays import DeviceArray
 from trtmatte.runtime.session.cuda.graphs import Graphs
 from trtmatte.runtime.session.cuda.memory import DeviceMemory
+from trtmatte.runtime.session.cuda.relocation import Relocation
 from trtmatte.runtime.session.lanes import BoundSteps
 from trtmatte.runtime.session.memory import Array
 
@@ -33,7 +35,7 @@ class Side:
         """Wait until the results of its last frame are complete."""
         self.downloaded.sync()
         for to, source in self.detours:
-            np.copyto(to, source)
+            _core.copy(to, source)
         self.detours.clear()
 
 
@@ -41,11 +43,16 @@ class Buffers:
     """Both sides for frames of one size, and the graphs that are captured of their work."""
 
     def __init__(
-        self, groups: Sequence[Sequence[BoundSteps]], memory: DeviceMemory, can_capture: Callable[[], bool]
+        self, groups: Sequence[Sequence[BoundSteps]], memory: DeviceMemory, capture_obstacle: Callable[[], str]
     ) -> None:
         self.sides = [Side([group[side] for group in groups], memory) for side in range(_SIDES)]
-        self.graphs = Graphs(memory.compute, can_capture)
+        self.graphs = Graphs(memory.compute, capture_obstacle)
+        self.relocation = Relocation(memory, self.graphs)
         self._memory = memory
+
+    @property
+    def note(self) -> str:
+        return self.graphs.note or self.relocation.note
 
     def settle(self, side: Side) -> None:
         """Wait for the results of a side's last frame, and for earlier frames of the same chunk."""

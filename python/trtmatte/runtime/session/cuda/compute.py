@@ -36,26 +36,29 @@ class Compute:
         groups: Sequence[StreamGroup],
         scene_cut: float | None,
         *,
-        never_captures: bool,
+        obstacle: str,
     ) -> None:
-        """`never_captures` is for programs in which the host waits for values of the device."""
+        """`obstacle` is the reason why no frame of the program can be captured, or ""."""
         self._memory, self._states, self._groups = memory, states, groups
         self._seen: list[np.ndarray[Any, Any]] = []  # the small frames on the host, for scene cuts
         self._cuts = None
         if scene_cut is not None:
             self._seen = [memory.pinned(each.small_frame.shape, each.small_frame.dtype) for each in groups]
             self._cuts = SceneCuts(self._seen, scene_cut)
-        self.never_captures = never_captures or self._cuts is not None
+            obstacle = obstacle or "scene cuts are looked for on the host"
+        self.obstacle = obstacle
         self.launches = self.captures = 0
 
     def run(self, buffers: Buffers, side: Side, frames: Sequence[LaneFrame]) -> None:
         """Put the work on frames that are on the device on the CUDA stream for computing."""
+        if self.obstacle:
+            self._enqueue(side, frames)
+            return
         graphs = buffers.graphs
         launches, captures = graphs.launches, graphs.captures
-        if self.never_captures:
-            self._enqueue(side, frames)
-        else:
-            graphs.run((self._states.side, *map(_key, frames)), lambda: self._enqueue(side, frames))
+        brought = buffers.relocation.bring(frames)
+        graphs.run((self._states.side, *map(_key, brought)), lambda: self._enqueue(side, brought))
+        buffers.relocation.take_back(frames, brought)
         self.launches += graphs.launches - launches
         self.captures += graphs.captures - captures
 

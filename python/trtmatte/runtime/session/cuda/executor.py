@@ -7,6 +7,7 @@ only for results, and before it writes to pinned memory that the device still re
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,6 @@ from trtmatte.runtime.session.cuda.arrays import DeviceArray
 from trtmatte.runtime.session.cuda.buffers import Buffers
 from trtmatte.runtime.session.cuda.compute import Blurred, Compute
 from trtmatte.runtime.session.cuda.download import Download
-from trtmatte.runtime.session.cuda.graphs import Graphs
 from trtmatte.runtime.session.cuda.memory import DeviceMemory
 from trtmatte.runtime.session.cuda.upload import Upload
 from trtmatte.runtime.session.lanes import stream_groups
@@ -60,18 +60,23 @@ class Executor:
         self.groups = stream_groups(program, networks, self.states, spec, memory, dtypes)
         self.upload = Upload(memory)
         self.compute = Compute(
-            memory, self.states, self.groups, scene_cut, never_captures=not program.has_fixed_patches
+            memory,
+            self.states,
+            self.groups,
+            scene_cut,
+            obstacle="" if program.has_fixed_patches else "the number of patches depends on the picture",
         )
         self.download = Download(memory, self.groups)
-        self.graphs: Graphs | None = None  # of the last frame's size
+        self.buffers: Buffers | None = None  # of the last frame's size
+        weakref.finalize(self, memory.wait)  # networks must not go while the device runs them
         # No method of this object: a cycle of objects with device memory could be freed during a capture.
-        self._can_capture = lambda: all(network.can_capture() for network in networks.values())
+        self._capture_obstacle = lambda: next(filter(None, (each.capture_obstacle() for each in networks.values())), "")
 
     def schedule(self, program: Program) -> FrameSchedule:
         """Buffers of another size may be freed from here on, on one CUDA stream: wait for the work of the others."""
         self.memory.wait()
         groups = [group.bind(program) for group in self.groups]
-        return FrameSchedule(self, Buffers(groups, self.memory, self._can_capture))
+        return FrameSchedule(self, Buffers(groups, self.memory, self._capture_obstacle))
 
     def background_of(self, background: Background, frame: Array, time: int, streams: slice) -> Any:
         return Blurred(background, streams) if isinstance(background, Blur) else background.at(frame, time, streams)
@@ -86,7 +91,7 @@ class Executor:
 
             return watch(title, run)
 
-        self.compute.never_captures = True
+        self.compute.obstacle = "each step is watched"
         for group in self.groups:
             group.watch = waited
 
@@ -96,8 +101,13 @@ class Executor:
             "bytes_out": self.download.bytes,
             "launches": self.compute.launches,
             "captures": self.compute.captures,
-            "note": "" if self.graphs is None else self.graphs.note,
+            "note": self._note(),
         }
+
+    def _note(self) -> str:
+        if self.compute.obstacle:
+            return f"frames are not captured: {self.compute.obstacle}"
+        return "" if self.buffers is None else self.buffers.note
 
     def close(self) -> None:
         self.memory.wait()
@@ -114,18 +124,19 @@ class FrameSchedule:
         side = buffers.sides[executor.states.side]
         if side.detours:
             side.settle()
-        placed = executor.upload.place(buffers, side, frames)
         callers = [memory.caller(number) for number in sorted(_caller_streams(frames))]
+        placed = executor.upload.place(buffers, side, frames)
         for before in (side.uploaded, side.downloaded, *callers):
             memory.compute.wait(before)
         executor.compute.run(buffers, side, placed)
         executor.download.copy_small(side, frames)
         memory.compute.record(side.computed)
+        memory.results.wait(side.computed)  # before results are freed there
         for caller in callers:
             caller.wait(side.computed)
         pending = executor.download.fetch(buffers, side, frames, placed)
         executor.download.require_sane(side, frames)
-        side.held, executor.graphs = frames, buffers.graphs
+        side.held, executor.buffers = frames, buffers
         return pending
 
 

@@ -6,7 +6,7 @@ import ctypes
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,12 +18,17 @@ from trtmatte.runtime.session.cuda.result import DeviceResult
 
 HostArray = np.ndarray[Any, Any]
 
+_CAPTURED_ELSEWHERE: Final = 906  # CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, of the default stream
+
 
 class DeviceMemory:
     """Device memory with three CUDA streams: one copies a frame in, one computes another, one copies a third out.
 
     All work is done within `entered`. Only `fetch`, `snapshot`, `zeros` and `wait` wait for the device. Copies use the
     stream `compute` unless another one is given.
+
+    Memory is freed on the stream that it was allocated on. What callers hold is allocated on a fourth one, `results`,
+    since they let go of it at any time, even while `compute` is captured.
     """
 
     def __init__(self, device: int) -> None:
@@ -36,7 +41,7 @@ class DeviceMemory:
         self.index = device
         self.buffers = 0  # allocated so far
         with self.entered():
-            self.compute, self.upload, self.download = (self._device.create_stream() for _ in range(3))
+            self.compute, self.upload, self.download, self.results = (self._device.create_stream() for _ in range(4))
             self._pinned = core.LegacyPinnedMemoryResource()
             self.cuda_stream: int | None = int(self.compute.handle)
             self._number = self.pinned((1,), "int32")
@@ -60,25 +65,33 @@ class DeviceMemory:
         return self._device.create_event()
 
     def caller(self, number: int) -> Any:
-        """A CUDA stream of the caller, by its number."""
+        """A CUDA stream of the caller, by its number. A capture of his would be lost by waiting for the session."""
+        status, capturing = self._driver.cuStreamIsCapturing(number)
+        if int(status) == _CAPTURED_ELSEWHERE or int(capturing):
+            raise FrameError(
+                "the CUDA stream of the arrays is being captured into a graph, and a session cannot be part of one: "
+                "call the session outside of the capture"
+            )
         return self._core.Stream.from_handle(number)
 
     def wait(self) -> None:
-        """Wait for all work on the three CUDA streams."""
-        for stream in (self.upload, self.compute, self.download):
+        """Wait for all work on the CUDA streams."""
+        for stream in (self.upload, self.compute, self.download, self.results):
             stream.sync()
 
     # -----------------------------------------------------------------------------------------------------------------
     # Buffers
 
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+        return self._cleared(self._empty(shape, dtype, self.compute))
+
+    def _empty(self, shape: tuple[int, ...], dtype: Any, stream: Any) -> DeviceArray:
         size = max(1, _bytes(shape, dtype))
-        buffer = self._device.allocate(size, stream=self.compute)
+        buffer = self._device.allocate(size, stream=stream)
         self.buffers += 1
         return DeviceArray.at(int(buffer.handle), shape, dtype, self.index, buffer)
 
-    def zeros(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
-        array = self.empty(shape, dtype)
+    def _cleared(self, array: DeviceArray) -> DeviceArray:
         self.clear(array)
         self.compute.sync()  # from here on any CUDA stream may use it
         return array
@@ -94,7 +107,19 @@ class DeviceMemory:
         return array
 
     def result(self, shape: tuple[int, ...], dtype: str, on_device: bool) -> Any:
-        return self.zeros(shape, dtype) if on_device else self.pinned(shape, dtype)
+        return self._cleared(self._empty_result(shape, dtype)) if on_device else self.pinned(shape, dtype)
+
+    def copy_result(self, array: DeviceArray) -> DeviceArray:
+        """A copy for the caller."""
+        copy = self._empty_result(array.shape, array.dtype)
+        self.copy(copy, array)
+        self.results.wait(self.compute)  # before it is freed there
+        return copy
+
+    def _empty_result(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+        array = self._empty(shape, dtype, self.results)
+        self.compute.wait(self.results)
+        return array
 
     def wrap_for_caller(self, array: Any, is_torch: bool) -> Any:
         """A result for the caller, which knows the CUDA stream that writes it."""
@@ -160,7 +185,7 @@ class DeviceMemory:
         if isinstance(array, DeviceArray):
             array = self.fetch(array)
         packed = np.ascontiguousarray(array)
-        kept = self.empty(packed.shape, packed.dtype)
+        kept = self._empty(packed.shape, packed.dtype, self.compute)
         self.copy(kept, packed)
         self.compute.sync()
         return kept
@@ -173,14 +198,8 @@ class DeviceMemory:
 
     def _packed(self, array: DeviceArray) -> HostArray:
         """The values of an array with gaps: fetches the whole memory that it spans."""
-        reach = [(size - 1) * stride for size, stride in zip(array.shape, array.strides, strict=True)]
-        first = array.address + sum(step for step in reach if step < 0)
-        last = array.address + sum(step for step in reach if step > 0) + array.dtype.itemsize
-        raw = DeviceArray.at(
-            first, (last - first,), np.uint8, self.index, array.owner, caller_stream=array.caller_stream
-        )
-        memory = self.fetch(raw)
-        view = np.ndarray(array.shape, array.dtype, memory, array.address - first, array.strides)
+        whole = array.whole
+        view = np.ndarray(array.shape, array.dtype, self.fetch(whole), array.address - whole.address, array.strides)
         return np.ascontiguousarray(view)
 
     def _buffer(self, array: Any) -> Any:

@@ -20,15 +20,15 @@ class _Memory(Protocol):
 
     def entered(self) -> AbstractContextManager[None]: ...
     def caller(self, number: int) -> Any: ...
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray: ...
-    def copy(self, to: Any, source: Any) -> None: ...
+    def copy_result(self, array: DeviceArray) -> DeviceArray: ...
     def fetch(self, array: Any) -> np.ndarray[Any, Any]: ...
 
 
 class DeviceResult:
     """A result on the device, for torch, CuPy and all others that know DLPack or the CUDA array interface.
 
-    >>> torch.from_dlpack(matte.pha), cupy.asarray(matte.pha)
+    >>> torch.from_dlpack(matte.pha), cupy.asarray(matte.pha), numba.cuda.as_cuda_array(matte.pha)
+    >>> pycuda.gpuarray.GPUArray(matte.pha.shape, matte.pha.dtype, gpudata=matte.pha.ptr, base=matte.pha)
 
     It may not be computed yet. Whoever takes it over by one of the protocols waits for it on their own CUDA stream.
     """
@@ -49,6 +49,11 @@ class DeviceResult:
         return self._array.nbytes
 
     @property
+    def ptr(self) -> int:
+        """The address on the device."""
+        return self._array.address
+
+    @property
     def device(self) -> Place:
         return self._array.device
 
@@ -63,9 +68,7 @@ class DeviceResult:
     def copy(self) -> DeviceResult:
         """A copy in memory of its own."""
         with self._memory.entered():
-            copy = self._memory.empty(self.shape, self.dtype)
-            self._memory.copy(copy, self._array)
-        return DeviceResult(copy, self._memory)
+            return DeviceResult(self._memory.copy_result(self._array), self._memory)
 
     def as_callers(self) -> DeviceArray:
         """The array in the form that a caller passes to another session."""

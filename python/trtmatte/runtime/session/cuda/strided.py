@@ -41,6 +41,15 @@ class Strided:
         return self.size * self.dtype.itemsize
 
     @property
+    def span(self) -> tuple[int, int]:
+        """The first address and the number of bytes of the memory from the first element to the last."""
+        if not self.size:
+            return self.address, 0
+        reach = [(size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True)]
+        first, last = (sum(sign * max(sign * step, 0) for step in reach) for sign in (-1, 1))
+        return self.address + first, last - first + self.dtype.itemsize
+
+    @property
     def is_packed(self) -> bool:
         """Report if the elements lie side by side in C order. The stride of a dimension of one element is ignored."""
         expected = _packed(self.shape, self.dtype.itemsize)

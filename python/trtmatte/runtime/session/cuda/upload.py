@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
+from trtmatte import _core
 from trtmatte.runtime.session.cuda.arrays import DeviceArray
 from trtmatte.runtime.session.cuda.buffers import Buffers, Side
 from trtmatte.runtime.session.cuda.compute import Blurred
@@ -43,7 +42,7 @@ class Upload:
         if isinstance(picture, (DeviceArray, Blurred)):
             return picture
         pinned, array = buffers.arrival(side, key, picture)
-        np.copyto(pinned, picture)
+        _core.copy(pinned, picture)  # on all threads
         self._memory.copy(array, pinned, self._memory.upload)
         self.bytes += pinned.nbytes
         return array

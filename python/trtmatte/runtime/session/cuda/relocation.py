@@ -1,0 +1,73 @@
+"""Arrays at ever new addresses are copied to and from buffers of the session's own, which graphs can be made for."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from trtmatte.runtime.session.cuda.arrays import DeviceArray
+from trtmatte.runtime.session.cuda.graphs import Graphs
+from trtmatte.runtime.session.cuda.memory import DeviceMemory
+from trtmatte.runtime.session.steps import LaneFrame
+
+__all__ = ["Relocation"]
+
+_NOTES: Final = (
+    "",
+    "frames come at ever new addresses, and are copied to buffers of the session's: use the same few again and again",
+    "results go to ever new addresses, and are copied there: use the same few again and again, or a smaller ring",
+)
+
+
+class Relocation:
+    """Copies nothing while addresses repeat; then the arrays of callers; and where that is not enough, all results."""
+
+    def __init__(self, memory: DeviceMemory, graphs: Graphs) -> None:
+        self._memory, self._graphs = memory, graphs
+        self._level = 0
+        self._buffers: dict[Hashable, DeviceArray] = {}
+
+    @property
+    def note(self) -> str:
+        """The copies that are made, and the remedy."""
+        return _NOTES[self._level]
+
+    def bring(self, frames: Sequence[LaneFrame]) -> list[LaneFrame]:
+        """The frames at places that repeat. Pictures are copied there, mattes are to be written there."""
+        if self._graphs.keys_never_repeat and self._level < len(_NOTES) - 1:
+            self._level += 1
+            self._graphs.clear()
+        if not self._level:
+            return list(frames)
+        return [self._brought(group, frame) for group, frame in enumerate(frames)]
+
+    def take_back(self, frames: Sequence[LaneFrame], brought: Sequence[LaneFrame]) -> None:
+        """Copy the mattes to where the frames want them."""
+        for frame, there in zip(frames, brought, strict=True):
+            for name, array in frame.matte.items():
+                if there.matte[name] is not array:
+                    self._memory.copy(array.whole.own, there.matte[name].whole)
+
+    def _brought(self, group: int, frame: LaneFrame) -> LaneFrame:
+        pictures, matte = dict(frame.pictures), dict(frame.matte)
+        for name, array in frame.pictures.items():
+            if isinstance(array, DeviceArray) and array.caller_stream and array.whole.nbytes <= 2 * array.nbytes:
+                pictures[name] = self._buffer((group, name), array)
+                self._memory.copy(pictures[name].whole, array.whole.own)
+        for name, array in frame.matte.items():
+            # What lies between the values of an array with gaps is not ours to write.
+            if (array.caller_stream or self._level > 1) and array.whole.nbytes == array.nbytes:
+                matte[name] = self._buffer((group, name), array)
+        return replace(frame, pictures=pictures, matte=matte)
+
+    def _buffer(self, key: Hashable, array: DeviceArray) -> DeviceArray:
+        """A buffer in which an array has the same strides. The CUDA stream for computing alone uses it."""
+        key = (key, array.shape, array.strides, array.dtype)
+        if key not in self._buffers:
+            first = array.address - array.whole.address
+            buffer = self._memory.zeros((array.whole.nbytes,), "uint8")
+            self._buffers[key] = DeviceArray.at(
+                buffer.address + first, array.shape, array.dtype, array.device.id, buffer, strides=array.strides
+            )
+        return self._buffers[key]

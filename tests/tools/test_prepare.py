@@ -10,6 +10,7 @@ import pytest
 
 from tests.tools.test_slim import LIBRARY
 from tools.gpu_day import archive, prepare, slim
+from tools.gpu_day.steps import core
 
 
 @pytest.fixture
@@ -50,3 +51,39 @@ def test_an_unknown_kind(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     with pytest.raises(SystemExit):
         prepare.main()
     assert "cannot prepare lunch; expected kit" in capsys.readouterr().err
+
+
+@pytest.fixture
+def kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with one source, and the core that was built from it, for compute capability 9.0."""
+    (tmp_path / "csrc").mkdir()
+    (tmp_path / "csrc" / "op.cu").write_text("one\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))  # no nvidia-smi
+    monkeypatch.setenv("CAPABILITY", "9.0")
+    monkeypatch.setattr(core, "CORE", "_core.py")
+    folder = tmp_path / "core"
+    folder.mkdir()
+    (folder / "_core.py").write_text("CUDA_ARCHITECTURES = '90-real'\n")
+    (folder / core.HASH).write_text(core.sources_hash(tmp_path))
+    return folder
+
+
+def test_a_core_of_these_sources_fits(kit: Path) -> None:
+    assert core.fits(kit)
+
+
+def test_a_core_of_other_sources_is_built_again(kit: Path, tmp_path: Path) -> None:
+    (tmp_path / "csrc" / "op.cu").write_text("two\n")
+    assert not core.fits(kit)
+
+
+@pytest.mark.parametrize("written", ["CUDA_ARCHITECTURES = '80-real'", "raise ImportError"])
+def test_a_core_for_another_gpu_or_python_is_built_again(written: str, kit: Path) -> None:
+    (kit / "_core.py").write_text(f"{written}\n")
+    assert not core.fits(kit)
+
+
+def test_a_kit_without_a_core(kit: Path) -> None:
+    (kit / "_core.py").unlink()
+    assert not core.fits(kit)

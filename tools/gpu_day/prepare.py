@@ -27,6 +27,7 @@ from typing import Final, NamedTuple
 from benchmarks import machine
 from tools.gpu_day import slim
 from tools.gpu_day.archive import Archive, pack, read_list, write_list
+from tools.gpu_day.steps.core import HASH, sources_hash
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 OUT: Final = ROOT / "build" / "gpu-day"
@@ -121,6 +122,7 @@ def build_core(target: Target, kit: Path) -> None:
         raise SystemExit("the core could not be built: CUDACXX names nvcc, which tools/install_nvcc.py fetches")
     core = kit / "core"
     core.mkdir()
+    (core / HASH).write_text(sources_hash(ROOT))
     for pattern in ("_core*.so", "libtrtmatte_plugins.so", "plugin_test"):
         for file in (ROOT / "build" / "gpu").glob(pattern):
             shutil.copy(file, core)

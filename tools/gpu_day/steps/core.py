@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -12,9 +13,28 @@ from pathlib import Path
 CORE = f"_core{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 
+SOURCES = ("CMakeLists.txt", "cmake", "csrc", "tests/native/plugins")
+HASH = "sources.sha256"  # beside the core: what it was built from
+
+
+def sources_hash(root: Path) -> str:
+    """A hash of all that the core and the plugins are built from."""
+    digest = hashlib.sha256()
+    for name in SOURCES:
+        path = root / name
+        for file in sorted([path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]):
+            digest.update(f"{file.relative_to(root)}\0{file.stat().st_size}\0".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
 def fits(folder: Path) -> bool:
-    """Report if this Python can load the core of a folder, and the core is built for this GPU."""
+    """Report if the core of a folder is built from these sources, for this Python and for this GPU."""
     if not (folder / CORE).is_file():
+        print(f"the kit has no {CORE}")
+        return False
+    if (folder / HASH).read_text() != sources_hash(Path.cwd()):
+        print("the core in the kit was built from other sources")
         return False
     script = "import _core; print(_core.CUDA_ARCHITECTURES)"
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False)

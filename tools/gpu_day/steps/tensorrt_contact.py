@@ -115,7 +115,7 @@ def _convolution() -> tuple[bytes, Arrays, np.ndarray[Any, Any]]:
 
 def registry() -> dict[str, Any]:
     """Our library in TensorRT's registry, loaded as a build does it."""
-    module = bindings.load("tensorrt")
+    module: Any = bindings.load("tensorrt")
     _load_plugins(module, _library())
     known = module.get_plugin_registry().all_creators
     names = sorted(each.name for each in known if each.plugin_namespace == DOMAIN)

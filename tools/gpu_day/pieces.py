@@ -48,7 +48,7 @@ PIECES: Final[Mapping[str, tuple[Step, ...]]] = {
     "kernels": (
         CORE,
         _check("tests", 240),
-        _pytest("sessions", 150, *_SESSIONS, "-k", "kernel or captured"),
+        _pytest("sessions", 150, *_SESSIONS, "-k", "(kernel or captured) and not tensorrt and not onnxruntime"),
         _check("plugins", 60),
         _check("plugins-memcheck", 90),
     ),

@@ -9,7 +9,7 @@ PIP := $(RUN)python -m pip install --quiet --disable-pip-version-check
 CORE := $(shell find csrc cmake -type f 2>/dev/null) CMakeLists.txt
 CPP := $(shell find csrc tests/native examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: help demo test core lint types unit test-one slow emulated cuda-core plugins gpu sanitize bench format clean FORCE
+.PHONY: help demo test core lint types unit test-one slow emulated cuda-core plugins tensorrt kernels gpu sanitize bench format clean FORCE
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
@@ -72,6 +72,23 @@ build/tensorrt-%/include: $(VENV)/.run
 plugins: $(VENV)/.test $(VENV)/.core $(HEADERS) ## build and test the TensorRT plugins; fail if they cannot be built
 	TensorRT_ROOT="$(TensorRT_ROOT)" TRTMATTE_REQUIRE_PLUGINS=1 $(RUN)python -m pytest tests/test_plugins.py
 
+# The libraries of some versions and the bindings of all: what Maven Central and the package index have.
+build/tensorrt/%: tools/fetch_tensorrt.py | $(VENV)/.core
+	rm -rf $@
+	$(RUN)python tools/fetch_tensorrt.py $* $@
+
+TENSORRT := $(patsubst %,build/tensorrt/%,10.3 10.15 10.16 11.2 11.4)
+tensorrt: $(VENV)/.test $(VENV)/.core $(HEADERS) $(TENSORRT) ## test plugins and calls with the real TensorRT, without a GPU; fetch 1.1 GB
+	TRTMATTE_REQUIRE_TENSORRT=1 $(RUN)python -m pytest -m "slow or not slow" tests/tensorrt
+
+build/nvcc: $(VENV)/.run tools/install_nvcc.py
+	$(RUN)python tools/install_nvcc.py $@ --check
+	@touch $@
+
+kernels: $(VENV)/.test $(VENV)/.core build/nvcc ## measure the CUDA kernels' machine code; fail if a kernel has grown
+	$(RUN)python tools/kernel_costs.py --out out/kernels.md
+	TRTMATTE_REQUIRE_KERNELS=1 $(RUN)python -m pytest tests/native/test_kernel_costs.py
+
 clean: ## remove the virtual environment and everything that was built
 	rm -rf $(VENV) build python/trtmatte/*.so python/*.egg-info
 
@@ -96,7 +113,7 @@ $(VENV)/.package: $(VENV)/.run setup.py pyproject.toml python/trtmatte/version.p
 
 # The environment variables and the Python that the core is built with. The file is written only if they change.
 SETTINGS := CC CXX CFLAGS CXXFLAGS LDFLAGS CUDACXX CUDAHOSTCXX CUDAFLAGS CUDAARCHS CMAKE_ARGS TensorRT_ROOT \
-  TRTMATTE_CUDA TRTMATTE_PLUGINS TRTMATTE_FETCH_TENSORRT_HEADERS TRTMATTE_TENSORRT_VERSION
+  TRTMATTE_CUDA TRTMATTE_PLUGINS TRTMATTE_WERROR TRTMATTE_FETCH_TENSORRT_HEADERS TRTMATTE_TENSORRT_VERSION
 build/core/settings.txt: $(VENV)/.run FORCE
 	@mkdir -p $(@D)
 	@{ $(RUN)python -VV; for name in $(SETTINGS); do printenv "$$name" | sed "s/^/$$name=/"; done; } >$@.new

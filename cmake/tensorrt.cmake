@@ -87,11 +87,15 @@ install(TARGETS trtmatte_plugins LIBRARY DESTINATION trtmatte)
 set(TRTMATTE_WITH_PLUGINS ON)
 message(STATUS "trtmatte: TensorRT plugins with the headers of TensorRT ${tensorrt_version} in ${tensorrt_include}")
 
-# Built on demand: cmake --build … --target plugin_test matte
+# Built on demand: cmake --build … --target plugin_test plugin_lives matte
 add_executable(plugin_test EXCLUDE_FROM_ALL tests/native/plugins/plugin_test.cpp tests/native/plugins/allocations.cpp
                ${cpu_objects} $<TARGET_OBJECTS:trtmatte_ops>)
 target_include_directories(plugin_test PRIVATE tests/native/plugins)
 target_link_libraries(plugin_test PRIVATE trtmatte_flags trtmatte_tensorrt Threads::Threads ${CMAKE_DL_LIBS})
 set_target_properties(plugin_test PROPERTIES ENABLE_EXPORTS ON)  # lets the library use its operator new
 add_dependencies(plugin_test trtmatte_plugins)
+add_library(plugin_lives MODULE EXCLUDE_FROM_ALL tests/native/plugins/plugin_lives.cpp)
+target_include_directories(plugin_lives PRIVATE tests/native/plugins)
+target_link_libraries(plugin_lives PRIVATE trtmatte_flags trtmatte_tensorrt)
+set_target_properties(plugin_lives PROPERTIES PREFIX "")
 add_subdirectory(examples/cpp EXCLUDE_FROM_ALL)

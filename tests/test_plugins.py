@@ -7,38 +7,22 @@ The library is built with the CUDA forms compiled for the CPU, so that everythin
 
 from __future__ import annotations
 
-import fcntl
+import ctypes
 import hashlib
 import os
 import shutil
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.plugin_library import EMULATED, ENVIRONMENT, HEADERS, ROOT, configure, headers, library, run
 from trtmatte import _core, plugins
 from trtmatte.errors import BackendError
 
-ROOT = Path(__file__).parent.parent
-BUILD = ROOT / "build" / "plugins"
 FETCH = ROOT / "cmake" / "fetch_tensorrt_headers.cmake"
-EMULATED = "-DTRTMATTE_CUDA=EMULATED"
-HEADERS = "TensorRT_ROOT"  # as CMake spells it
-ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if not name.startswith(("TRTMATTE_", "TensorRT_"))},
-    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-}
-
-
-def headers() -> list[Path]:
-    """The folders with TensorRT's headers, the newest version last."""
-    if named := os.environ.get(HEADERS):
-        return [next((each for each in (Path(named, "include"), Path(named)) if each.is_dir()), Path(named))]
-    fetched = (ROOT / "build").glob("tensorrt-*/include")
-    return sorted(fetched, key=lambda path: [int(part) for part in path.parent.name[9:].split(".")])
 
 
 def newest_headers() -> Path:
@@ -50,21 +34,9 @@ def newest_headers() -> Path:
     pytest.skip(reason)
 
 
-def run(*command: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    words = [str(word) for word in command]
-    return subprocess.run(words, capture_output=True, text=True, env={**ENVIRONMENT, **environment}, cwd=ROOT)
-
-
 def said(by: subprocess.CompletedProcess[str]) -> str:
     """CMake's messages, which it wraps, as one line."""
     return " ".join(by.stderr.split())
-
-
-def configure(build: Path, *settings: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    import pybind11
-
-    found = [f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"]
-    return run("cmake", "-S", ROOT, "-B", build, "-G", "Ninja", *found, *settings, **environment)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -76,18 +48,11 @@ def built() -> Path:
     root = newest_headers()
     if shutil.which("c++") is None:
         pytest.skip("needs a C++ compiler")
-    BUILD.mkdir(parents=True, exist_ok=True)
-    with (BUILD / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # pytest's workers build one after the other
-        done = configure(BUILD, EMULATED, "-DTRTMATTE_PLUGINS=ON", f"-D{HEADERS}={root}")
-        assert done.returncode == 0, done.stderr
-        done = run("cmake", "--build", BUILD, "--target", "trtmatte_plugins", "plugin_test")
-        assert done.returncode == 0, done.stdout
-    return BUILD / "libtrtmatte_plugins.so"
+    return library(root)
 
 
 def test_each_plugin_lives_and_computes_what_its_op_does(built: Path) -> None:
-    done = run(BUILD / "plugin_test", built)
+    done = run(built.with_name("plugin_test"), built)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "values compared with the CPU forms" in done.stdout
 
@@ -95,7 +60,7 @@ def test_each_plugin_lives_and_computes_what_its_op_does(built: Path) -> None:
 def test_a_plugin_s_fields_are_the_attributes_of_its_node(built: Path) -> None:
     from trtmatte.compiler.graph.functions import OPS, Required
 
-    listed = run(BUILD / "plugin_test", built, "--fields").stdout.splitlines()
+    listed = run(built.with_name("plugin_test"), built, "--fields").stdout.splitlines()
     found = {name: set(fields) for name, *fields in (line.split() for line in listed)}
     expected = {}
     for op, spec in OPS.items():
@@ -118,6 +83,23 @@ def test_the_library_shows_three_names_and_needs_nothing_of_tensorrt(built: Path
     needed = [line for line in run("readelf", "-d", built).stdout.splitlines() if "NEEDED" in line]
     assert needed
     assert not [line for line in needed if "nvinfer" in line or "cudart" in line]
+
+
+def test_another_tensorrt_is_refused_that_python_loaded(built: Path, tmp_path: Path) -> None:
+    """Python keeps the symbols of a library to itself: the plugins have to ask the library that calls them."""
+    from trtmatte.compiler.graph.functions import OPS
+
+    major, _ = plugins.tensorrt_version(built)
+    for version, creators in ((major, len(OPS)), (21 - major, 0)):
+        source = tmp_path / f"tensorrt_{version}.c"
+        source.write_text(
+            f"int getInferLibVersion(void) {{ return {10000 * version}; }}\n"
+            "int creators(void *(*get)(int *)) { int count = -1; get(&count); return count; }\n"
+        )
+        caller = source.with_suffix(".so")
+        assert run("cc", "-shared", "-fPIC", source, "-o", caller).returncode == 0
+        get = ctypes.cast(ctypes.CDLL(str(built)).getCreators, ctypes.c_void_p)
+        assert ctypes.CDLL(str(caller)).creators(get) == creators
 
 
 def test_it_says_for_which_tensorrt_it_was_built(built: Path) -> None:
@@ -230,6 +212,15 @@ def test_a_build_that_cannot_be_ends(tmp_path: Path, settings: tuple[str, ...], 
     done = configure(tmp_path, *settings)
     assert done.returncode != 0
     assert reason in said(done)
+
+
+@needs_cmake
+@pytest.mark.parametrize(("setting", "errors"), [("ON", True), ("OFF", False)])
+def test_warnings_are_errors_where_that_is_asked_for(tmp_path: Path, setting: str, errors: bool) -> None:
+    """With a compiler that knows more warnings, the environment variable lets the build pass."""
+    done = configure(tmp_path, EMULATED, "-DTRTMATTE_PLUGINS=OFF", TRTMATTE_WERROR=setting)
+    assert done.returncode == 0, done.stderr
+    assert ("-Werror" in (tmp_path / "build.ninja").read_text()) is errors
 
 
 # ---------------------------------------------------------------------------------------------------------------------

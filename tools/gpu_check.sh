@@ -8,10 +8,11 @@
 # without a device (tests/native/fake_driver), there is nothing for sanitizers to do, and the benchmarks are tiny.
 #
 # nvcc (on the path, or CUDACXX), a C++ compiler and these Python packages are there already: cmake, ninja, pybind11,
-# numpy, cupy, cuda-core, onnx, onnxruntime, torch, pytest, pytest-benchmark, hypothesis, matplotlib. PYTHON names another
-# python3, STEP_LIMIT the seconds that a step may take (1800), PYTHONPATH the folders of packages that are not installed.
-# Without the step build, the core is used that lies in build/gpu. CAPABILITY (9.0) names the GPU to build for where there
-# is none. tools/gpu_day takes all this to a machine without a network.
+# numpy, cupy, cuda-core, onnx, onnxruntime, torch, pytest, pytest-benchmark, hypothesis, matplotlib. Arrays of pycuda and
+# numba-cuda are checked where these are there. PYTHON names another python3, STEP_LIMIT the seconds that a step may take
+# (1800), PYTHONPATH the folders of packages that are not installed. Without the step build, the core is used that lies in
+# build/gpu. CAPABILITY (9.0) names the GPU to build for where there is none. tools/gpu_day takes all this to a machine
+# without a network.
 #
 # Writes to the folder, build/gpu and out. Goes on where a step fails, and then ends with 1; summary.json says after each
 # step how it went.
@@ -98,12 +99,12 @@ side_by_side=()
 
 frames=()
 driver=()
-sessions=(tests/runtime/session/test_cuda.py -m gpu --durations=10)
+sessions=(tests/runtime/session/test_cuda.py tests/runtime/session/test_interop.py -m gpu --durations=10)
 measured=(--device cuda)
 if [ -n "$rehearsal" ]; then
   frames=("${few[@]}")
   driver=(env "LD_LIBRARY_PATH=$build/driver${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}")  # the fake one
-  sessions=(tests/runtime/session/test_cuda_emulated.py "${side_by_side[@]}")
+  sessions=(tests/runtime/session/test_cuda_emulated.py tests/runtime/session/test_interop.py "${side_by_side[@]}")
   measured=(--device cpu --quick --only streams-2 --again)
 fi
 

@@ -1,10 +1,11 @@
-"""Fetches nvcc from PyPI, for a machine that has none, and says how to use it.
+"""Fetches nvcc and nvdisasm from PyPI, for a machine that has none, and says how to use nvcc.
 
     python tools/install_nvcc.py FOLDER
     export CUDACXX=…                              # the last line that it prints
 
-The wheels are pinned to one CUDA release; beyond `pip install --target` this only puts the libraries where nvcc and
-CMake look for them. `--check` compiles and links a kernel for every architecture that trtmatte builds by default.
+The wheels are pinned: to one CUDA release, and nvdisasm to the first that PyPI has, which reads the code of older ones.
+Beyond `pip install --target` this only puts the libraries where nvcc and CMake look for them. `--check` compiles and
+links a kernel for every architecture that trtmatte builds by default.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ WHEELS = (
     "nvidia-nvvm==13.0.88",
     "nvidia-cuda-runtime==13.0.96",
     "nvidia-cuda-cccl==13.0.85",
+    "nvidia-cuda-nvdisasm==13.2.86",
 )
 ARCHITECTURES = (75, 80, 86, 89, 90, 120)
 KERNEL = "#include <cuda_fp16.h>\n__global__ void halve(__half* x) { x[threadIdx.x] *= __half(0.5f); }\n"

@@ -12,7 +12,13 @@ from trtmatte import ops
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "small", "copies"), [("1080p", (1080, 1920), (270, 480), 15), ("4K", (2160, 3840), (270, 480), 8)]
+    ("name", "size", "small", "copies"),
+    [
+        ("1080p", (1080, 1920), (270, 480), 15),
+        ("1080p portrait", (1920, 1080), (480, 270), 15),
+        ("1081 wide", (1920, 1081), (480, 270), 15),
+        ("4K", (2160, 3840), (270, 480), 8),
+    ],
 )
 def test_guided_upsample(benchmark, place, name, size, small, copies):
     """At least 8 times as fast as the body; at most so many copies of as many bytes (at 1080p they lie in cache)."""

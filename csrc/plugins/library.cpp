@@ -7,30 +7,34 @@
 
 #ifdef _WIN32
 #define TRTMATTE_EXPORT extern "C" __declspec(dllexport)
+#define TRTMATTE_CALLER nullptr
 #else
 #include <dlfcn.h>
 #define TRTMATTE_EXPORT extern "C" __attribute__((visibility("default")))
+#define TRTMATTE_CALLER __builtin_return_address(0)
 #endif
 
 namespace {
 
-// Returns the major version of the TensorRT in this process; 0 if it is unknown.
-int running_major() {
+// Returns the major version of the TensorRT that calls this library; 0 if it is unknown. Python loads TensorRT without
+// making its symbols global, so that only the library of the caller finds them.
+int running_major(const void* caller) {
+  int major = 0;
 #ifndef _WIN32
-  if (void* symbol = dlsym(RTLD_DEFAULT, "getInferLibVersion")) {
-    return reinterpret_cast<int32_t (*)()>(symbol)() / 10000;
+  Dl_info info;
+  void* library = dladdr(caller, &info) ? dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD) : nullptr;
+  if (void* symbol = dlsym(library ? library : RTLD_DEFAULT, "getInferLibVersion")) {
+    major = reinterpret_cast<int32_t (*)()>(symbol)() / 10000;
   }
+  if (library) dlclose(library);
 #endif
-  return 0;
+  return major;
 }
 
-// Returns true if this library works with the TensorRT in this process. Interfaces keep their memory layout only within
-// a major version: that of ILoggerFinder changed from 10 to 11. Versions below 10 are those of TensorRT-RTX, which may
-// be in the same process.
-bool fits() {
-  const int running = running_major();
-  return running < 10 || running == NV_TENSORRT_MAJOR;
-}
+// Returns true if this library works with that TensorRT. Interfaces keep their memory layout only within a major
+// version: that of ILoggerFinder changed from 10 to 11. Versions below 10 are those of TensorRT-RTX, which may be in
+// the same process.
+bool fits(int running) { return running < 10 || running == NV_TENSORRT_MAJOR; }
 
 }  // namespace
 
@@ -41,18 +45,19 @@ TRTMATTE_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& c
   static nvinfer1::IPluginCreatorInterface* const creators[] = {TRTMATTE_OPS(TRTMATTE_CREATOR)};
 #undef TRTMATTE_CREATOR
   count = static_cast<int32_t>(sizeof creators / sizeof *creators);
-  if (!fits()) {
+  const int running = running_major(TRTMATTE_CALLER);
+  if (!fits(running)) {
     count = 0;
     char message[160];
     snprintf(message, sizeof message, "built for TensorRT %d, loaded by %d: build trtmatte with that version's headers",
-             NV_TENSORRT_MAJOR, running_major());
+             NV_TENSORRT_MAJOR, running);
     log_error("trtmatte's plugins", message);
   }
   return creators;
 }
 
 TRTMATTE_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) {
-  if (fits()) trtmatte::plugins::set_logger_finder(finder);
+  if (fits(running_major(TRTMATTE_CALLER))) trtmatte::plugins::set_logger_finder(finder);
 }
 
 // Returns the version of the headers that the library was built with, as 1000 * major + minor.

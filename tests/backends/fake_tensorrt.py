@@ -1,8 +1,8 @@
 """A stand-in for the bindings and the driver, where neither a GPU nor TensorRT can be had.
 
-It has the names of the real bindings and no more: `test_tensorrt.py` holds them against the installed TensorRT-RTX
-and against `names.json`, which says which of them the wheels of TensorRT have. It computes nothing; it writes down
-what it is asked to do, and refuses what it is told to refuse.
+It has the names of the real bindings and no more: `test_tensorrt.py` holds them against `typings/tensorrt.pyi`, which
+`make tensorrt` compares with the real ones. It computes nothing; it writes down what it is asked to do, and refuses
+what it is told to refuse.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import enum
 import importlib.machinery
 import json
 import types
+from collections.abc import Callable
 from typing import Any
 
 
@@ -162,6 +163,9 @@ class IBuilderConfig:
 class IBuilder:
     def __init__(self, world: World, logger: Any) -> None:
         self._world, self._logger = world, logger
+        if world.start_error:
+            logger.log(ILogger.ERROR, world.start_error)
+            raise TypeError("pybind11::init(): factory function returned nullptr")
 
     def create_network(self, flags: int) -> INetworkDefinition:
         self._world.said.append(("create_network", flags))
@@ -307,6 +311,12 @@ class RtxExecutionContext(IExecutionContext):
 class IRuntime:
     def __init__(self, world: World, logger: Any) -> None:
         self._world, world.logger = world, logger
+        world.while_starting()
+        if world.start_error:
+            logger.log(ILogger.ERROR, world.start_error)
+
+    def __del__(self) -> None:
+        self._world.deleted = True
 
     def deserialize_cuda_engine(self, plan: Any) -> ICudaEngine | None:
         if bytes(plan) == b"a plan":
@@ -325,6 +335,9 @@ class World:
         self.largest = 16
         self.timing_caches = {b""}
         self.build_errors: list[str] = []
+        self.start_error = ""
+        self.while_starting: Callable[[], object] = lambda: None
+        self.deleted = False  # a runtime
         self.location = TensorLocation.DEVICE
         self.no_memory = self.run_fails = False
         self.config: Any = None

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import ctypes
 import enum
+import gc
 import importlib.util
 import inspect
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -351,35 +351,37 @@ def either(request, monkeypatch, world, gpu) -> str:
     return str(request.param)
 
 
-def fake_names() -> Iterator[tuple[str, str]]:
-    """Every class and name of the stand-in that the real bindings must have."""
+STUB = Path(__file__).parents[2] / "typings" / "tensorrt.pyi"
+
+
+def declared_names() -> set[tuple[str, str]]:
+    """Every class and name of the stub."""
+    names: set[tuple[str, str]] = set()
+    for kind in ast.parse(STUB.read_text()).body:
+        if isinstance(kind, ast.ClassDef):
+            for member in kind.body:
+                name = member.target if isinstance(member, ast.AnnAssign) else member
+                names.add((kind.name, getattr(name, "id", "") or getattr(name, "name", "")))
+    return names
+
+
+def test_the_stand_in_has_names_of_the_bindings_alone():
     real = {"IBuilder": "Builder", "IOnnxParser": "OnnxParser", "IRuntime": "Runtime"}
-    own = ("World", "Driver", "NetworkTensor", "Layer", "Severity")
+    real |= {"RtxExecutionContext": "IExecutionContext", "Layer": "ILayer", "NetworkTensor": "ITensor"}
+    own = ("World", "Driver", "Severity")
+    names = set()
     for name, kind in vars(fake).items():
         if inspect.isclass(kind) and kind.__module__ == fake.__name__ and name not in own:
             members = kind.__members__ if issubclass(kind, enum.Enum) else vars(kind)
-            yield from ((real.get(name, name), member) for member in members if not member.startswith("_"))
+            names |= {(real.get(name, name), member) for member in members if not member.startswith("_")}
+    assert names - declared_names() == set()
+    assert len(names) > 60
 
 
-def test_the_stand_in_has_names_of_tensorrt_rtx_alone(rtx):
-    module = bindings.load(rtx)
-    names = [(kind.removeprefix("Rtx").replace("ExecutionContext", "IExecutionContext"), name)
-             if kind == "RtxExecutionContext" else (kind, name) for kind, name in fake_names()]  # fmt: skip
-    assert [(kind, name) for kind, name in names if not hasattr(getattr(module, kind), name)] == []
-
-
-def test_the_stand_in_has_names_of_tensorrt_alone():
-    recorded = json.loads((Path(__file__).parent / "names.json").read_text())
-    only_rtx: tuple[str, ...] = (
-        "RtxExecutionContext",
-        "CudaGraphStrategy",
-        "DynamicShapesKernelSpecializationStrategy",
-    )
-    only_rtx += ("ComputeCapability", "IRuntimeConfig", "IRuntimeCache")
-    exempt = {"ICudaEngine.create_runtime_config", "IBuilderConfig.set_compute_capability"}
-    names = {f"{kind}.{name}" for kind, name in fake_names() if kind not in only_rtx} - exempt
-    assert names - set(recorded["names"]) == set()
-    assert len(names) > 40
+def test_the_stub_describes_tensorrt_rtx(rtx):
+    command = [sys.executable, STUB.parents[1] / "tools" / "tensorrt_stub.py", "--check", "tensorrt_rtx"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_building_with_tensorrt(full, world):
@@ -552,6 +554,27 @@ def test_addresses_of_other_tensors(either):
     context = tensorrt.LoadedPlan(b"a plan", target=either).context()
     with pytest.raises(BackendError, match="has the tensors x, y; addresses are given of x, z"):
         context.bind({"x": 1, "z": 2})
+
+
+def test_a_driver_that_is_too_old(either, world, tmp_path):
+    """The bindings raise a TypeError for a builder; for a runtime they give an object that must not be deleted."""
+    world.start_error = "CUDA initialization failure with error: 35"
+    for start in (
+        lambda: tensorrt.build_plan(convolution(), target=either),
+        lambda: tensorrt.LoadedPlan(b"a plan", target=either),
+    ):
+        with pytest.raises(
+            BackendError, match=r"does not start \(CUDA .* 35\): update the NVIDIA driver, if nvidia-smi"
+        ):
+            start()
+    gc.collect()
+    assert not world.deleted
+
+
+def test_an_error_that_does_not_keep_the_runtime_from_starting(either, world):
+    """Such as one that another thread reports at the same time."""
+    world.while_starting = lambda: bindings.log(either).native.log(fake.ILogger.ERROR, "elsewhere")
+    assert tensorrt.LoadedPlan(b"a plan", target=either).tensors
 
 
 def test_a_shape_that_is_not_fixed(either, world):

@@ -160,11 +160,13 @@ def test_the_code_s_hash_follows_the_code(tmp_path: Path, monkeypatch: pytest.Mo
     assert len({first, second, packages.code_hash.__wrapped__()}) == 3
 
 
-def test_a_plugin_library_is_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["libtrtmatte_plugins.so", "trtmatte_plugins.dll"])
+def test_a_plugin_library_is_hashed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "__file__", str(tmp_path / "plugins.py"))
+    monkeypatch.setattr(plugins, "_LIBRARY", name)
     assert compiler._plugins_hash() is None
-    (tmp_path / "libtrtmatte_plugins.so").write_bytes(b"a library")
-    assert compiler._plugins_hash() == sha256(tmp_path / "libtrtmatte_plugins.so")
+    (tmp_path / name).write_bytes(b"a library")
+    assert compiler._plugins_hash() == sha256(tmp_path / name)
 
 
 def test_a_damaged_engine_in_the_cache_is_built_again(small: Path, compiled: list[str]) -> None:

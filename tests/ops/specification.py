@@ -149,6 +149,7 @@ MEMORIES = {
     "turned": Memory(lambda s: (s[1], s[0], s[2]), lambda m: m.transpose(1, 0, 2)),
     "four channels": Memory(lambda s: (s[0], s[1], s[2] + 1), lambda m: m[..., :-1]),
     "channels backwards": Memory(lambda s: s, lambda m: m[..., ::-1]),
+    "five pixels between rows": Memory(lambda s: (s[0], s[1] + 5, s[2]), lambda m: m[:, :-5]),
 }
 
 

@@ -7,8 +7,8 @@ import pytest
 
 import trtmatte
 from tests.conftest import cuda_device
-from tests.ops.arguments import FRAME, REFERENCE, guided
-from trtmatte import BackendError, FrameError, SettingError, _core, ops
+from tests.ops.arguments import FRAME, REFERENCE, A, B, guided
+from trtmatte import BackendError, FrameError, SettingError, _core, from_device, ops
 
 
 class OnCuda:
@@ -63,6 +63,23 @@ def test_devices_must_agree():
 def test_a_stream_is_needed():
     with pytest.raises(FrameError, match="frame lives on a CUDA device: pass the CUDA stream"):
         guided(cuda_device().put(FRAME), out=dict(REFERENCE))
+
+
+@pytest.mark.gpu
+def test_pointers_that_were_given_a_shape():
+    device = cuda_device()
+    arrays = {"frame": device.put(FRAME), "A": device.put(A), "b": device.put(B)}
+    arrays |= {name: device.put(np.zeros_like(value)) for name, value in REFERENCE.items()}
+    given = {
+        name: from_device(
+            array.__cuda_array_interface__["data"][0], array.shape, array.dtype, cuda_stream=device.stream
+        )
+        for name, array in arrays.items()
+    }
+    out = {name: given[name] for name in REFERENCE}
+    guided(given["frame"], given["A"], given["b"], out=out, cuda_stream=device.stream)
+    for name, expected in REFERENCE.items():
+        assert np.abs(device.get(arrays[name]).astype(int) - expected).max() <= 1
 
 
 @pytest.mark.parametrize("kind", [OnCuda, OnCudaDlpack])

@@ -109,11 +109,13 @@ def test_a_blurred_frame_as_background(device):
     agree(device.get(composite), expected[0])
 
 
-def test_halves_are_rounded_to_even(device):
-    """b alone makes alpha; its values lie exactly between two bytes."""
+@pytest.mark.parametrize("width", [127, 256])
+def test_halves_are_rounded_to_even(device, width):
+    """b alone makes alpha; its values lie exactly between two bytes. CUDA's blocks take the second width."""
     between = np.arange(0.5, 255, dtype=np.float32) / np.float32(255)
     between = between[(between * np.float32(255)) % 1 == 0.5]
     assert len(between) > 50
+    between = np.resize(between, width)
     b = np.zeros((1, 4, 1, len(between)), np.float32)
     b[0, 3] = between
     pha = device.put(np.empty((1, len(between), 1), np.uint8))

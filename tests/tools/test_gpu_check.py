@@ -28,9 +28,9 @@ def checkout(tmp_path: Path) -> Path:
     (root / "python/trtmatte/__init__.py").touch()
     for build in ("emulated", "gpu"):
         (root / "build" / build / "_core.so").touch()
-    (root / "tests/runtime/session/test_cuda_emulated.py").write_text(
-        "import carried, trtmatte\n\ndef test_it():\n    assert 'build/emulated/package' in trtmatte.__file__\n"
-    )
+    test = "import carried, trtmatte\n\ndef test_it():\n    assert 'build/emulated/package' in trtmatte.__file__\n"
+    for name in ("test_cuda_emulated.py", "test_interop.py"):
+        (root / "tests/runtime/session" / name).write_text(test)
     return root
 
 

@@ -49,6 +49,7 @@ PIECES: Final[Mapping[str, tuple[Step, ...]]] = {
         CORE,
         _check("tests", 240),
         _pytest("sessions", 150, *_SESSIONS, "-k", "(kernel or captured) and not tensorrt and not onnxruntime"),
+        _pytest("arrays", 60, "tests/runtime/session/test_interop.py", "-m", "gpu"),
         _check("plugins", 60),
         _check("plugins-memcheck", 90),
     ),

@@ -60,7 +60,7 @@ ROWS: Final = (
         "streams in random order and enforces the rules of CUDA (`make emulated`; with each accepted version of "
         "cuda-core: `make cuda-core`)",
         "**Not run on a GPU**",
-        ("kernels/sessions", "onnxruntime/sessions-onnxruntime", "tensorrt/sessions-tensorrt"),
+        ("kernels/sessions", "kernels/arrays", "onnxruntime/sessions-onnxruntime", "tensorrt/sessions-tensorrt"),
     ),
     Row("TensorRT-RTX", "plans were built and checked on a machine without a GPU; none has been executed"),
     Row(

@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.models import weights
 from benchmarks.models.contenders.base import Array, Contender, green_planes, plate
 from benchmarks.models.subjects import Subject
+from trtmatte.backends import onnxruntime_cuda
 from trtmatte.compiler.families.u2net.spec import MEAN, STD
 
 _STATES = ("r1i", "r2i", "r3i", "r4i")
@@ -98,6 +99,8 @@ class OnnxRuntimeLoop(Official):
 
         super().__init__(subject, device, folder)
         self._runtime = onnxruntime
+        if provider != "CPUExecutionProvider":
+            onnxruntime_cuda.preload(onnxruntime)
         options = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder), "trt_fp16_enable": True}
         chosen: list[Any] = [(provider, options) if provider.startswith("Tensorrt") else provider]
         if provider.startswith("Tensorrt"):

@@ -2,11 +2,12 @@
 // outputs in one pass.
 //
 // Note [Two paths]
-// matte_blocks moves sixteen pixels a thread in 16-byte accesses. It takes frames and outputs of packed bytes with
-// aligned rows, for the sets of outputs that callers usually ask for. matte_pixels goes through the strides pixel by
-// pixel and takes everything else. Both call the same op.
+// matte_blocks moves sixteen pixels a thread in accesses of 16 or 8 bytes. It takes the columns up to the last multiple
+// of eight of frames and outputs of packed bytes with aligned rows, for the sets of outputs that callers usually ask
+// for. matte_pixels goes through the strides pixel by pixel and takes everything else. Both call the same op.
 #pragma once
 
+#include <type_traits>
 #include <utility>
 
 #include "base/launch.h"
@@ -36,7 +37,7 @@ inline Background background_of(const Sinks& sinks, const View& frame) {
   BackgroundKind kind = BackgroundKind::kAny;
   if (picture.size[2] == 1 && picture.size[3] == 1) {
     kind = BackgroundKind::kColour;
-  } else if (same_size && packed_bytes(picture, 3)) {
+  } else if (same_size && packed_access(picture, 3)) {
     kind = BackgroundKind::kPacked;
   } else if (near_maps(picture, frame, DType::kFloat32)) {
     kind = BackgroundKind::kNear;
@@ -69,79 +70,74 @@ __device__ __forceinline__ void store_outputs(const Sinks& sinks, const Backgrou
 
 using AllOutputs = std::make_integer_sequence<int, kOutputCount>;
 
-// One pixel a thread, any strides.
-template <typename Op>
-__global__ void __launch_bounds__(kThreads) matte_pixels(Op op, View frame, Sinks sinks, Background background) {
-  const int64_t item = thread_number();
-  const int height = frame.size[2], width = frame.size[3];
-  if (item >= static_cast<int64_t>(frame.size[0]) * height * width) return;
-  const int x = static_cast<int>(item % width);
-  const int y = static_cast<int>(item / width % height);
-  const int n = static_cast<int>(item / width / height);
+constexpr int kPixelsAcross = 32;
+
+// One pixel a thread, any strides, from column `first` on.
+template <typename Op, typename Maps>
+__global__ void __launch_bounds__(kThreads)
+    matte_pixels(Op op, View frame, Sinks sinks, Background background, int first, int first_image) {
+  const GridPlace<kPixelsAcross> place;
+  const int n = first_image + place.image, y = place.row, x = first + place.item;
+  if (y >= frame.size[2] || x >= frame.size[3]) return;
   float rgb[3];
   for (int c = 0; c < 3; ++c) rgb[c] = load(frame, offset(frame, n, c, y, x));
-  typename Op::template Walk<AnyMaps> walk(op, n, y, x);
-  store_outputs(sinks, background, walk.pixel(x, rgb), n, y, x, AllOutputs());
+  typename Op::template Walk<Maps, false> walk(op, n, y, x);
+  store_outputs(sinks, background, walk.pixel(0, rgb), n, y, x, AllOutputs());
 }
 
-// Returns the start of a block of packed pixels: its channel with the lowest address.
-__device__ __forceinline__ void* block_start(const View& view, int n, int y, int x) {
-  return static_cast<uint8_t*>(view.data) + offset(view, n, view.stride[1] < 0 ? 2 : 0, y, x);
+// Loads the pixels of a picture as red, green, blue.
+__device__ __forceinline__ void load_colours(PackedBytes<3>& bytes, const View& view, int n, int y, int x,
+                                             const BlockAccess& access) {
+  bytes.load_from(block_start<3>(view, n, y, x), access);
+  if (view.stride[1] < 0) bytes.swap_colours();
 }
 
-// Reads the colours of a packed pixel as red, green, blue.
-__device__ __forceinline__ void colours(const PackedBytes<3>& bytes, bool reversed, int pixel, float (&rgb)[3]) {
-  const float first = bytes.get(pixel, 0), last = bytes.get(pixel, 2);
-  rgb[0] = reversed ? last : first;
-  rgb[1] = bytes.get(pixel, 1);
-  rgb[2] = reversed ? first : last;
-}
+// The backgrounds of the sixteen pixels from x on. at(i, rgb) must be called for one pixel after the other.
+struct NoBackground {
+  __device__ __forceinline__ NoBackground(const Background&, int, int, int, const BlockAccess&) {}
+  __device__ __forceinline__ void at(int, float (&)[3]) {}
+};
 
-// Writes the channels of a packed pixel.
-template <int C>
-__device__ __forceinline__ void set_channels(PackedBytes<C>& bytes, bool reversed, int pixel,
-                                             const float (&values)[C]) {
-  if constexpr (C >= 3) {
-    bytes.set(pixel, 0, reversed ? values[2] : values[0]);
-    bytes.set(pixel, 1, values[1]);
-    bytes.set(pixel, 2, reversed ? values[0] : values[2]);
-    if constexpr (C == 4) bytes.set(pixel, 3, values[3]);
-  } else {
-    bytes.set(pixel, 0, values[0]);
-  }
-}
-
-// Reads the background of sixteen pixels, for the three kinds that are fast to read.
-struct BackgroundBlock {
-  PackedBytes<3> bytes;
-  NearMaps<float>::Columns<3> near;
+struct ColourBackground {
   float colour[3];
-  BackgroundKind kind;
-  bool reversed;
 
-  __device__ __forceinline__ BackgroundBlock(const Background& background, int n, int y, int x)
-      : near(background.kind == BackgroundKind::kNear
-                 ? NearMaps<float>::Columns<3>(background.picture, background.image(n), y, background.rows,
-                                               background.columns, x)
-                 : NearMaps<float>::Columns<3>()),
-        kind(background.kind),
-        reversed(background.picture.stride[1] < 0) {
-    const int image = background.image(n);
-    if (kind == BackgroundKind::kPacked) bytes.load_from(block_start(background.picture, image, y, x));
-    if (kind == BackgroundKind::kColour) {
-      for (int c = 0; c < 3; ++c) colour[c] = load(background.picture, offset(background.picture, image, c, 0, 0));
+  __device__ __forceinline__ ColourBackground(const Background& background, int n, int, int, const BlockAccess&) {
+    const View& picture = background.picture;
+    const int64_t at = offset(picture, background.image(n), 0, 0, 0);
+    if (picture.dtype == DType::kFloat32) {
+      for (int c = 0; c < 3; ++c) colour[c] = static_cast<const float*>(picture.data)[at + c * picture.stride[1]];
+    } else {
+      for (int c = 0; c < 3; ++c) colour[c] = load(picture, at + c * picture.stride[1]);
     }
   }
+  __device__ __forceinline__ void at(int, float (&rgb)[3]) {
+    for (int c = 0; c < 3; ++c) rgb[c] = colour[c];
+  }
+};
 
-  __device__ __forceinline__ void at(int x, int i, float (&rgb)[3]) {
-    if (kind == BackgroundKind::kPacked) {
-      colours(bytes, reversed, i, rgb);
-    } else if (kind == BackgroundKind::kNear) {
-      near.move_to(x + i);
-      for (int c = 0; c < 3; ++c) rgb[c] = near.value(c);
-    } else {
-      for (int c = 0; c < 3; ++c) rgb[c] = colour[c];
-    }
+struct PackedBackground {
+  PackedBytes<3> bytes;
+
+  __device__ __forceinline__ PackedBackground(const Background& background, int n, int y, int x,
+                                              const BlockAccess& access) {
+    load_colours(bytes, background.picture, background.image(n), y, x, access);
+  }
+  __device__ __forceinline__ void at(int i, float (&rgb)[3]) {
+    for (int c = 0; c < 3; ++c) rgb[c] = bytes.get(i, c);
+  }
+};
+
+struct NearBackground {
+  using Maps = NearMaps<float>;
+  Maps::Place place;
+  Maps::Columns<3> columns;
+
+  __device__ __forceinline__ NearBackground(const Background& background, int n, int y, int x, const BlockAccess&)
+      : place(background.columns, x),
+        columns(background.picture, background.image(n), tap_at(background.rows, y), place) {}
+  __device__ __forceinline__ void at(int i, float (&rgb)[3]) {
+    if (i > 0 && place.advance()) columns.follow(place);
+    for (int c = 0; c < 3; ++c) rgb[c] = columns.value(c, place);
   }
 };
 
@@ -170,22 +166,24 @@ inline int wanted_set(const Sinks& sinks) {
 // Sixteen pixels of one output; empty if the kernel's set does not have the output.
 template <int number, bool wanted>
 struct OutputBlock {
-  __device__ __forceinline__ void set(const Sinks&, int, const MattePixel<float>&, const float (&)[3]) {}
-  __device__ __forceinline__ void store_to(const Sinks&, int, int, int) const {}
+  __device__ __forceinline__ void set(int, const MattePixel<float>&, const float (&)[3]) {}
+  __device__ __forceinline__ void store_to(const Sinks&, int, int, int, const BlockAccess&) {}
 };
 
 template <int number>
 struct OutputBlock<number, true> {
-  PackedBytes<kOutputs[number].channels> bytes;
+  static constexpr int kChannels = kOutputs[number].channels;
+  PackedBytes<kChannels> bytes;
 
-  __device__ __forceinline__ void set(const Sinks& sinks, int i, const MattePixel<float>& pixel,
-                                      const float (&background)[3]) {
-    float values[kOutputs[number].channels];
+  __device__ __forceinline__ void set(int i, const MattePixel<float>& pixel, const float (&background)[3]) {
+    float values[kChannels];
     output_values(OutputNumber<number>(), pixel, background, values);
-    set_channels(bytes, sinks.output[number].stride[1] < 0, i, values);
+    for (int c = 0; c < kChannels; ++c) bytes.set(i, c, values[c]);
   }
-  __device__ __forceinline__ void store_to(const Sinks& sinks, int n, int y, int x) const {
-    bytes.store_to(block_start(sinks.output[number], n, y, x));
+  __device__ __forceinline__ void store_to(const Sinks& sinks, int n, int y, int x, const BlockAccess& access) {
+    const OutputView& view = sinks.output[number];
+    if (view.stride[1] < 0) bytes.swap_colours();
+    bytes.store_to(block_start<kChannels>(view, n, y, x), access);
   }
 };
 
@@ -194,49 +192,51 @@ template <int kSet, typename Numbers>
 struct OutputBlocks;
 template <int kSet, int... number>
 struct OutputBlocks<kSet, std::integer_sequence<int, number...>> : OutputBlock<number, kHasOutput<kSet, number>>... {
-  __device__ __forceinline__ void set(const Sinks& sinks, int i, const MattePixel<float>& pixel,
-                                      const float (&background)[3]) {
-    (OutputBlock<number, kHasOutput<kSet, number>>::set(sinks, i, pixel, background), ...);
+  __device__ __forceinline__ void set(int i, const MattePixel<float>& pixel, const float (&background)[3]) {
+    (OutputBlock<number, kHasOutput<kSet, number>>::set(i, pixel, background), ...);
   }
-  __device__ __forceinline__ void store_to(const Sinks& sinks, int n, int y, int x) const {
-    (OutputBlock<number, kHasOutput<kSet, number>>::store_to(sinks, n, y, x), ...);
+  __device__ __forceinline__ void store_to(const Sinks& sinks, int n, int y, int x, const BlockAccess& access) {
+    (OutputBlock<number, kHasOutput<kSet, number>>::store_to(sinks, n, y, x, access), ...);
   }
 };
 
-// Sixteen pixels a thread, packed bytes.
-template <typename Op, typename Maps, int kSet>
-__global__ void __launch_bounds__(kThreads) matte_blocks(Op op, View frame, Sinks sinks, Background background) {
-  const int64_t item = thread_number();
-  const int height = frame.size[2], blocks = frame.size[3] / 16;
-  if (item >= static_cast<int64_t>(frame.size[0]) * height * blocks) return;
-  const int x = static_cast<int>(item % blocks) * 16;
-  const int y = static_cast<int>(item / blocks % height);
-  const int n = static_cast<int>(item / blocks / height);
+constexpr int kBlocksAcross = 8;
+
+// Sixteen pixels a thread, packed bytes, up to column `end`, a multiple of eight.
+template <typename Op, typename Maps, int kSet, typename Behind>
+__global__ void __launch_bounds__(kThreads)
+    matte_blocks(Op op, View frame, Sinks sinks, Background background, int end, bool wide, int first_image) {
+  const GridPlace<kBlocksAcross> place;
+  const int n = first_image + place.image, y = place.row, x = place.item * kBlockPixels;
+  if (y >= frame.size[2] || x >= end) return;
+  const bool half = end - x < kBlockPixels;
+  const BlockAccess access{wide && !half, half};
   PackedBytes<3> in;
-  in.load_from(block_start(frame, n, y, x));
+  load_colours(in, frame, n, y, x, access);
   OutputBlocks<kSet, AllOutputs> out;
-  typename Op::template Walk<Maps> walk(op, n, y, x);
-  // The compiler removes this if no output reads it.
-  BackgroundBlock behind(background, n, y, x);
+  typename Op::template Walk<Maps, true> walk(op, n, y, x);
+  Behind behind(background, n, y, x, access);
 #pragma unroll
-  for (int i = 0; i < 16; ++i) {
-    float rgb[3], mixed[3] = {};
-    colours(in, frame.stride[1] < 0, i, rgb);
-    const MattePixel<float> pixel = walk.pixel(x + i, rgb);
-    if constexpr (kReadsBackground<kSet>) behind.at(x, i, mixed);
-    out.set(sinks, i, pixel, mixed);
+  for (int i = 0; i < kBlockPixels; ++i) {
+    const float rgb[3] = {in.get(i, 0), in.get(i, 1), in.get(i, 2)};
+    float mixed[3] = {};
+    behind.at(i, mixed);
+    out.set(i, walk.pixel(i, rgb), mixed);
   }
-  out.store_to(sinks, n, y, x);
+  out.store_to(sinks, n, y, x, access);
 }
 
-inline bool all_packed(const View& frame, const Sinks& sinks) {
-  if (!packed_bytes(frame, 3)) return false;
+// Returns the accesses that suit the frame, all wanted outputs and the background: 16, 8 or 0 bytes.
+inline int common_access(const View& frame, const Sinks& sinks, const Background& background) {
+  int access = packed_access(frame, 3);
+  const auto also = [&access](int other) { access = other < access ? other : access; };
+  if (background.kind == BackgroundKind::kPacked) also(packed_access(background.picture, 3));
   for (int i = 0; i < kOutputCount; ++i) {
     const OutputView& view = sinks.output[i];
     const int channels = kOutputs[i].channels;
-    if (view && !(packed_bytes(view, channels) && (channels < 4 || alpha_follows(view)))) return false;
+    if (view) also(channels < 4 || alpha_follows(view) ? packed_access(view, channels) : 0);
   }
-  return true;
+  return access;
 }
 
 // The arguments of a launch besides the op.
@@ -245,6 +245,7 @@ struct MatteLaunch {
   const Sinks& sinks;
   Background background;
   cudaStream_t cuda_stream;
+  bool in_blocks;
 };
 
 // Returns true for the sets that callers usually ask for: pha with one output of three channels, and each output alone
@@ -257,41 +258,79 @@ constexpr bool has_block_kernel(int set) {
   return false;
 }
 
+template <typename Maps, int kSet, typename Behind, typename Op>
+void launch_blocks(const Op& op, const MatteLaunch& launch, int end, bool wide) {
+  const View& frame = launch.frame;
+  in_pieces(frame.size[0], [&](int first_image, int images) {
+    const dim3 grid = grid_of<kBlocksAcross>(images, frame.size[2], (end + kBlockPixels - 1) / kBlockPixels);
+    matte_blocks<Op, Maps, kSet, Behind>
+        <<<grid, kThreads, 0, launch.cuda_stream>>>(op, frame, launch.sinks, launch.background, end, wide, first_image);
+  });
+}
+
 template <typename Maps, int kSet, typename Op>
-bool write_block_set(const Op& op, const MatteLaunch& launch, int wanted) {
+bool write_block_set(const Op& op, const MatteLaunch& launch, int wanted, int end, bool wide) {
   if constexpr (has_block_kernel(kSet)) {
-    if (wanted == kSet) {
-      const View& frame = launch.frame;
-      const int64_t items = static_cast<int64_t>(frame.size[0]) * frame.size[2] * (frame.size[3] / 16);
-      matte_blocks<Op, Maps, kSet>
-          <<<blocks_for(items), kThreads, 0, launch.cuda_stream>>>(op, frame, launch.sinks, launch.background);
+    if (wanted != kSet) return false;
+    if constexpr (kReadsBackground<kSet>) {
+      switch (launch.background.kind) {
+        case BackgroundKind::kColour:
+          launch_blocks<Maps, kSet, ColourBackground>(op, launch, end, wide);
+          return true;
+        case BackgroundKind::kPacked:
+          launch_blocks<Maps, kSet, PackedBackground>(op, launch, end, wide);
+          return true;
+        case BackgroundKind::kNear:
+          launch_blocks<Maps, kSet, NearBackground>(op, launch, end, wide);
+          return true;
+        default:
+          return false;
+      }
+    } else {
+      launch_blocks<Maps, kSet, NoBackground>(op, launch, end, wide);
       return true;
     }
   }
   return false;
 }
 
-// Returns false if the wanted outputs have no block kernel.
+// Writes columns in blocks. Returns the first column that is left, 0 if there is no block kernel for these arrays.
 template <typename Maps, typename Op, int... set>
-bool write_blocks(const Op& op, const MatteLaunch& launch, std::integer_sequence<int, set...>) {
+int write_blocks(const Op& op, const MatteLaunch& launch, std::integer_sequence<int, set...>) {
+  const int access = common_access(launch.frame, launch.sinks, launch.background);
+  const int end = access && launch.in_blocks ? launch.frame.size[3] / 8 * 8 : 0;
   const int wanted = wanted_set(launch.sinks);
-  return (write_block_set<Maps, set>(op, launch, wanted) || ...);
+  return end && (write_block_set<Maps, set>(op, launch, wanted, end, access == 16) || ...) ? end : 0;
 }
 
-// Writes the matte of a frame. `Op` is copied to the device. Its Walk<Maps>(op, n, y, x) goes along a row from x on,
-// and pixel(x, rgb) returns the matte there; near(type) returns true if its maps are NearMaps of that type.
-template <typename Op>
-void write_matte(const Op& op, const View& frame, const Sinks& sinks, CudaStream cuda_stream, const char* name) {
-  using AllSets = std::make_integer_sequence<int, 1 << kOutputCount>;
-  const MatteLaunch launch{frame, sinks, background_of(sinks, frame), native(cuda_stream)};
-  bool done = false;
-  if (all_packed(frame, sinks) && launch.background.kind != BackgroundKind::kAny) {
-    if (op.near(DType::kFloat32)) done = write_blocks<NearMaps<float>>(op, launch, AllSets());
-    if (op.near(DType::kFloat16)) done = write_blocks<NearMaps<Half>>(op, launch, AllSets());
+template <typename Maps, typename Op>
+void write_maps(const Op& op, const MatteLaunch& launch) {
+  int first = 0;
+  if constexpr (!std::is_same_v<Maps, AnyMaps>) {
+    first = write_blocks<Maps>(op, launch, std::make_integer_sequence<int, 1 << kOutputCount>());
   }
-  if (!done) {
-    const int64_t pixels = static_cast<int64_t>(frame.size[0]) * frame.size[2] * frame.size[3];
-    matte_pixels<Op><<<blocks_for(pixels), kThreads, 0, launch.cuda_stream>>>(op, frame, sinks, launch.background);
+  const View& frame = launch.frame;
+  if (first == frame.size[3]) return;
+  in_pieces(frame.size[0], [&](int first_image, int images) {
+    const dim3 grid = grid_of<kPixelsAcross>(images, frame.size[2], frame.size[3] - first);
+    matte_pixels<Op, Maps>
+        <<<grid, kThreads, 0, launch.cuda_stream>>>(op, frame, launch.sinks, launch.background, first, first_image);
+  });
+}
+
+// Writes the matte of a frame. `Op` is copied to the device. Its Walk<Maps, in_blocks>(op, n, y, x) goes along a row
+// from x on: pixel(i, rgb) returns the matte of pixel x + i and is called for one after the other. near(type) returns
+// true if its maps are `Near` ones of that type.
+template <template <typename> class Near = NearMaps, typename Op>
+void write_matte(const Op& op, const View& frame, const Sinks& sinks, CudaStream cuda_stream, const char* name,
+                 bool in_blocks = true) {
+  const MatteLaunch launch{frame, sinks, background_of(sinks, frame), native(cuda_stream), in_blocks};
+  if (op.near(DType::kFloat32)) {
+    write_maps<Near<float>>(op, launch);
+  } else if (op.near(DType::kFloat16)) {
+    write_maps<Near<Half>>(op, launch);
+  } else {
+    write_maps<AnyMaps>(op, launch);
   }
   check_launch(name);
 }

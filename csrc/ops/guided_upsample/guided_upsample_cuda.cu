@@ -15,19 +15,26 @@ struct Form {
 
   bool near(DType type) const { return near_maps(A, frame, type) && near_maps(b, frame, type); }
 
-  template <typename Maps>
+  template <typename Maps, bool in_blocks>
   struct Walk {
+    Tap row;
+    typename Maps::Place place;
     typename Maps::template Columns<4> A;
     typename Maps::template Columns<4> b;
 
     __device__ __forceinline__ Walk(const Form& form, int n, int y, int x)
-        : A(form.A, n, y, form.rows, form.columns, x), b(form.b, n, y, form.rows, form.columns, x) {}
+        : row(tap_at(form.rows, y)), place(form.columns, x), A(form.A, n, row, place), b(form.b, n, row, place) {}
 
-    __device__ __forceinline__ MattePixel<float> pixel(int x, const float (&rgb)[3]) {
-      A.move_to(x);
-      b.move_to(x);
-      const float slope[4] = {A.value(0), A.value(1), A.value(2), A.value(3)};
-      const float shift[4] = {b.value(0), b.value(1), b.value(2), b.value(3)};
+    __device__ __forceinline__ MattePixel<float> pixel(int i, const float (&rgb)[3]) {
+      if (i > 0 && place.advance()) {
+        A.follow(place);
+        b.follow(place);
+      }
+      float slope[4], shift[4];
+      for (int c = 0; c < 4; ++c) {
+        slope[c] = A.value(c, place);
+        shift[c] = b.value(c, place);
+      }
       const GuidedPixel<float> out = guided_pixel(rgb[0], rgb[1], rgb[2], slope, shift);
       return MattePixel<float>{{out.r, out.g, out.b}, out.alpha};
     }

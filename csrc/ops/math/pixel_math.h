@@ -19,7 +19,13 @@ struct Half {
 };
 
 // Clamps to 0...1. NaN becomes 0, since comparisons with it are false.
-TRTMATTE_HD float clamp01(float x) { return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f; }
+TRTMATTE_HD float clamp01(float x) {
+#ifdef __CUDA_ARCH__
+  return __saturatef(x);  // part of the instruction that computes x
+#else
+  return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f;
+#endif
+}
 
 TRTMATTE_HD float from_bits(uint32_t bits) {
   float x;

@@ -16,6 +16,9 @@ struct Filter {
   float sigma;  // of the Gaussian, in source pixels
 };
 
+// Keeps a rounded step from missing the boundary of an area by one pixel.
+constexpr int64_t kAreaSlack = int64_t{1} << 16;
+
 // The source pixels [begin, end) that have a weight.
 struct TapRange {
   int begin;
@@ -43,10 +46,8 @@ TRTMATTE_HD TapRange tap_range(const Filter& filter, int i) {
     return TapRange{tap.first, tap.second + 1};
   }
   if (filter.method == Method::kArea) {
-    // The slack keeps a rounded step from missing a boundary by one pixel.
-    const int64_t slack = int64_t{1} << 16;
-    const int begin = bounded(floor_pixel(axis.step * i + slack), 0, axis.in - 1);
-    return TapRange{begin, bounded(ceil_pixel(axis.step * (i + 1) - slack), begin + 1, axis.in)};
+    const int begin = bounded(floor_pixel(axis.step * i + kAreaSlack), 0, axis.in - 1);
+    return TapRange{begin, bounded(ceil_pixel(axis.step * (i + 1) - kAreaSlack), begin + 1, axis.in)};
   }
   const int64_t centre = axis.step * i + axis.step / 2;
   const auto support = static_cast<int64_t>(filter_support(filter) * 0x1p32f);

@@ -14,28 +14,42 @@ struct Form {
   Filter rows;
   Filter columns;
 
-  bool near(DType type) const { return columns.method == Method::kLinear && near_maps(alpha, frame, type); }
+  bool areas() const { return columns.method == Method::kArea; }
+  bool near(DType type) const { return near_maps(alpha, frame, type) && (!areas() || alpha.size[2] <= frame.size[2]); }
 
-  template <typename Maps>
+  template <typename Maps, bool in_blocks>
   struct Walk {
     const Form& form;
+    typename Maps::Place place;
     typename Maps::template Columns<1> alpha;
     int n;
     int y;
 
     __device__ __forceinline__ Walk(const Form& of, int image, int row, int x)
-        : form(of), alpha(of.alpha, image, row, of.rows.axis, of.columns.axis, x), n(image), y(row) {}
+        : form(of), place(of.columns.axis, x), alpha(of.alpha, image, row_of(of.rows, row), place), n(image), y(row) {}
 
-    __device__ __forceinline__ float mean_at(int x) const {
-      const auto at = [this](int row, int column) { return load(form.alpha, offset(form.alpha, n, 0, row, column)); };
-      return area_mean(tap_range(form.rows, y), tap_range(form.columns, x), at);
+    // An area lies in one row of the maps or in two.
+    static __device__ __forceinline__ Tap row_of(const Filter& rows, int y) {
+      if constexpr (!Maps::kAreas) return tap_at(rows.axis, y);
+      const TapRange range = tap_range(rows, y);
+      return Tap{range.begin, range.end - 1, range.end - range.begin > 1 ? 0.5f : 0.0f};
     }
 
-    __device__ __forceinline__ MattePixel<float> pixel(int x, const float (&rgb)[3]) {
-      alpha.move_to(x);
-      const bool area = std::is_same_v<Maps, AnyMaps> && form.columns.method == Method::kArea;
-      const float value = area ? mean_at(x) : alpha.value(0);
-      return MattePixel<float>{{clamp01(rgb[0]), clamp01(rgb[1]), clamp01(rgb[2])}, clamp01(value)};
+    __device__ __forceinline__ float value() const {
+      if constexpr (std::is_same_v<Maps, AnyMaps>) {
+        if (form.columns.method == Method::kArea) {
+          const auto at = [this](int row, int column) {
+            return load(form.alpha, offset(form.alpha, n, 0, row, column));
+          };
+          return area_mean(tap_range(form.rows, y), tap_range(form.columns, place.x), at);
+        }
+      }
+      return alpha.value(0, place);
+    }
+
+    __device__ __forceinline__ MattePixel<float> pixel(int i, const float (&rgb)[3]) {
+      if (i > 0 && place.advance()) alpha.follow(place);
+      return MattePixel<float>{{clamp01(rgb[0]), clamp01(rgb[1]), clamp01(rgb[2])}, clamp01(value())};
     }
   };
 };
@@ -45,7 +59,11 @@ struct Form {
 void matte_upsample(const MatteUpsample& op, CudaStream cuda_stream) {
   const Form form{op.alpha, op.frame, Filter{op.method, make_axis(op.alpha.size[2], op.frame.size[2]), 1.0f},
                   Filter{op.method, make_axis(op.alpha.size[3], op.frame.size[3]), 1.0f}};
-  write_matte(form, op.frame, op.sinks, cuda_stream, "MatteUpsample");
+  if (form.areas()) {
+    write_matte<NearAreas>(form, op.frame, op.sinks, cuda_stream, "MatteUpsample");
+  } else {
+    write_matte(form, op.frame, op.sinks, cuda_stream, "MatteUpsample");
+  }
 }
 
 }  // namespace trtmatte

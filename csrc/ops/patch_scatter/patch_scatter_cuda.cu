@@ -18,6 +18,12 @@ __global__ void invert_index(View indices, int32_t* patch_of, int images, int ro
   if (block >= 0) atomicMax(patch_of + block, static_cast<int32_t>(k));
 }
 
+// `maps` has alpha first, then the residuals of the colours.
+__device__ __forceinline__ MattePixel<float> scattered(const float (&maps)[4], const float (&rgb)[3]) {
+  return MattePixel<float>{{foreground(maps[1], rgb[0]), foreground(maps[2], rgb[1]), foreground(maps[3], rgb[2])},
+                           clamp01(maps[0])};
+}
+
 struct Form {
   View coarse;
   View patches;
@@ -28,29 +34,90 @@ struct Form {
 
   bool near(DType type) const { return near_maps(coarse, frame, type); }
 
-  template <typename Maps>
+  // Blocks read a row of a patch in one access, and it must have the type of the coarse maps.
+  bool suits_blocks() const {
+    const uintptr_t all = reinterpret_cast<uintptr_t>(patches.data) / static_cast<unsigned>(size_of(patches.dtype)) |
+                          static_cast<uintptr_t>(patches.stride[0] | patches.stride[1] | patches.stride[2]);
+    return patches.dtype == coarse.dtype && patches.stride[3] == 1 && all % kPatch == 0;
+  }
+
+  // Returns the numbers of the patches along a row of the frame.
+  __device__ __forceinline__ const int32_t* patches_of(int n, int y) const {
+    const int64_t row = static_cast<int64_t>(n) * (rows.out / kPatch) + y / kPatch;
+    return patch_of + row * (columns.out / kPatch);
+  }
+
+  // Pixel by pixel.
+  template <typename Maps, bool in_blocks>
   struct Walk {
     const View& patches;
+    typename Maps::Place place;
     typename Maps::template Columns<4> canvas;
-    const int32_t* patch_of;
-    int row_in_patch;
+    int patch;
+    int row;
+    int column;
 
     __device__ __forceinline__ Walk(const Form& form, int n, int y, int x)
         : patches(form.patches),
-          canvas(form.coarse, n, y, form.rows, form.columns, x),
-          patch_of(form.patch_of +
-                   (static_cast<int64_t>(n) * (form.rows.out / kPatch) + y / kPatch) * (form.columns.out / kPatch)),
-          row_in_patch(y % kPatch) {}
+          place(form.columns, x),
+          canvas(form.coarse, n, tap_at(form.rows, y), place),
+          patch(__ldg(form.patches_of(n, y) + x / kPatch)),
+          row(y % kPatch),
+          column(x % kPatch) {}
 
-    __device__ __forceinline__ MattePixel<float> pixel(int x, const float (&rgb)[3]) {
-      canvas.move_to(x);  // call it for every pixel: it moves by at most one column
+    __device__ __forceinline__ MattePixel<float> pixel(int, const float (&rgb)[3]) const {
       float maps[4];
-      const int patch = __ldg(patch_of + x / kPatch);
-      const int64_t at = patch < 0 ? 0 : offset(patches, patch, 0, row_in_patch, x % kPatch);
-#pragma unroll
-      for (int c = 0; c < 4; ++c) maps[c] = patch < 0 ? canvas.value(c) : load(patches, at + c * patches.stride[1]);
-      return MattePixel<float>{{foreground(maps[1], rgb[0]), foreground(maps[2], rgb[1]), foreground(maps[3], rgb[2])},
-                               clamp01(maps[0])};
+      if (patch < 0) {
+        for (int c = 0; c < 4; ++c) maps[c] = canvas.value(c, place);
+      } else {
+        for (int c = 0; c < 4; ++c) maps[c] = load(patches, offset(patches, patch, c, row, column));
+      }
+      return scattered(maps, rgb);
+    }
+  };
+
+  // Patch by patch: four pixels of the canvas, or a row of the patch in their place.
+  template <typename T>
+  struct Walk<NearMaps<T>, true> {
+    struct alignas(kPatch * sizeof(T)) PatchRow {
+      T values[kPatch];
+    };
+
+    const Form& form;
+    typename NearMaps<T>::Place place;
+    typename NearMaps<T>::template Columns<4> canvas;
+    const int32_t* patch_of;
+    int row;
+    int left;  // patches from here to the end of the row
+    float maps[4][kPatch];
+
+    __device__ __forceinline__ Walk(const Form& of, int n, int y, int x)
+        : form(of),
+          place(of.columns, x),
+          canvas(of.coarse, n, tap_at(of.rows, y), place),
+          patch_of(of.patches_of(n, y) + x / kPatch),
+          row(y % kPatch),
+          left((of.columns.out - x) / kPatch) {}
+
+    __device__ __forceinline__ void fill(int i) {
+      for (int j = 0; j < kPatch; ++j) {
+        if (i + j > 0 && place.advance()) canvas.follow(place);
+        for (int c = 0; c < 4; ++c) maps[c][j] = canvas.value(c, place);
+      }
+      const int patch = i / kPatch < left ? __ldg(patch_of + i / kPatch) : -1;
+      if (patch < 0) return;
+      const View& patches = form.patches;
+      const T* from = static_cast<const T*>(patches.data) + offset(patches, patch, 0, row, 0);
+      for (int c = 0; c < 4; ++c) {
+        const PatchRow pixels = *reinterpret_cast<const PatchRow*>(from + c * patches.stride[1]);
+        for (int j = 0; j < kPatch; ++j) maps[c][j] = load_value(pixels.values[j]);
+      }
+    }
+
+    __device__ __forceinline__ MattePixel<float> pixel(int i, const float (&rgb)[3]) {
+      if (i % kPatch == 0) fill(i);
+      const float here[4] = {maps[0][i % kPatch], maps[1][i % kPatch], maps[2][i % kPatch], maps[3][i % kPatch]};
+      return scattered(here, rgb);
     }
   };
 };
@@ -71,7 +138,7 @@ void patch_scatter(const PatchScatter& op, void* workspace, CudaStream cuda_stre
                   patch_of,
                   make_axis(op.coarse.size[2], op.frame.size[2]),
                   make_axis(op.coarse.size[3], op.frame.size[3])};
-  write_matte(form, op.frame, op.sinks, cuda_stream, "PatchScatter");
+  write_matte(form, op.frame, op.sinks, cuda_stream, "PatchScatter", form.suits_blocks());
 }
 
 }  // namespace trtmatte

@@ -17,7 +17,7 @@ from trtmatte.errors import BackendError
 from trtmatte.format.program import PATCHES
 from trtmatte.support.packages import release_of
 
-__all__ = ["BACKEND", "TYPES", "Network", "unavailable_reason"]
+__all__ = ["BACKEND", "TYPES", "Network", "preload", "unavailable_reason"]
 
 _PROVIDER: Final = "CUDAExecutionProvider"
 _INSTALL: Final = "pip install onnxruntime-gpu"
@@ -37,16 +37,16 @@ def unavailable_reason() -> str | None:
         return f"ONNX Runtime is installed but cannot be loaded ({error}): {_INSTALL}"
     if _PROVIDER not in providers:
         return f"the ONNX Runtime that is installed runs on the CPU alone: {_INSTALL}"
-    _preload(onnxruntime)
     try:
+        preload(onnxruntime)
         for library in _libraries(onnxruntime):
             ctypes.CDLL(str(library))
-    except OSError as error:
+    except Exception as error:  # an OSError of the loader, or whatever preloading raises
         return f"ONNX Runtime's CUDA provider cannot be loaded ({error}): {_INSTALL_LIBRARIES}"
     return None
 
 
-def _preload(onnxruntime: Any) -> None:
+def preload(onnxruntime: Any) -> None:
     """Load CUDA and cuDNN from NVIDIA's packages, where the loader does not look. Versions before 1.21 cannot."""
     if hasattr(onnxruntime, "preload_dlls"):
         with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
@@ -65,7 +65,7 @@ class Network:
 
     def __init__(self, model: bytes, index: int, cuda_stream: int, patches: int, *, tf32: bool = False) -> None:
         onnxruntime: Any = importlib.import_module("onnxruntime")
-        _preload(onnxruntime)
+        preload(onnxruntime)
         options = onnxruntime.SessionOptions()
         options.inter_op_num_threads = 1
         if patches:

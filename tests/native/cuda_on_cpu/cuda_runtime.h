@@ -27,6 +27,10 @@ struct dim3 {
   constexpr dim3(unsigned of_x = 1, unsigned of_y = 1, unsigned of_z = 1) : x(of_x), y(of_y), z(of_z) {}
 };
 
+struct uint2 {
+  unsigned x, y;
+};
+inline uint2 make_uint2(unsigned x, unsigned y) { return uint2{x, y}; }
 struct uint4 {
   unsigned x, y, z, w;
 };
@@ -76,8 +80,11 @@ inline void yield() {
   if (_setjmp(current().resume) == 0) _longjmp(block().back, 1);
 }
 
+// In csrc/ops only blocks of 256 and 1024 threads use barriers; the others run without coroutines.
+inline bool has_barriers(unsigned threads) { return threads == 256 || threads == 1024; }
+
 inline void wait_at(Barrier& barrier, int threads) {
-  if (blockDim.x != 1024) abort();  // see run_plainly
+  if (!has_barriers(blockDim.x)) abort();
   if (++barrier.arrived == threads) {
     barrier.arrived = 0;
     ++barrier.generation;
@@ -132,9 +139,6 @@ void run_block(const Body& body) {
   }
 }
 
-// In csrc/ops only blocks of 1024 threads use barriers; the others run without coroutines.
-constexpr unsigned kBarrierThreads = 1024;
-
 template <typename Body>
 void run_plainly(const Body& body) {
   for (unsigned i = 0; i < blockDim.x; ++i) {
@@ -147,10 +151,12 @@ template <typename Kernel>
 void run_grid(dim3 grid, dim3 threads, const Kernel& kernel) {
   gridDim = grid;
   blockDim = threads;
-  for (unsigned y = 0; y < grid.y; ++y) {
-    for (unsigned x = 0; x < grid.x; ++x) {
-      blockIdx = dim3(x, y);
-      blockDim.x == kBarrierThreads ? run_block(kernel) : run_plainly(kernel);
+  for (unsigned z = 0; z < grid.z; ++z) {
+    for (unsigned y = 0; y < grid.y; ++y) {
+      for (unsigned x = 0; x < grid.x; ++x) {
+        blockIdx = dim3(x, y, z);
+        has_barriers(blockDim.x) ? run_block(kernel) : run_plainly(kernel);
+      }
     }
   }
 }
@@ -184,6 +190,17 @@ inline int __shfl_up_sync(unsigned, int value, int delta) {
   emulated::wait_at(here.warps[warp], 32);
   return result;
 }
+
+// Four of the eight bytes of low and high, by their numbers in the hexadecimal digits of `chosen`.
+inline unsigned __byte_perm(unsigned low, unsigned high, unsigned chosen) {
+  const uint64_t bytes = static_cast<uint64_t>(high) << 32 | low;
+  unsigned result = 0;
+  for (int i = 0; i < 4; ++i) result |= (bytes >> (chosen >> (4 * i) & 7) * 8 & 0xff) << (8 * i);
+  return result;
+}
+
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fadd_rn(float a, float b) { return a + b; }
 
 template <typename T>
 T __ldg(const T* from) {

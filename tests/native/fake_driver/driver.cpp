@@ -112,6 +112,11 @@ EXPORT Status cuDeviceGetAttribute(int* value, int attribute, int) {
       return give(value, 1);  // it can do everything
   }
 }
+EXPORT Status cuDeviceComputeCapability(int* major, int* minor, int) {
+  RETURN_IF_FAILED(give(major, 9));
+  return give(minor, 0);
+}
+
 EXPORT Status cuDevicePrimaryCtxRetain(void** context, int) {
   const Locked machine(__func__);
   ++primary_references;
@@ -148,6 +153,7 @@ EXPORT Status cuCtxPopCurrent_v2(void** context) {
   contexts.pop_back();
   return fake_driver::kSuccess;
 }
+EXPORT Status cuCtxDetach(void*) { return fake_driver::kSuccess; }
 EXPORT Status cuCtxGetDevice(int* device) {
   RETURN_IF_FAILED(needs_context(__func__));
   return give(device, 0);
@@ -430,6 +436,14 @@ EXPORT Status cuMemcpyDtoHAsync_v2(void* to, uintptr_t from, size_t bytes, void*
 }
 EXPORT Status cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t bytes, void* handle) {
   return cuMemcpyAsync(to, from, bytes, handle);
+}
+EXPORT Status cuMemcpyHtoD_v2(uintptr_t to, const void* from, size_t bytes) {
+  RETURN_IF_FAILED(cuMemcpyAsync(to, address(from), bytes, nullptr));
+  return cuStreamSynchronize(nullptr);
+}
+EXPORT Status cuMemcpyDtoH_v2(void* to, uintptr_t from, size_t bytes) {
+  RETURN_IF_FAILED(cuMemcpyAsync(address(to), from, bytes, nullptr));
+  return cuStreamSynchronize(nullptr);
 }
 EXPORT Status cuMemsetD8Async(uintptr_t to, unsigned char value, size_t count, void* handle) {
   const Locked machine(__func__);

@@ -132,6 +132,19 @@ def test_rvm(name, opened, real):
             assert reference.largest_difference(matte[output], expected) <= vector.tolerance(output) + narrow, output
 
 
+def test_rvm_in_float16_by_onnxruntime(opened):
+    """As it runs engines of the precision fp16. The other tests give it engines in float32."""
+    vector = reference.load("rvm_mobilenetv3-odd-ratio0.375")
+    engine = engines.with_half(engines.of_vector("rvm_mobilenetv3-odd-ratio0.375"))
+    session = opened(require("onnxruntime"), engine, dtype="float32", layout="CHW")
+    assert session._executor.groups[0]._sides[0]["A"].dtype == np.float16
+    for time, src in enumerate(vector.arrays["src"]):
+        matte = session(src)
+        for output in ("fgr", "pha"):
+            difference = reference.largest_difference(matte[output], vector.arrays[output][time])
+            assert difference <= vector.tolerance(output) + 0.02, output
+
+
 @pytest.mark.parametrize("kind", ["oversampling-prevented", "thresholding-scale"])
 def test_bgmv2(kind, opened, real):
     name = next(each for each in reference.vector_names("bgmv2") if "_refine_" in each and kind in each)

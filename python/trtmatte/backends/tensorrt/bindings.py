@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from trtmatte.errors import BackendError
 from trtmatte.support.packages import release_of
+
+if TYPE_CHECKING:
+    import tensorrt
 
 TARGETS: Final = ("tensorrt", "tensorrt-rtx")
 
@@ -54,17 +58,46 @@ def unavailable_reason(target: str) -> str | None:
     return None
 
 
-def load(target: str) -> Any:
+def load(target: str) -> tensorrt.Module:
     """The module of a target's bindings, or a BackendError with the remedy."""
     reason = unavailable_reason(target)
     if reason is not None:
         raise BackendError(reason)
-    return importlib.import_module(_binding(target).module)
+    module: tensorrt.Module = importlib.import_module(_binding(target).module)
+    return module
 
 
 def version(target: str) -> str:
     """The full version of a target's library."""
-    return str(load(target).__version__)
+    return load(target).__version__
+
+
+def builder(target: str) -> tensorrt.Builder:
+    """A builder; raises a BackendError with the library's reasons if it does not start, as with an old driver."""
+    with log(target).recorded() as errors:
+        try:
+            return load(target).Builder(log(target).native)
+        except TypeError as error:  # "factory function returned nullptr"
+            raise _not_started(target, errors or [str(error)]) from error
+
+
+def runtime(target: str) -> tensorrt.Runtime:
+    """A runtime; raises a BackendError with the library's reasons if it does not start, as with an old driver."""
+    with log(target).recorded() as errors:
+        made = load(target).Runtime(log(target).native)
+    if errors:
+        # The bindings may have returned an object around nothing, whose deletion would end the process: it is never
+        # deleted. They notice the same failure of a builder.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(made))
+        builder(target)
+    return made
+
+
+def _not_started(target: str, errors: list[str]) -> BackendError:
+    return BackendError(
+        f"{title(target)} {version(target)} does not start ({'; '.join(errors)}): update the NVIDIA driver, if "
+        "nvidia-smi shows an older CUDA than TensorRT's"
+    )
 
 
 def log(target: str) -> Log:
@@ -73,14 +106,14 @@ def log(target: str) -> Log:
 
 
 @cache
-def _log(target: str, module: Any) -> Log:
+def _log(target: str, module: tensorrt.Module) -> Log:
     return Log(module)
 
 
 class Log:
     """Pass messages on to `logging`, and collect errors so that they can be raised as an exception."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: tensorrt.Module) -> None:
         self._recorders: list[list[str]] = []
         self._lock = threading.Lock()
         severity = module.ILogger
@@ -104,7 +137,7 @@ class Log:
             with self._lock:
                 self._recorders = [each for each in self._recorders if each is not errors]
 
-    def _take(self, severity: Any, message: str) -> None:
+    def _take(self, severity: tensorrt.ILogger.Severity, message: str) -> None:
         level = self._levels.get(severity)
         if level is None:
             return
@@ -116,13 +149,13 @@ class Log:
             _LOG.log(level, "%s", message.strip())
 
 
-def _native(module: Any, take: Any) -> Any:
-    class Native(module.ILogger):  # type: ignore[misc]
+def _native(module: tensorrt.Module, take: Callable[[tensorrt.ILogger.Severity, str], None]) -> tensorrt.ILogger:
+    class Native(module.ILogger):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             module.ILogger.__init__(self)
 
-        def log(self, severity: Any, message: str) -> None:
-            take(severity, message)
+        def log(self, severity: tensorrt.ILogger.Severity, msg: str) -> None:
+            take(severity, msg)
 
     return Native()
 

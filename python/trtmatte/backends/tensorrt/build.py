@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from trtmatte.backends import driver
 from trtmatte.backends.tensorrt import bindings, targets
@@ -18,6 +18,9 @@ from trtmatte.backends.tensorrt.key import Bounds, Flags, checked_capabilities, 
 from trtmatte.backends.tensorrt.run import LoadedPlan, type_name
 from trtmatte.errors import BackendError, ModelError, SettingError
 from trtmatte.support.files import replacing
+
+if TYPE_CHECKING:
+    import tensorrt
 
 Progress = Callable[[str, float], bool | None]
 """Called on another thread with the current phase and the part of it that is done, 0…1. False cancels the build."""
@@ -114,7 +117,7 @@ class _Build:
         with driver.current(gpu) if self._target == "tensorrt" else nullcontext(), self._log.recorded() as errors:
             if self._plugins is not None:
                 _load_plugins(self._trt, self._plugins)
-            builder = self._trt.Builder(self._log.native)
+            builder = bindings.builder(self._target)
             network = self._network(builder, model)
             config = self._config(builder, network)
             plan = builder.build_serialized_network(network, config)
@@ -128,7 +131,7 @@ class _Build:
         self.progress.complete(self._name)
         return bytes(plan), info
 
-    def _network(self, builder: Any, model: bytes) -> Any:
+    def _network(self, builder: tensorrt.Builder, model: bytes) -> tensorrt.INetworkDefinition:
         strongly_typed = int(self._trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         network = builder.create_network(1 << strongly_typed)
         parser = self._trt.OnnxParser(network, self._log.native)
@@ -139,7 +142,7 @@ class _Build:
             _require_plugins(self._trt, network, model)
         return network
 
-    def _config(self, builder: Any, network: Any) -> Any:
+    def _config(self, builder: tensorrt.Builder, network: tensorrt.INetworkDefinition) -> tensorrt.IBuilderConfig:
         config = builder.create_builder_config()
         for flag in self._flags.on:
             if hasattr(self._trt.BuilderFlag, flag):
@@ -157,7 +160,9 @@ class _Build:
         self._use_timings(config)
         return config
 
-    def _add_profile(self, builder: Any, network: Any, config: Any) -> None:
+    def _add_profile(
+        self, builder: tensorrt.Builder, network: tensorrt.INetworkDefinition, config: tensorrt.IBuilderConfig
+    ) -> None:
         shapes = {each.name: tuple(each.shape) for each in map(network.get_input, range(network.num_inputs))}
         loose = {name for name, shape in shapes.items() if -1 in shape}
         if loose != set(self._bounds):
@@ -172,7 +177,7 @@ class _Build:
             profile.set_shape(name, tuple(smallest), tuple(usual), tuple(largest))
         config.add_optimization_profile(profile)
 
-    def _use_timings(self, config: Any) -> None:
+    def _use_timings(self, config: tensorrt.IBuilderConfig) -> None:
         """Load the timing cache. If it belongs to another version or GPU, begin with an empty one."""
         if self._timing_cache is None:
             return
@@ -182,7 +187,7 @@ class _Build:
             if cache is not None and config.set_timing_cache(cache, False):
                 return
 
-    def _keep_timings(self, config: Any) -> None:
+    def _keep_timings(self, config: tensorrt.IBuilderConfig) -> None:
         cache = None if self._timing_cache is None else config.get_timing_cache()
         if self._timing_cache is not None and cache is not None:
             self._timing_cache.parent.mkdir(parents=True, exist_ok=True)
@@ -257,10 +262,10 @@ class _Progress:
             inner = min((done + inner) / steps, 1.0)
         return inner
 
-    def monitor(self, module: Any) -> Any:
+    def monitor(self, module: tensorrt.Module) -> tensorrt.IProgressMonitor:
         progress = self
 
-        class Monitor(module.IProgressMonitor):  # type: ignore[misc]
+        class Monitor(module.IProgressMonitor):  # type: ignore[misc, name-defined]
             def __init__(self) -> None:
                 module.IProgressMonitor.__init__(self)
 
@@ -280,7 +285,7 @@ class _Progress:
 # Telling
 
 
-def _node(error: Any) -> str:
+def _node(error: tensorrt.ParserError) -> str:
     """The ONNX node that a parser's error is about."""
     name, kind, index = error.node_name(), error.node_operator(), error.node()
     if index < 0:
@@ -288,14 +293,14 @@ def _node(error: Any) -> str:
     return f"node {name} ({kind})" if name else f"node {index} ({kind}), which has no name"
 
 
-def _mentioned(network: Any, messages: Sequence[str]) -> list[str]:
+def _mentioned(network: tensorrt.INetworkDefinition, messages: Sequence[str]) -> list[str]:
     """The ONNX nodes whose layers are named in messages."""
     words = {word.rstrip(".") for word in re.findall(r"[^\s:,;()\[\]{}'\"]+", " ".join(messages))}
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     return [f"node {layer.name}" for layer in layers if layer.metadata and layer.name in words]
 
 
-def _describe(network: Any) -> dict[str, Any]:
+def _describe(network: tensorrt.INetworkDefinition) -> dict[str, Any]:
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
     outputs = [network.get_output(index) for index in range(network.num_outputs)]
     return {
@@ -317,7 +322,7 @@ def _engine_layers(plan: Any, target: str, name: str, gpu: int) -> dict[str, Any
 # Plugins
 
 
-def _load_plugins(module: Any, path: Path) -> None:
+def _load_plugins(module: tensorrt.Module, path: Path) -> None:
     """Load the plugins, once per process: the registry rejects a library that is already loaded."""
     path = path.resolve()
     if path in _LOADED:
@@ -327,7 +332,7 @@ def _load_plugins(module: Any, path: Path) -> None:
     _LOADED.add(path)
 
 
-def _require_plugins(module: Any, network: Any, model: bytes) -> None:
+def _require_plugins(module: tensorrt.Module, network: tensorrt.INetworkDefinition, model: bytes) -> None:
     """Raise an error if a plugin is missing: TensorRT would silently use the many layers of the function body."""
     import onnx
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from trtmatte.backends.tensorrt import bindings
 from trtmatte.errors import BackendError
+
+if TYPE_CHECKING:
+    import tensorrt
 
 _TYPES: Final = {
     "FLOAT": "float32",
@@ -41,7 +44,7 @@ class LoadedPlan:
         self._trt, self._log = bindings.load(target), bindings.log(target)
         self.target, self.name = target, name
         with self._log.recorded() as errors:
-            self._runtime = self._trt.Runtime(self._log.native)
+            self._runtime = bindings.runtime(target)
             self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise self.failure("load the plan of", errors, "build it again on this machine")
@@ -88,7 +91,7 @@ class LoadedPlan:
         is_input = engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT
         return Tensor(type_name(engine.get_tensor_dtype(name)), tuple(engine.get_tensor_shape(name)), is_input)
 
-    def _new_cache(self, content: bytes) -> Any:
+    def _new_cache(self, content: bytes) -> tensorrt.IRuntimeCache | None:
         """Make a runtime cache for TensorRT-RTX, which compiles kernels when it first needs them. Contexts share it."""
         if self.target != "tensorrt-rtx":
             return None
@@ -97,7 +100,7 @@ class LoadedPlan:
             cache.deserialize(content)  # of another GPU, driver or version it is refused, and filled afresh
         return cache
 
-    def _strategy(self) -> Any:
+    def _strategy(self) -> tensorrt.ExecutionContextAllocationStrategy | tensorrt.IRuntimeConfig:
         """Let the caller provide scratch memory and capture CUDA graphs."""
         managed = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
         if self.target != "tensorrt-rtx":
@@ -107,14 +110,15 @@ class LoadedPlan:
         config.cuda_graph_strategy = self._trt.CudaGraphStrategy.DISABLED
         # Kernels that are exchanged later would not be exchanged in a captured graph.
         config.dynamic_shapes_kernel_specialization_strategy = self._trt.DynamicShapesKernelSpecializationStrategy.EAGER
-        config.set_runtime_cache(self._cache)
+        if self._cache is not None:
+            config.set_runtime_cache(self._cache)
         return config
 
 
 class Context:
     """Puts a plan's work on a CUDA stream. Made by `LoadedPlan.context`."""
 
-    def __init__(self, plan: LoadedPlan, native: Any) -> None:
+    def __init__(self, plan: LoadedPlan, native: tensorrt.IExecutionContext) -> None:
         self._plan, self._native, self._log = plan, native, plan._log
 
     def bind(self, addresses: Mapping[str, int], shapes: Mapping[str, Sequence[int]] | None = None) -> None:
@@ -161,6 +165,6 @@ class Context:
             raise self._plan.failure("run", errors, "see what nvidia-smi says of the GPU")
 
 
-def type_name(kind: Any) -> str:
+def type_name(kind: tensorrt.DataType) -> str:
     """A TensorRT data type by numpy's name."""
-    return _TYPES.get(kind.name, str(kind.name).lower())
+    return _TYPES.get(kind.name, kind.name.lower())

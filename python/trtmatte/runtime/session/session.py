@@ -85,8 +85,9 @@ class Session:
 
     `device` is "cpu", "cuda" or "cuda:N"; left out, a GPU if it can run the engine, else the CPU. On a GPU, frames from
     the host come back to the host. Frames on the GPU are read in place, and their mattes stay there: work with both on
-    one CUDA stream, the current one of torch or CuPy, and the order is right. Float frames on a GPU are not checked for
-    NaN. `stream` runs one frame ahead there of the matte that it has given, and so do the states.
+    one CUDA stream, the current one of torch or CuPy, and the order is right. `trtmatte.from_device` makes frames of
+    pointers, and names the CUDA stream of arrays that do not. Float frames on a GPU are not checked for NaN. `stream`
+    runs one frame ahead there of the matte that it has given, and so do the states.
 
     All buffers are allocated at the first frame of a size. A call that raises leaves the states unchanged. Calls from
     several threads wait for each other; frames count in the order in which they come.

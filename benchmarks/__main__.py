@@ -35,10 +35,11 @@ def main() -> int:
     device = options.device or ("cuda" if _core.CUDA_BUILT and _core.cuda_device_count() else "cpu")
     out = _folder(options, device)
     failed = [] if options.report else _measure(out, device, options)
-    report.write(out)
-    if RESULTS in out.parents:
-        report.write_readme(ROOT / "README.md", RESULTS)
-    print(f"the report is {out / 'report.md'}")
+    if not failed or any(out.glob("*.json")):
+        report.write(out)
+        if RESULTS in out.parents:
+            report.write_readme(ROOT / "README.md", RESULTS)
+        print(f"the report is {out / 'report.md'}")
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

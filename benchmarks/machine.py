@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from trtmatte import _core
+from trtmatte.version import __version__
 
 _PACKAGES: Final = (
     *("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "onnx", "opencv-python-headless", "pillow"),
-    *("tensorrt", "tensorrt-cu13", "tensorrt-rtx", "cuda-core", "cuda-bindings"),
+    *("tensorrt", "tensorrt-cu13", "tensorrt-cu13-bindings", "tensorrt-rtx", "cuda-core", "cuda-bindings"),
 )
 _RAPL: Final = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
@@ -69,8 +70,9 @@ def gpu() -> dict[str, str] | None:
 
 
 def versions() -> dict[str, str]:
-    found = {"trtmatte": metadata.version("trtmatte")} if _installed("trtmatte") else {}
-    return found | {package: metadata.version(package) for package in _PACKAGES if _installed(package)}
+    return {"trtmatte": __version__} | {
+        package: metadata.version(package) for package in _PACKAGES if _installed(package)
+    }
 
 
 def commit() -> str:

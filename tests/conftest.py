@@ -89,6 +89,8 @@ class Cuda:
         import cupy
 
         self._cupy = cupy
+        if os.environ.get("TRTMATTE_PLAIN_ALLOCATIONS") == "1":  # under a sanitizer, which does not look into pools
+            cupy.cuda.set_allocator(None)
         self._stream = cupy.cuda.Stream(non_blocking=True)
         self.stream = self._stream.ptr
 

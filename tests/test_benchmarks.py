@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from benchmarks.models.bench_models import STAGE_ALONE, contenders
 from benchmarks.models.contenders import ENTRIES
 from benchmarks.models.race import CheckError, Pace, Race, RunnerError
 from benchmarks.models.subjects import Subject, subjects
+from benchmarks.ops import place as place_of_ops
 from benchmarks.report import readme, tables, write
 from benchmarks.report.results import Race as Measured
 from benchmarks.report.results import read
@@ -82,6 +85,13 @@ def test_no_such_subject(tmp_path):
     done = subprocess.run(command, cwd=ROOT, env=_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "no such benchmark: nothing" in done.stderr
+
+
+def test_where_nothing_could_be_measured_the_failure_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(suite, "_run", lambda *_: "no luck")
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--device", "cpu", "--only", "ops", "--out", str(tmp_path)])
+    assert suite.main() == 1
+    assert "failed: ops" in capsys.readouterr().err
 
 
 def test_what_is_wrong_is_not_timed():
@@ -254,7 +264,58 @@ def test_a_folder_for_each_machine(monkeypatch):
     assert machine.name("cuda") == "cuda-nvidia-h200"
 
 
+@pytest.mark.parametrize(("moved", "expected"), [(4 << 20, 60), (256 << 20, 20)])
+def test_ops_find_the_cache_of_a_device_cold(moved, expected, monkeypatch):
+    """Between two calls on the same buffers, all that is in the cache is replaced. So it is for copies."""
+    torch = _torch_that_records(60 << 20)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    place = place_of_ops.Cuda()
+    bound = iter(range(1000))
+
+    def bind():
+        buffers = next(bound)
+        return lambda: torch.captured.append(buffers)
+
+    place.repeated(bind, moved)()
+    assert torch.captured == list(range(expected)), "no buffers are used twice in a graph, which is replayed as it is"
+    assert len(torch.captured) * moved >= 4 * torch.cache
+    assert len(torch.captured) == place.calls(moved)
+    torch.captured.clear()
+    place.copies(moved)["memcpy"]()
+    assert len({id(target) for target in torch.captured}) == place.calls(moved)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+def _torch_that_records(cache: int) -> SimpleNamespace:
+    """The part of torch that the place of the ops needs; it records what is done in a capture."""
+    captured: list[Any] = []
+
+    class Copied:
+        def cuda(self):
+            return self
+
+        def copy_(self, source):
+            captured.append(self)
+
+    class Graph(nullcontext):
+        def __enter__(self):
+            captured.clear()
+
+    return SimpleNamespace(
+        cache=cache,
+        captured=captured,
+        from_numpy=lambda array: Copied(),
+        cuda=SimpleNamespace(
+            Stream=lambda: SimpleNamespace(cuda_stream=1),
+            CUDAGraph=lambda: SimpleNamespace(replay=lambda: None),
+            graph=lambda graph, stream: Graph(),
+            synchronize=lambda: None,
+            current_device=lambda: 0,
+            get_device_properties=lambda device: SimpleNamespace(L2_cache_size=cache),
+        ),
+    )
 
 
 def _facts(turns, **options):

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All that needs a GPU, in one go, without a network: build, tests, sanitizers, benchmarks. Reports go to a folder.
 #
-#   tools/gpu_check.sh [FOLDER [STEP…]]          (out/gpu; build tests sessions memcheck racecheck benchmarks)
+#   tools/gpu_check.sh [FOLDER [STEP…]]          (out/gpu; build doctor tests sessions plugins memcheck racecheck benchmarks)
 #   tools/gpu_check.sh --rehearse [FOLDER [STEP…]]
 #
 # A rehearsal needs no GPU: the CUDA forms are compiled for the CPU (tests/native/cuda_on_cpu), sessions run on a driver
@@ -10,8 +10,12 @@
 # nvcc (on the path, or CUDACXX), a C++ compiler and these Python packages are there already: cmake, ninja, pybind11,
 # numpy, cupy, cuda-core, onnx, onnxruntime, torch, pytest, pytest-benchmark, hypothesis, matplotlib. Arrays of pycuda and
 # numba-cuda are checked where these are there. PYTHON names another python3, STEP_LIMIT the seconds that a step may take
-# (1800). Writes to the folder, build/gpu and out. Goes on where a step fails, and then ends with 1; summary.json says
-# after each step how it went.
+# (1800), PYTHONPATH the folders of packages that are not installed. Without the step build, the core is used that lies in
+# build/gpu. CAPABILITY (9.0) names the GPU to build for where there is none. tools/gpu_day takes all this to a machine
+# without a network.
+#
+# Writes to the folder, build/gpu and out. Goes on where a step fails, and then ends with 1; summary.json says after each
+# step how it went.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 rehearsal= kind=gpu
@@ -32,8 +36,10 @@ if [ -n "$rehearsal" ]; then
   echo "$gpu; $("$python" --version)"
 else
   query() { nvidia-smi --query-gpu="$1" --format=csv,noheader | head -n 1; }
-  capability=$(query compute_cap) && [ -n "$capability" ] || { echo "nvidia-smi finds no GPU"; exit 2; }
+  capability=$(query compute_cap) && [ -n "$capability" ] || capability=${CAPABILITY:-}
+  [ -n "$capability" ] || { echo "nvidia-smi finds no GPU"; exit 2; }
   gpu=$(query name,driver_version,compute_cap,memory.total)
+  gpu=${gpu:-none}
   form=(-DTRTMATTE_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=${capability/./}-real")
   echo "$gpu; $("$python" --version); $("${CUDACXX:-nvcc}" --version | tail -n 1)"
 fi
@@ -71,16 +77,18 @@ assemble() {
     case $each in *.so | *__pycache__) ;; *) ln -s "$each" "$package/trtmatte/" ;; esac
   done
   cp "$build"/_core*.so "$package/trtmatte/"
+  [ ! -f "$build/libtrtmatte_plugins.so" ] || cp "$build/libtrtmatte_plugins.so" "$package/trtmatte/"
 }
 
 step build bash -ec "
   cmake -S . -B '$build' -G Ninja ${form[*]} --log-level=WARNING \
     -DPython_EXECUTABLE='$python' -Dpybind11_DIR=\"\$('$python' -m pybind11 --cmakedir)\"
-  cmake --build '$build'"
+  cmake --build '$build'
+  [ ! -f '$build/libtrtmatte_plugins.so' ] || cmake --build '$build' --target plugin_test"
 ls "$build"/_core*.so >/dev/null 2>&1 || { echo "there is no core to test"; exit 1; }
 assemble
-export PYTHONPATH=$package:$PWD TRTMATTE_REQUIRE_GPU=1
-[ -n "$rehearsal" ] || "$python" -c "import trtmatte; print(trtmatte.doctor())" | tee "$out/doctor.txt"
+export PYTHONPATH=$package:$PWD${PYTHONPATH:+:$PYTHONPATH} TRTMATTE_REQUIRE_GPU=1
+[ -n "$rehearsal" ] || step doctor "$python" -c "import trtmatte; print(trtmatte.doctor())"
 
 # A file whose packages are missing must not keep the others from running, but it is a failure.
 check=("$python" -m pytest -q -p no:cacheprovider --continue-on-collection-errors)
@@ -108,19 +116,24 @@ else
   # Where TensorRT's headers are (TensorRT_ROOT).
   plugins=("$build/plugin_test" "$build/libtrtmatte_plugins.so")
   if [ -f "${plugins[1]}" ]; then
-    step plugins bash -ec "cmake --build '$build' --target plugin_test && ${plugins[*]}"
+    step plugins "${plugins[@]}"
     step plugins-memcheck compute-sanitizer --tool memcheck --error-exitcode 1 "${plugins[@]}"
   else
     echo "plugins: not built, so not checked; TensorRT_ROOT names TensorRT's headers"
   fi
+  # An array in a pool is not an allocation: an access beyond its end would go to another array, unseen.
+  plain=(env TRTMATTE_PLAIN_ALLOCATIONS=1)
   for tool in memcheck racecheck; do
-    step "$tool" compute-sanitizer --tool "$tool" --error-exitcode 1 --target-processes all \
+    step "$tool" "${plain[@]}" compute-sanitizer --tool "$tool" --error-exitcode 1 --target-processes all \
       "${check[@]}" tests/ops -m gpu "${few[@]}"
   done
 fi
 step benchmarks "$python" -m benchmarks "${measured[@]}" --out "$out/benchmarks"
 
 failed=$(for each in "${results[@]+"${results[@]}"}"; do read -r name status _ <<<"$each"; [ "$status" -eq 0 ] || echo "$name"; done)
+for name in "${steps[@]+"${steps[@]}"}"; do
+  [[ " ${results[*]+"${results[*]}"} " == *" $name "* ]] || { echo "$name did not run"; failed="$failed $name"; }
+done
 if [ -n "$failed" ]; then
   echo "failed: "$failed
   exit 1

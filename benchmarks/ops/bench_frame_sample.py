@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from benchmarks.ops.place import Call
 from benchmarks.ops.race import body, race
 from tests.ops.specification import METHODS, agree, picture
 from trtmatte import _core, ops
@@ -41,16 +42,16 @@ def test_frame_sample(benchmark, place, name, size, method):
     """Linear, from 1080p: at most 1.5 ms or 1/20 of the numpy way, whichever is larger."""
     frame = picture(*size)
     height, width = (270, 480) if size[0] < size[1] else (480, 270)
-    out, on_place = place.put(np.empty((1, 3, height, width), np.float32)), place.put(frame)
     steps = {"step_y": [size[0] // height, 1], "step_x": [size[1] // width, 1]}
     settings = {"method": METHODS.index(method), "sigma": 3.0}
     reference = body("FrameSample", {"frame": frame[None]}, height=height, width=width, **steps, **settings)
     by_hand = numpy_way(frame, height, width)
 
-    def run() -> None:
-        ops.frame_sample(on_place, height, width, method=method, sigma=3.0, out=out, **place.options)
+    def bind() -> Call:
+        out, on_place = place.put(np.empty((1, 3, height, width), np.float32)), place.put(frame)
+        return lambda: ops.frame_sample(on_place, height, width, method=method, sigma=3.0, out=out, **place.options)
 
-    run()
+    out = bind()()
     agree(place.get(out), reference()["sample"])
     rivals = {"body": reference}
     if method == "linear":
@@ -58,6 +59,6 @@ def test_frame_sample(benchmark, place, name, size, method):
         rivals["numpy and Resize"] = by_hand
     read = min(1, 2 * height / size[0]) if method == "linear" else 1  # rows between two samples are not
     moved = round(frame.nbytes * read) + out.nbytes
-    times = race(benchmark, place, f"FrameSample {name} {method}", run, rivals, moved)
+    times = race(benchmark, place, f"FrameSample {name} {method}", bind, rivals, moved)
     if "numpy and Resize" in times and name == "1080p":
         assert times["trtmatte"] <= max(1.5e-3, times["numpy and Resize"] / 20)

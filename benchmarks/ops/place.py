@@ -1,4 +1,7 @@
-"""The place where the ops are timed: the CPU or a CUDA device."""
+"""The place where the ops are timed: the CPU or a CUDA device.
+
+An op is given as a function that binds it to buffers of its own, so that a device can have several sets of them.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,15 @@ import numpy as np
 from trtmatte import _core
 
 Call = Callable[[], Any]
+Bind = Callable[[], Call]
+"""Returns a call on new buffers."""
+
+_CACHES = 4  # times the cache, that the buffers of a graph's calls are as large as at least
 
 
 class Host:
     """The CPU: arrays are numpy's, and a call is complete when it returns."""
 
-    calls = 1  # that `repeated` makes of one
     options: Mapping[str, Any] = MappingProxyType({})
 
     def put(self, array: np.ndarray) -> Any:
@@ -29,8 +35,12 @@ class Host:
     def workspace(self, size: int) -> dict[str, Any]:
         return {}
 
-    def repeated(self, call: Call) -> Call:
-        return call
+    def calls(self, moved: int) -> int:
+        """How many calls that move so many bytes are timed together."""
+        return 1
+
+    def repeated(self, bind: Bind, moved: int) -> Call:
+        return bind()
 
     def copies(self, moved: int) -> dict[str, Call]:
         """Copies of half as many bytes, since each byte is read and written: with all threads, and with one."""
@@ -39,14 +49,17 @@ class Host:
 
 
 class Cuda:
-    """A CUDA device: arrays are torch's. Calls are captured into graphs as in sessions, since launching takes long."""
+    """A CUDA device: arrays are torch's. Calls are captured into graphs as in sessions, since launching takes long.
 
-    calls = 20
+    In a video, a frame is not in the device's cache: other frames and the network have been there since. So each call
+    of a graph has buffers of its own, and together they are several times as large as the cache.
+    """
 
     def __init__(self) -> None:
         import torch
 
         self._torch, self._stream = torch, torch.cuda.Stream()
+        self._cache = torch.cuda.get_device_properties(torch.cuda.current_device()).L2_cache_size
         self.options = {"cuda_stream": self._stream.cuda_stream}
 
     def put(self, array: np.ndarray) -> Any:
@@ -59,12 +72,16 @@ class Cuda:
     def workspace(self, size: int) -> dict[str, Any]:
         return {"workspace": self._torch.empty(size, dtype=self._torch.uint8, device="cuda")}
 
-    def repeated(self, call: Call) -> Call:
-        call()
+    def calls(self, moved: int) -> int:
+        return max(20, -(-_CACHES * self._cache // moved))
+
+    def repeated(self, bind: Bind, moved: int) -> Call:
+        calls = [bind() for _ in range(self.calls(moved))]
+        calls[0]()
         self._torch.cuda.synchronize()
         graph = self._torch.cuda.CUDAGraph()
         with self._torch.cuda.graph(graph, stream=self._stream):
-            for _ in range(self.calls):
+            for call in calls:
                 call()
 
         def run() -> None:
@@ -74,8 +91,11 @@ class Cuda:
         return run
 
     def copies(self, moved: int) -> dict[str, Call]:
-        source, target = (self.put(np.full(moved // 2, fill, np.uint8)) for fill in (1, 2))
-        return {"memcpy": self.repeated(lambda: target.copy_(source))}
+        def bind() -> Call:
+            source, target = (self.put(np.full(moved // 2, fill, np.uint8)) for fill in (1, 2))
+            return lambda: target.copy_(source)
+
+        return {"memcpy": self.repeated(bind, moved)}
 
 
 class Emulated(Host):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.ops.place import Call, Host
+from benchmarks.ops.place import Bind, Call, Host
 from tests.ops import specification
 from trtmatte import _core
 
@@ -25,11 +25,11 @@ class Times(dict[str, float]):
         return self[one] / self[other]
 
 
-def race(benchmark: Any, place: Any, case: str, op: Call, rivals: Mapping[str, Call], moved: int) -> Times:
+def race(benchmark: Any, place: Any, case: str, bind: Bind, rivals: Mapping[str, Call], moved: int) -> Times:
     """pytest-benchmark times the op; before each of its rounds the rivals have theirs, slow ones before every fifth.
 
-    `moved` is what is read plus what is written, in bytes; copies of as many are among the rivals. On a CUDA device
-    they are the only ones.
+    `bind` returns the op's call on new buffers. `moved` is what is read plus what is written, in bytes; copies of as
+    many are among the rivals. On a CUDA device they are the only ones.
     """
     rivals = {**(rivals if type(place) is Host else {}), **place.copies(moved)}
     seconds: dict[str, list[float]] = {name: [] for name in rivals}
@@ -44,17 +44,17 @@ def race(benchmark: Any, place: Any, case: str, op: Call, rivals: Mapping[str, C
             rival()
             seconds[name].append(time.perf_counter() - start)
 
-    op = place.repeated(op)
+    op, calls = place.repeated(bind, moved), place.calls(moved)
     benchmark.pedantic(op, setup=rivals_turn, rounds=1 if benchmark.disabled else ROUNDS, warmup_rounds=1)
     if benchmark.disabled:
         return Times()
     contestants = {"trtmatte": list(benchmark.stats.stats.data), **{name: all_[1:] for name, all_ in seconds.items()}}
     for name, data in contestants.items():
-        fastest, median = min(data) / place.calls, float(np.median(data)) / place.calls
+        fastest, median = min(data) / calls, float(np.median(data)) / calls
         ROWS.append((case, name, moved, fastest, median))
         benchmark.extra_info[name] = {"min": fastest, "median": median}
     benchmark.extra_info["bytes"] = moved
-    return Times({name: min(data) / place.calls for name, data in contestants.items()})
+    return Times({name: min(data) / calls for name, data in contestants.items()})
 
 
 def table() -> str:

@@ -60,12 +60,19 @@ ROWS: Final = (
         "streams in random order and enforces the rules of CUDA (`make emulated`; with each accepted version of "
         "cuda-core: `make cuda-core`)",
         "**Not run on a GPU**",
-        ("kernels/sessions", "kernels/arrays", "onnxruntime/sessions-onnxruntime", "tensorrt/sessions-tensorrt"),
+        ("kernels/sessions", "onnxruntime/sessions-onnxruntime", "tensorrt/sessions-tensorrt"),
+    ),
+    Row(
+        "arrays of other libraries on a GPU",
+        "PyCUDA, numba.cuda and cuda.core were run over the driver without a device",
+        "**CuPy and torch were not run**, nor any of it on a GPU",
+        ("kernels/arrays",),
     ),
     Row("TensorRT-RTX", "plans were built and checked on a machine without a GPU; none has been executed"),
     Row(
         "TensorRT",
-        "written against the same interface and a recorded surface of its bindings",
+        "our calls are checked against the bindings of 10.3, 10.15, 10.16, 11.2 and 11.4, whose libraries start "
+        "nothing without a GPU (`make tensorrt`)",
         "**Not run**; the checks on a GPU were rehearsed without one, up to the first call that needs a driver "
         "([tools/gpu_day](tools/gpu_day/README.md))",
         (
@@ -76,7 +83,8 @@ ROWS: Final = (
     Row(
         "plugins for TensorRT",
         "compiled against the headers of three TensorRT versions; a test calls them through TensorRT's interfaces, "
-        "with the emulated kernels",
+        "with the emulated kernels (`make plugins`). The real registries of TensorRT 10.15 and 11.2 load them and make "
+        "every node that the compiler writes (`make tensorrt`)",
         "**No plan with them has been built or run**",
         (
             "kernels/plugins",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -316,4 +317,8 @@ def test_being_stopped_leaves_nothing(with_signal: int, model: Path, tmp_path: P
 
 
 def _waits_for(process: int, lock: Path) -> bool:
-    return any(lock == Path(os.readlink(each)) for each in Path(f"/proc/{process}/fd").iterdir() if each.is_symlink())
+    for each in Path(f"/proc/{process}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it closes files meanwhile
+            if lock == Path(os.readlink(each)):
+                return True
+    return False

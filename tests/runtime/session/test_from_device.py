@@ -120,8 +120,8 @@ def test_an_array_keeps_all_but_its_stream():
     [
         (Allocation(1), None, None, r"a Allocation, which has no shape; expected from_device\(memory, shape, dtype\)"),
         (Array(), (2, 3), None, r"a Array with the shape \(4, 6, 3\); .* leave shape, dtype and strides out"),
-        ("text", (2, 3), None, "memory is a str; expected a pointer to a CUDA device, or an array"),
-        (np.zeros(3), (3,), None, "memory is a ndarray; expected a pointer to a CUDA device"),
+        ("text", (2, 3), None, "^memory is a str; expected a pointer to a CUDA device, or an array"),
+        (np.zeros(3), (3,), None, "^memory is a ndarray; expected a pointer to a CUDA device"),
         (0x4000, (2, -3), None, r"cannot have the shape \(2, -3\) .*no negative sizes"),
         (0x4000, (2, 3), "bytes9", "the dtype 'bytes9'"),
         (0x4000, 7, None, "cannot have the shape 7"),

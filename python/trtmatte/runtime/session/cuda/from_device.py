@@ -79,9 +79,10 @@ def from_device(
         raise FrameError(
             f"memory is a {type(memory).__name__}, which has no shape; expected from_device(memory, shape, dtype)"
         )
+    address = _address(memory)
     try:
         sizes = None if strides is None else tuple(map(int, strides))
-        strided = Strided.of(_address(memory), tuple(map(int, shape)), "uint8" if dtype is None else dtype, sizes)
+        strided = Strided.of(address, tuple(map(int, shape)), "uint8" if dtype is None else dtype, sizes)
     except (TypeError, ValueError) as error:
         raise FrameError(f"memory cannot have the shape {shape!r} and the dtype {dtype!r}: {error}") from error
     _require_room(memory, strided)

@@ -164,11 +164,11 @@ class Machine {
       on->capture->graph->nodes.push_back(work);
       return kSuccess;
     }
-    put(on, work, [] { return true; });
+    put(on, work);
     return kSuccess;
   }
 
-  void put(Stream* on, const Work& work, const Ready& ready) {
+  void put(Stream* on, const Work& work, const Ready& ready = [] { return true; }) {
     on->items.push_back({ready, work});
     stir();
   }
@@ -240,7 +240,7 @@ class Machine {
     event->captured = on->capture != nullptr;
     if (event->captured) return on->capture->invalid ? kCaptureInvalidated : kSuccess;
     const int64_t mark = ++event->recorded;
-    put(on, [=] { event->reached = std::max(event->reached, mark); }, [] { return true; });
+    put(on, [=] { event->reached = std::max(event->reached, mark); });
     return kSuccess;
   }
 
@@ -319,7 +319,7 @@ class Machine {
     if (!device.has(memory)) return fail("memory is freed that is not allocated", kInvalidValue);
     if (on->capture) return invalidate(on, "memory is freed on a stream during its capture", kInvalidValue);
     const size_t bytes = bury(&device, memory);
-    put(on, [=] { overwrite(memory, bytes); }, [] { return true; });
+    put(on, [=] { overwrite(memory, bytes); });
     return kSuccess;
   }
 

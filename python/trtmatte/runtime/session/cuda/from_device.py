@@ -104,7 +104,7 @@ def _address(memory: Any) -> int:
 def _require_room(memory: Any, strided: Strided) -> None:
     """Check the bytes of a Buffer of cuda.core. Other pointers do not know how much they point to."""
     room = getattr(memory, "size", None) if hasattr(memory, "handle") else None
-    reach = sum((size - 1) * step for size, step in zip(strided.shape, strided.strides, strict=True))
-    needed = reach + strided.dtype.itemsize if strided.size else 0
+    first, spanned = strided.span
+    needed = first + spanned - strided.address
     if room is not None and room < needed:
         raise FrameError(f"memory has {room} bytes; {strided.dtype} {strided.shape} needs {needed}")

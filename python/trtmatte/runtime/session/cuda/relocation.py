@@ -52,22 +52,25 @@ class Relocation:
     def _brought(self, group: int, frame: LaneFrame) -> LaneFrame:
         pictures, matte = dict(frame.pictures), dict(frame.matte)
         for name, array in frame.pictures.items():
-            if isinstance(array, DeviceArray) and array.caller_stream and array.whole.nbytes <= 2 * array.nbytes:
-                pictures[name] = self._buffer((group, name), array)
-                self._memory.copy(pictures[name].whole, array.whole.own)
+            if not isinstance(array, DeviceArray) or not array.caller_stream:
+                continue
+            whole = array.whole
+            if whole.nbytes <= 2 * array.nbytes:
+                pictures[name] = self._buffer((group, name), array, whole)
+                self._memory.copy(pictures[name].whole, whole.own)
         for name, array in frame.matte.items():
             # What lies between the values of an array with gaps is not ours to write.
-            if (array.caller_stream or self._level > 1) and array.whole.nbytes == array.nbytes:
-                matte[name] = self._buffer((group, name), array)
+            if (array.caller_stream or self._level > 1) and (whole := array.whole).nbytes == array.nbytes:
+                matte[name] = self._buffer((group, name), array, whole)
         return replace(frame, pictures=pictures, matte=matte)
 
-    def _buffer(self, key: Hashable, array: DeviceArray) -> DeviceArray:
+    def _buffer(self, key: Hashable, array: DeviceArray, whole: DeviceArray) -> DeviceArray:
         """A buffer in which an array has the same strides. The CUDA stream for computing alone uses it."""
         key = (key, array.shape, array.strides, array.dtype)
         if key not in self._buffers:
-            first = array.address - array.whole.address
-            buffer = self._memory.zeros((array.whole.nbytes,), "uint8")
+            buffer = self._memory.zeros(whole.shape, whole.dtype)
+            address = buffer.address + array.address - whole.address
             self._buffers[key] = DeviceArray.at(
-                buffer.address + first, array.shape, array.dtype, array.device.id, buffer, strides=array.strides
+                address, array.shape, array.dtype, array.device.id, buffer, strides=array.strides
             )
         return self._buffers[key]

@@ -83,6 +83,7 @@ class _Child:
 
     def __init__(self, order: Work, limits: Limits, log: Path) -> None:
         self._order, self._limits, self._log = order, limits, log
+        log.touch()
         self._state: Any = RawArray("Q", 4)
         self._state[NUMBER] = order.numbers.start
         self.pipe, theirs = _SPAWN.Pipe(duplex=False)

@@ -27,8 +27,12 @@ _NEW: Final = 0o666  # of which the umask takes its part
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
     """Hold a lock file: other processes wait. The lock ends with the process."""
-    with _locked(lock):
+    file = _locked(lock)
+    try:
         yield
+    finally:
+        with suppress(OSError):  # nothing was written to it
+            file.close()
 
 
 @contextmanager

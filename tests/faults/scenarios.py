@@ -13,7 +13,7 @@ import onnx
 from PIL import Image
 
 import trtmatte
-from tests.compiler.building import shrinking
+from tests.compiler.small import shrinking
 from tests.media import films
 from tests.runtime.session import engines
 from trtmatte.cli import build, main
@@ -67,6 +67,11 @@ class Scenario:
         Image.fromarray(films.picture(7, 32, 24)).save(inputs / "behind.png")
         films.film(inputs / "film.mp4", [films.picture(number, 32, 24) for number in range(FRAMES)], sound="aac")
 
+    def fill_cache(self, folder: Path) -> None:
+        """Keep what a first run leaves in the cache, for all others."""
+        if self.caches:
+            shutil.copytree(folder / "cache", folder / "full")
+
     def reset(self, folder: Path) -> None:
         """Before each run: the outputs as they were before, and an empty cache or the full one."""
         for name in ("out", "cache"):
@@ -77,9 +82,12 @@ class Scenario:
         if (folder / "full").exists():
             shutil.copytree(folder / "full", folder / "cache")
 
-    def check(self, folder: Path, *, done: bool) -> list[str]:
-        """Return what is wrong with the files: not whole, left behind, changed, or missing though it is done."""
-        found = {path.relative_to(folder / "out").as_posix(): path for path in _files(folder / "out")}
+    def check(self, folder: Path, *, done: bool, killed: bool = False) -> list[str]:
+        """Return what is wrong with the files: not whole, left behind, changed, or missing though it is done.
+
+        A killed process may leave its part files, which the next one removes.
+        """
+        found = {path.relative_to(folder / "out").as_posix(): path for path in _files(folder / "out", killed)}
         wrong = [f"left {name}" for name in sorted(set(found) - {*self.outputs, *self.old, *self.others})]
         for name in self.outputs:
             if name not in found:
@@ -89,13 +97,13 @@ class Scenario:
             else:
                 wrong += _broken(found[name])
         wrong += [f"{name} changed" for name in self.others if found[name].read_bytes() != OLD]
-        for path in _files(folder / "cache"):
+        for path in _files(folder / "cache", killed):
             wrong += [f"left {path.name}"] if path.suffix == ".part" else _broken(path)
         return wrong
 
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+def _files(folder: Path, without_parts: bool) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and not (without_parts and path.suffix == ".part")]
 
 
 def _broken(path: Path) -> list[str]:
@@ -126,7 +134,7 @@ def _folder() -> int:
 
 def session() -> np.ndarray:
     """Some frames of all kinds, through a session that is opened and closed."""
-    with trtmatte.Session(engines.memory(), backend="onnxruntime", outputs=("alpha", "foreground", "composite")) as run:
+    with trtmatte.Session(engines.memory(), backend="onnxruntime", outputs=("alpha", "fgr", "composite")) as run:
         for number in range(3):
             matte = run(films.picture(number, 96, 72), background=(1, 2, 3))
         run(films.picture(0, 96, 72)[::-1, ::2], background=films.picture(1, 10, 10))
@@ -142,6 +150,6 @@ SCENARIOS: Mapping[str, Scenario] = {
     "build-cached": Scenario(_build, ("e.trtm",), caches=True),
     "image": Scenario(_image, _PICTURES),
     "image-again": Scenario(_image, _PICTURES, old=("a.png",)),
-    "video": Scenario(_video, ("film.mp4", "film-alpha.mp4"), old=("film.mp4",)),
+    "video": Scenario(_video, ("film-composite.mp4", "film-alpha.mp4"), old=("film-alpha.mp4",)),
     "folder": Scenario(_folder, _SEQUENCE),
 }

@@ -52,13 +52,12 @@ def _swept(name: str, args: argparse.Namespace, folder: Path) -> Report:
 
 def _plans(name: str, args: argparse.Namespace) -> Iterator[Plan]:
     if name == _ALLOCATIONS:
-        for after in (False, True):
-            yield Plan(ALLOCATIONS, "ENOMEM", after, args.step, args.first)
+        for after in args.after:
+            yield Plan(ALLOCATIONS, "ENOMEM", bool(after), args.step, args.first)
         return
     for error in args.errors:
-        for after in (False, True) if error != "short" else (True,):
-            if after in args.after:
-                yield Plan(error=error, after=after, step=args.step, first=args.first)
+        for after in args.after if error != "short" else [True]:
+            yield Plan(error=error, after=bool(after), step=args.step, first=args.first)
 
 
 def _command(name: str, folder: Path, plan: Plan) -> Report:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
+import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -15,9 +17,13 @@ from PIL import Image
 import trtmatte
 from tests.compiler.small import shrinking
 from tests.media import films
+from tests.models import test_store
 from tests.runtime.session import engines
 from trtmatte.cli import build, main
+from trtmatte.errors import TrtmatteError
 from trtmatte.format import file as engine_file
+from trtmatte.models import store
+from trtmatte.models.model import Model
 
 __all__ = ["SCENARIOS", "Scenario", "session"]
 
@@ -40,7 +46,13 @@ def _film(path: Path) -> None:
 
 
 FRAMES = 5
-CHECKS: Mapping[str, Callable[[Path], None]] = {".trtm": _engine, ".png": _picture, ".mp4": _film}
+
+
+def _model(path: Path) -> None:
+    assert path.read_bytes() == test_store.CONTENT
+
+
+CHECKS: Mapping[str, Callable[[Path], None]] = {".trtm": _engine, ".png": _picture, ".mp4": _film, ".bin": _model}
 
 
 @dataclass(frozen=True)
@@ -53,8 +65,10 @@ class Scenario:
     """Files in `out` that it replaces."""
     caches: bool = False
     """The cache is filled before."""
-    others: tuple[str, ...] = field(default=())
+    others: tuple[str, ...] = ()
     """Further files in `out`, which it must leave alone."""
+    goes_on: tuple[str, ...] = ()
+    """Part files in the cache with which the next run goes on."""
 
     def prepare(self, folder: Path) -> None:
         """Make the inputs, once."""
@@ -98,7 +112,8 @@ class Scenario:
                 wrong += _broken(found[name])
         wrong += [f"{name} changed" for name in self.others if found[name].read_bytes() != OLD]
         for path in _files(folder / "cache", killed):
-            wrong += [f"left {path.name}"] if path.suffix == ".part" else _broken(path)
+            is_left = path.suffix == ".part" and path.name not in self.goes_on
+            wrong += [f"left {path.name}"] if is_left else _broken(path)
         return wrong
 
 
@@ -132,6 +147,20 @@ def _folder() -> int:
     return main.main(["video", "in/film.mp4", "-o", "out/", "--output", "alpha", "-y", "--num-workers", "1", *TINY])
 
 
+def _openvino() -> int:
+    return main.main(["image", "in/pictures", "-o", "out", "-y", *TINY[:2], "--backend", "openvino", "--quiet"])
+
+
+def _download() -> int:
+    source = test_store.Site().serve("/model", test_store.Served())
+    try:
+        store.pull(Model("m", "f", "m.bin", "", "", None, test_store.DIGEST, (source,)))
+    except TrtmatteError as error:
+        print(f"trtmatte: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def session() -> np.ndarray:
     """Some frames of all kinds, through a session that is opened and closed."""
     with trtmatte.Session(engines.memory(), backend="onnxruntime", outputs=("alpha", "fgr", "composite")) as run:
@@ -152,4 +181,6 @@ SCENARIOS: Mapping[str, Scenario] = {
     "image-again": Scenario(_image, _PICTURES, old=("a.png",)),
     "video": Scenario(_video, ("film-composite.mp4", "film-alpha.mp4"), old=("film-alpha.mp4",)),
     "folder": Scenario(_folder, _SEQUENCE),
+    "download": Scenario(_download, (), goes_on=("m.bin.part",)),
+    **({"openvino": Scenario(_openvino, _PICTURES)} if importlib.util.find_spec("openvino") else {}),
 }

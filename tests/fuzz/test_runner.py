@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from random import Random
 
@@ -95,3 +96,9 @@ def test_a_target_that_cannot_be_loaded_in_a_child(tmp_path: Path) -> None:
     result = run(VICTIM, tries=10, out=tmp_path, limits=Limits(loading=0))
     assert result.findings == {"loading": 1}
     assert "found 1 loading" in report.line(result)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is not None, reason="atheris is installed")
+def test_coverage_needs_atheris(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert command.main([VICTIM, "--coverage", "--out", str(tmp_path)]) == 1
+    assert "--coverage needs atheris: pip install atheris" in capfd.readouterr().err

@@ -67,6 +67,16 @@ def test_inputs_depend_on_seed_and_number_alone() -> None:
     assert inputs[2:] != [one.input(4, number) for number in range(2, 500)]
 
 
+def test_a_structure_that_is_broken_is_damaged_as_bytes() -> None:
+    def mutate_whole(data: bytes, _: Random) -> bytes:
+        assert data in target.seeds
+        return data[:-1]
+
+    target = Target(VICTIM)
+    target._mutate = mutate_whole
+    assert len({target.input(0, number) for number in range(200)}) > 50
+
+
 def test_mutations_change_what_they_are_given() -> None:
     data = b'{"width": 640, "scale": 0.25, "names": ["a", "b"]}' * 3
     changed = [mutate(data, Random(seed), [b"another"]) for seed in range(2000)]

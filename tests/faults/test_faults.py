@@ -46,8 +46,8 @@ def test_a_full_disk(library: Path, tmp_path: Path) -> None:
     swept(library, tmp_path, "build", "video", "folder", "--errors", "ENOSPC", "--after", "1", "--step", "7")
 
 
-def test_short_reads_and_writes_are_gone_on_with(library: Path, tmp_path: Path) -> None:
-    found = swept(library, tmp_path, "build", "image", "--errors", "short")
+def test_short_writes_are_gone_on_with(library: Path, tmp_path: Path) -> None:
+    found = swept(library, tmp_path, "build", "image", "--errors", "short", "--step", "5")
     assert [report["refused"] for report in found.values()] == [0, 0]
 
 

@@ -14,7 +14,7 @@ enum Mode { kOff, kFiles, kAllocations };
 
 extern std::atomic<int> mode;
 
-// In place of an error: half of the bytes are transferred.
+// In place of an error: half of the bytes are written.
 constexpr int kShort = -1;
 
 // The error that the chosen operation has.

@@ -19,6 +19,9 @@ from tests.faults.sweep import Outcome, compiled, preloaded
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs LD_PRELOAD as Linux has it")
 
 
+DROPPED = "PyAV library exception being dropped:\nTraceback (most recent call last):\n  File a\n    b\nOSError: no\n"
+
+
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("g++") is None and shutil.which("c++") is None:
@@ -81,6 +84,7 @@ def test_files_that_are_wrong_are_seen(tmp_path: Path) -> None:
         (Outcome(99, told="Traceback\nOSError: no\n"), ["ended with 99 and told 'OSError: no'"]),
         (Outcome(-11, told="the process ended with -11"), ["the process ended with -11"]),
         (Outcome(0, leaked=("out/a",)), ["leaked out/a"]),
+        (Outcome(1, told=f"{DROPPED}{DROPPED}trtmatte video: no space\n"), []),
     ],
 )
 def test_ends_that_are_wrong_are_seen(outcome: Outcome, wrong: list[str]) -> None:

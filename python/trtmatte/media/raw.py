@@ -12,7 +12,7 @@ import numpy as np
 
 from trtmatte.errors import InputError, OutputError, SettingError, TruncatedError
 from trtmatte.media import colour
-from trtmatte.media.source import RATE, Array, Facts, Frame, positive
+from trtmatte.media.source import RATE, Array, Facts, Frame, rate_of, size_of
 
 __all__ = ["Raw", "RawSink", "RawSource"]
 
@@ -26,11 +26,11 @@ class Raw(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> Raw:
-        found = re.fullmatch(r"(\d+)x(\d+)(?:@(\S+))?", text.strip())
-        rate = None if found is None else positive(found[3] or str(RATE))
-        if found is None or rate is None or not (int(found[1]) and int(found[2])):
+        found = re.fullmatch(r"([1-9]\d{0,8})x([1-9]\d{0,8})(?:@(\S+))?", text.strip())
+        rate = None if found is None else rate_of(found[3] or str(RATE))
+        if found is None or rate is None:
             raise SettingError(f"raw is {text!r}; expected WIDTHxHEIGHT@FPS, like 1280x720@30 or 1280x720@24000/1001")
-        return cls(int(found[1]), int(found[2]), rate)
+        return cls(*size_of("raw", (int(found[1]), int(found[2]))), rate)
 
 
 class RawSource:

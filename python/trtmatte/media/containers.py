@@ -16,7 +16,7 @@ from trtmatte.media.ffmpeg import METADATA_ERRORS, ffmpeg, reason
 from trtmatte.media.places import PROTOCOLS, Place, require_file
 from trtmatte.support.limits import Limits
 
-__all__ = ["FORMATS", "decoding", "opened", "problems_of"]
+__all__ = ["FORMATS", "OF_FILES", "decoding", "opened", "problems_of"]
 
 FORMATS: Final = (
     *("mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "ogg", "asf", "mxf", "nut", "ivf", "dv", "rm"),
@@ -24,6 +24,9 @@ FORMATS: Final = (
     *("gif", "apng", "png_pipe", "jpeg_pipe"),
 )
 """FFmpeg's names of the formats that files may have."""
+
+OF_FILES: Final = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS)}
+"""FFmpeg's options for opening a file, whose name begins with `file:`."""
 
 _BENEATH: Final = ("tls", "httpproxy")  # what the protocols of addresses are built on
 _SILENCE: Final = 30.0  # seconds that an address may send nothing
@@ -35,7 +38,7 @@ def opened(place: Place, limits: Limits | None = None) -> Any:
     if isinstance(place, Path):
         size = require_file(place)
         name = f"file:{place}"
-        allowed = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS)}
+        allowed = OF_FILES
     elif limits is not None:
         raise InputError(f"{place} is an address; expected a file, since safe mode reads nothing from the network")
     else:

@@ -54,9 +54,7 @@ def open_source(
         return PictureSource(shown, rate=_rate(rate), resize=resize, limits=limits)
     if not 0 <= threads <= _MOST_THREADS:
         raise SettingError(f"num_workers is {threads}; expected 0…{_MOST_THREADS}")
-    return VideoSource(
-        found, resize=resize, start=_seconds(start), end=_seconds(end), threads=threads, limits=limits
-    )
+    return VideoSource(found, resize=resize, start=_seconds(start), end=_seconds(end), threads=threads, limits=limits)
 
 
 def _rate(value: float | Fraction | str | None) -> Fraction | None:

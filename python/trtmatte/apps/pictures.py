@@ -135,7 +135,7 @@ def _write(read: _Read, mattes: Mapping[str, Array], quality: int) -> None:
 
 def _require_replaceable(tasks: Sequence[Task], background: Any, engine: Any, *reads: str | Path) -> None:
     files = [path for task in tasks for path in (task.source, task.plate) if path is not None]
-    files += [path for given in (background, *reads) for path in files_of(given)]
+    files += [*files_of(background), *map(Path, reads)]
     files += [engine.path] if isinstance(engine, Engine) and engine.path else []
     require_replaceable((place for task in tasks for place in task.places.values()), files)
 

@@ -38,6 +38,7 @@ Progress = bool | Callable[[int, "int | None"], object]
 
 _GREEN: Final = "greenscreen"  # the background where none is given, as in RVM's script
 _WAITING: Final = 2  # mattes that may wait for a writer, at least
+_MOST_WAITING: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -214,6 +215,8 @@ def convert_video(
     Files appear under their names when they are complete. Ctrl-C completes them with the frames so far and raises
     `Interrupted`. If the video is damaged, the frames before the damage are written and a `TruncatedError` is raised.
     """
+    if not 1 <= seq_chunk <= _MOST_WAITING:
+        raise SettingError(f"seq_chunk is {seq_chunk}; expected 1…{_MOST_WAITING}")
     if background_shot is not None:
         notice("background_shot", "plate")
         plate = background_shot if plate is None else plate
@@ -266,7 +269,7 @@ def matte_video(
     `reads` are further files that must not be overwritten.
     """
     wanted = output.targets()
-    _require_free(wanted, output.overwrite, video.source, video.plate, output.background, engine, *reads)
+    _require_free(wanted, video, output, engine, *reads)
     source = video.open()
     safety = {"safe": video.limits} if video.limits else {}
     chosen = _engine(engine, source.facts.size, expected or {}, safety)
@@ -383,11 +386,14 @@ def _report(progress: Progress, total: int | None) -> Iterator[Callable[[int], o
 # Arguments
 
 
-def _require_free(wanted: Sequence[Target], overwrite: bool, *reads: Any) -> None:
-    """Check the outputs before anything is done. `reads` are sources, plates, backgrounds and paths."""
+def _require_free(
+    wanted: Sequence[Target], video: VideoInput, output: VideoOutput, engine: EngineLike, *reads: str | Path
+) -> None:
+    """Check the outputs before anything is done."""
     for each in wanted:
-        each.require_free(overwrite)
-    files = [path for given in reads for path in files_of(given)]
+        each.require_free(output.overwrite)
+    files = [path for given in (video.source, video.plate, output.background) for path in files_of(given)]
+    files += [Path(path) for path in (engine, *reads) if isinstance(path, (str, Path))]
     require_replaceable((path for each in wanted for path in each.replaced()), files)
 
 

@@ -1,4 +1,4 @@
-"""What may be written over: files, but none that is read, whatever name it has."""
+"""The outputs of a run: they may replace files, but none that is read, whatever name it has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where frames come from: files, and addresses for those who give one."""
+"""The places of frames: files, and addresses for those who give one."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def opened(path: Path, limits: Limits | None = None) -> Iterator[Any]:
     """Open a picture: its header is read. Raises an InputError for any error while the picture is open."""
     require_file(path, limits)
     try:
-        with pillow("Image").open(path, formats=_formats()) as picture:
+        with pillow("Image").open(path, formats=formats()) as picture:
             if limits is not None and picture.width * picture.height > limits.pixels:
                 raise ValueError(f"it is {picture.width}x{picture.height}; expected {limits.pixels} pixels at most")
             yield picture
@@ -122,7 +122,7 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 
 
 @functools.cache
-def _formats() -> tuple[str, ...]:
+def formats() -> tuple[str, ...]:
     """The formats that are read and that this Pillow has."""
     image = pillow("Image")
     image.init()

@@ -159,7 +159,7 @@ def test_a_decoder_that_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(video._Convert, "__call__", fail)
     with pytest.raises(TruncatedError, match=r"a.mp4 is damaged after frame 2: value too large"):
         list(VideoSource(path).frames())
-    monkeypatch.setattr(video.Orientation, "of", lambda frame: 1 / 0)
+    monkeypatch.setattr("trtmatte.media.orientation.Orientation.of", lambda frame: 1 / 0)
     with pytest.raises(InputError, match=r"a.mp4 cannot be read: division by zero"):
         VideoSource(path)
 

@@ -78,7 +78,7 @@ def convert(
     problems: list[InputError] = []
     ahead = ReadAhead((_read(task, limits) for task in tasks), _AHEAD)
     try:
-        with PictureWriters() as writers:
+        with PictureWriters() as writers, still.without_warnings():
             for count, read in enumerate(ahead):
                 if isinstance(read, InputError):
                     problems.append(read)

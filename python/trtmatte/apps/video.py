@@ -16,6 +16,7 @@ from typing import Any, Final
 from trtmatte.api import Engine, Session, load
 from trtmatte.errors import SettingError, TruncatedError
 from trtmatte.format.program import PLATE
+from trtmatte.media import still
 from trtmatte.media.backgrounds import FrameBackground
 from trtmatte.media.claims import files_of, require_replaceable
 from trtmatte.media.opening import open_source
@@ -278,6 +279,7 @@ def matte_video(
     outputs = tuple(dict.fromkeys(each.output for each in wanted))
     background, backgrounds = _background(output.background, source.facts.size, video, "composite" in outputs)
     with ExitStack() as stack:
+        stack.enter_context(still.without_warnings())
         session = stack.enter_context(
             Session(
                 chosen,

@@ -6,6 +6,7 @@ import functools
 import importlib
 import io
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,6 +112,14 @@ def write(pixels: Array, path: Path, *, quality: int = 95, profile: bytes = b"",
         raise OutputError(str(error)) from error
     except Exception as error:  # such as WebP's 16,383 pixels
         raise OutputError(f"{path} cannot be written: {error}") from error
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Keep Pillow from printing warnings about files. For whole runs, since their filters are those of the process."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

@@ -76,9 +76,11 @@ class Target:
             raise SettingError(f"{place} is a file; expected a folder for pictures, or a name like {place.stem}.mp4")
         if self.encoding is not None and is_folder:
             raise SettingError(f"{place} is a folder; expected the name of a file, like {place / 'out.mp4'}")
-        if is_folder and not os.access(place, os.R_OK | os.W_OK | os.X_OK):
-            raise OutputError(f"the folder {place} cannot be read and written; choose another place")
-        if not overwrite and (not is_folder or any(place.iterdir())):
+        try:
+            taken = not is_folder or bool(os.listdir(place))
+        except OSError as error:
+            raise OutputError(f"the folder {place} cannot be read: {error.strerror}; choose another place") from error
+        if taken and not overwrite:
             what = "has files in it" if is_folder else "exists"
             raise SettingError(f"{place} {what} already; choose another place, or overwrite it: -y")
 

@@ -227,8 +227,9 @@ def _remove_remains(folder: Path) -> None:
 
 
 def numbered(folder: Path) -> dict[int, Path]:
-    """The pictures 0000.png, 0001.png… of a folder, by number."""
-    names = os.listdir(folder) if os.path.isdir(folder) else []
+    """The pictures 0000.png, 0001.png… of a folder, by number. Without a folder there are none."""
+    with _told(str(folder)):
+        names = os.listdir(folder) if os.path.isdir(folder) else []
     found = (re.fullmatch(r"(\d{4}|[1-9]\d{4,})\.png", name, re.ASCII) for name in names)
     return {int(each[1]): folder / each[0] for each in found if each is not None}
 

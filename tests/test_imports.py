@@ -41,7 +41,7 @@ INNER_FLOORS: Final = {  # the same within a room; its other files are on top
     "runtime": ({"choice"}, {"networks"}, {"session"}),
     "format": (
         {"archive", "outputs", "stages", "values"},
-        {"op_forms"},
+        {"manifest", "onnx_file", "op_forms"},
         {"validate"},
         {"program"},
         {"file"},

@@ -39,7 +39,7 @@ class LoadRequest:
     names: tuple[str, ...]
     model: Callable[[str], bytes]
     """A network in ONNX: in float32 for the CPU, and for a GPU in the precision of the engine."""
-    plan: Callable[[str], memoryview]
+    plan: Callable[[str], bytes]
     """A network compiled for this backend; only for backends with plans."""
     patches: int
     """The number of patches that one run works on; 0 for programs without patches."""

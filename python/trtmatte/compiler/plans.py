@@ -137,12 +137,12 @@ def _titled(title: str, progress: Progress | None) -> Progress | None:
     return None if progress is None else lambda _phase, done: progress(title, done)
 
 
-def parsed(network: memoryview) -> ModelProto:
+def parsed(network: bytes) -> ModelProto:
     """A network of an engine as an ONNX model."""
     try:
         from onnx import ModelProto
     except ImportError as error:
         raise BackendError("building a plan of an engine's networks needs onnx: pip install onnx") from error
     model = ModelProto()
-    model.ParseFromString(bytes(network))
+    model.ParseFromString(network)
     return model

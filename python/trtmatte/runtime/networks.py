@@ -42,10 +42,10 @@ def load_networks(engine: EngineFile, choice: Choice, patches: int, memory: Any 
 def _model(engine: EngineFile, name: str, form: tuple[str, str]) -> bytes:
     """A network in ONNX, in the form for this kind of device if the engine has it."""
     plan = engine.plan(*form, name)
-    return bytes(engine.network(name) if plan is None else plan)
+    return engine.network(name) if plan is None else plan
 
 
-def _plan(engine: EngineFile, choice: Choice, name: str) -> memoryview:
+def _plan(engine: EngineFile, choice: Choice, name: str) -> bytes:
     plan = (choice.source or engine).plan(choice.backend.name, choice.key, name)
     if plan is None:
         raise BackendError(f"{engine} has no plan of {name}: build it again on this machine")

@@ -74,14 +74,15 @@ def test_a_run_keeps_its_arrays(backend):
 def test_the_form_for_cpus_is_taken_where_the_engine_has_it(backend):
     plain = engines.memory()
     network = bytes(plain.network("network-0"))
-    good = Engine.of(plain.program, {"network-0": b"not looked at"}, plans=[Plan(*CPU_PLAN, {"network-0": network})])
+    rotten = network.replace(b"ReduceMean", b"NoSuchNode")
+    good = Engine.of(plain.program, {"network-0": rotten}, plans=[Plan(*CPU_PLAN, {"network-0": network})])
     tensors = arrays()
     bind(good, backend, tensors)()
     assert (tensors["ones"] == 1).all()
     other = Engine.of(plain.program, {"network-0": network}, plans=[Plan("tensorrt", "x", {"network-0": b"?"})])
     bind(other, backend, tensors)()
     with pytest.raises(BackendError):
-        bind(Engine.of(plain.program, {"network-0": b"looked at"}), backend, tensors)
+        bind(Engine.of(plain.program, {"network-0": rotten}), backend, tensors)
 
 
 def test_a_backend_that_is_missing_says_how_to_get_it(backend, monkeypatch):

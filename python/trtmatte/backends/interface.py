@@ -6,6 +6,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from trtmatte.errors import BackendError
+
 __all__ = ["Backend", "DeviceNetwork", "LoadRequest", "Network", "Run"]
 
 T = TypeVar("T")
@@ -56,7 +58,10 @@ class LoadRequest:
 
         def network(name: str) -> Network:
             key = (name, self.threads, self.patches)
-            made: Network = self.once(key, lambda: make(self.model(name), self.threads, self.patches))
+            try:
+                made: Network = self.once(key, lambda: make(self.model(name), self.threads, self.patches))
+            except BackendError as error:
+                raise BackendError(f"{name}: {error}") from error
             return made
 
         return {name: network(name) for name in self.names}

@@ -27,8 +27,10 @@ class Network:
     def __init__(self, model: bytes, threads: int, patches: int) -> None:
         try:
             self._compiled = _compiled(model, patches, _options(threads))
-        except RuntimeError as error:
-            raise BackendError(f"OpenVINO cannot load the network: {error}") from error
+        except BackendError:
+            raise
+        except Exception as error:  # its frontends' own exceptions share no base
+            raise BackendError(f"OpenVINO cannot load the network: {str(error).strip()}") from error
 
     def bind(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Run:
         """Bind to arrays, which every call of the result reads and writes in place."""
@@ -69,7 +71,7 @@ def _compiled(model: bytes, patches: int, options: Mapping[str, Any]) -> Any:
     place = _place(core, model, patches, options)
     found = None if place is None else read_checked(place)
     if found is not None:
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(Exception):  # of another build of OpenVINO, which compiles its own
             return core.import_model(io.BytesIO(found), "CPU", dict(options))
     # No other frontend than that of ONNX may take the bytes for its own format.
     frontend = importlib.import_module("openvino.frontend").FrontEndManager().load_by_framework("onnx")

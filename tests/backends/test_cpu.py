@@ -92,3 +92,41 @@ def test_a_backend_that_is_missing_says_how_to_get_it(backend, monkeypatch):
         module._core.cache_clear()
     with pytest.raises(BackendError, match=f"is not installed: pip install {backend}"):
         module.Network(b"", 1, 0)
+
+
+def test_damaged_networks_in_openvino_s_cache_are_compiled_again(tmp_path, monkeypatch):
+    """One changed bit gave other results, or hung."""
+    engines.require("openvino")
+    monkeypatch.setenv("TRTMATTE_CACHE", str(tmp_path))
+    module = importlib.import_module("trtmatte.backends.openvino")
+    network = engines.memory().network("network-0")
+    module.Network(network, 1, 0)
+    (cached,) = (tmp_path / "openvino").iterdir()
+    content = cached.read_bytes()
+    assert (tmp_path / "openvino").stat().st_mode & 0o777 == 0o700
+    given = []
+    core = module._core()
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(core, name)
+
+        def import_model(self, data, *rest):
+            given.append(bytes(data))
+            return core.import_model(data, *rest)
+
+    monkeypatch.setattr(module, "_core", Watched)
+    module.Network(network, 1, 0)
+    assert given == [content[32:]], "the good one is used"
+    for damage in (
+        content[:100] + bytes([content[100] ^ 1]) + content[101:],
+        bytes([content[0] ^ 1]) + content[1:],
+        content[:-1],
+        b"",
+    ):
+        cached.write_bytes(damage)
+        module.Network(network, 1, 0)
+        assert len(given) == 1, "no damaged one reaches OpenVINO"
+        assert cached.stat().st_size == len(content), "and it is written again"
+    module.Network(network, 2, 0)
+    assert len(list((tmp_path / "openvino").iterdir())) == 2, "other options have another file"

@@ -210,7 +210,7 @@ def test_inputs_and_outputs_are_read_as_onnx_reads_them() -> None:
     ],
 )
 def test_what_is_no_onnx_is_refused(data: bytes) -> None:
-    with pytest.raises(ModelError, match="it is no ONNX file|it holds no ONNX graph"):
+    with pytest.raises(ModelError, match=r"it is no ONNX file|it holds no ONNX graph"):
         read_network(data)
 
 

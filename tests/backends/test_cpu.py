@@ -112,7 +112,7 @@ def test_damaged_networks_in_openvino_s_cache_are_compiled_again(tmp_path, monke
             return getattr(core, name)
 
         def import_model(self, data, *rest):
-            given.append(bytes(data))
+            given.append(data.getvalue())
             return core.import_model(data, *rest)
 
     monkeypatch.setattr(module, "_core", Watched)
@@ -125,8 +125,10 @@ def test_damaged_networks_in_openvino_s_cache_are_compiled_again(tmp_path, monke
         b"",
     ):
         cached.write_bytes(damage)
+        given.clear()
         module.Network(network, 1, 0)
-        assert len(given) == 1, "no damaged one reaches OpenVINO"
-        assert cached.stat().st_size == len(content), "and it is written again"
+        assert not given, "no damaged one reaches OpenVINO"
+        module.Network(network, 1, 0)
+        assert len(given) == 1, "and it is written again"
     module.Network(network, 2, 0)
     assert len(list((tmp_path / "openvino").iterdir())) == 2, "other options have another file"

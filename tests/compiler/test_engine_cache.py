@@ -184,19 +184,19 @@ def damaged(path: Path) -> None:
 
 
 def test_a_rotten_engine_in_the_cache_heals(small: Path, compiled: list[str]) -> None:
-    cached = trtmatte.build(small, **CPU).path
+    cached = trtmatte.build(small, **SMALL).path
     assert cached is not None
     damaged(cached)
-    trtmatte.build(small, **CPU).verify()
+    trtmatte.build(small, **SMALL).verify()
     assert len(compiled) == 2
     trtmatte.load(cached).verify()
 
 
 def test_a_rotten_engine_in_its_place_heals(small: Path, tmp_path: Path, compiled: list[str]) -> None:
     out = tmp_path / "here.trtm"
-    trtmatte.build(small, out=out, **CPU)
+    trtmatte.build(small, out=out, **SMALL)
     damaged(out)
-    trtmatte.build(small, out=out, **CPU).verify()
+    trtmatte.build(small, out=out, **SMALL).verify()
     trtmatte.load(out).verify()
     assert len(compiled) == 1, "the cache has it"
 
@@ -204,11 +204,11 @@ def test_a_rotten_engine_in_its_place_heals(small: Path, tmp_path: Path, compile
 def test_another_engine_with_the_same_key_is_not_taken_for_it(small: Path, tmp_path: Path) -> None:
     """A key is written by whoever writes a file: it proves nothing."""
     out = tmp_path / "here.trtm"
-    built = trtmatte.build(small, out=out, **CPU)
+    built = trtmatte.build(small, out=out, **SMALL)
     code = engine_file.Plan("tensorrt", "x", {"network-0": b"not ours"}, {})
     engine_file.write(built.with_plans([code], built.manifest["key"]), out)
     assert "tensorrt" in trtmatte.load(out).plans
-    assert "tensorrt" not in trtmatte.build(small, out=out, **CPU).plans
+    assert "tensorrt" not in trtmatte.build(small, out=out, **SMALL).plans
     assert "tensorrt" not in trtmatte.load(out).plans
 
 

@@ -85,6 +85,29 @@ def deep_in_branches(model: ModelProto) -> None:
     node(model, then_branch=inner)
 
 
+def written_long(model: ModelProto) -> bytes:
+    """Protobuf takes numbers with more bytes than they need, which a search for the usual ones would miss."""
+    constant(model)
+    data = model.SerializeToString()
+    attribute = model.graph.node[-1].attribute[0].SerializeToString()
+    tensor = external(scalar()).SerializeToString()
+    usual = b"\x2a" + length(tensor) + tensor
+    assert attribute.count(usual) == 1
+    long = attribute.replace(usual, b"\xaa\x80\x00" + length(tensor) + tensor)
+    found = ModelProto()
+    whole = helper.make_node("Constant", [], ["secret"]).SerializeToString() + b"\x2a" + length(long) + long
+    node_ = b"\x0a" + length(whole) + whole
+    data = network().SerializeToString() + b"\x3a" + length(node_) + node_  # protobuf joins the two graphs
+    found.ParseFromString(data)
+    assert found.graph.node[-1].attribute[0].t.external_data
+    return data
+
+
+def test_fields_that_are_written_long_are_found() -> None:
+    with pytest.raises(ModelError, match=ELSEWHERE):
+        read_network(written_long(network()))
+
+
 def training(model: ModelProto) -> None:
     model.training_info.add().initialization.initializer.append(external(scalar()))
 

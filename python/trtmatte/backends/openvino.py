@@ -71,7 +71,7 @@ def _compiled(model: bytes, patches: int, options: Mapping[str, Any]) -> Any:
     place = _place(core, model, patches, options)
     found = None if place is None else read_checked(place)
     if found is not None:
-        with contextlib.suppress(Exception):  # of another build of OpenVINO, which compiles its own
+        with contextlib.suppress(RuntimeError):  # of another build of OpenVINO, which compiles its own
             return core.import_model(io.BytesIO(found), "CPU", dict(options))
     # No other frontend than that of ONNX may take the bytes for its own format.
     frontend = importlib.import_module("openvino.frontend").FrontEndManager().load_by_framework("onnx")

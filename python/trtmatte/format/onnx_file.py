@@ -6,6 +6,7 @@ file says, and operators of other domains may load libraries or files, so that n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
@@ -58,6 +59,10 @@ _REFUSED: Final[Mapping[str, Mapping[int, str]]] = {
     "sparse tensor": {},
     "tensor": {13: "data in other files", 14: "data in other files"},
 }
+_PLAIN: Final = {"attribute": re.compile(rb"(?:[^\x2a\x32\x52\x5a\x80-\xff]|\xa0\x01)*")}
+"""Messages that hold no others, most of them: they lack the bytes with which a field of `_INNER` begins. Numbers of
+fields above 15, and detours that write a small one long, begin with a byte above 127. A0 01 is an attribute's type.
+"""
 _DOMAIN: Final = 7  # of a node
 _INPUT, _OUTPUT = 11, 12  # of a graph
 
@@ -91,15 +96,18 @@ class _Reader:
         inner, refused = _INNER[kind], _REFUSED[kind]
         for number, wire, first, last in self.fields(start, end):
             if number in inner:
-                if wire == _BYTES:
-                    if kind == "model":
-                        self.graphs.append((first, last))
+                if wire == _BYTES and kind == "model":
+                    self.graphs.append((first, last))
+                if wire == _BYTES and not self._is_plain(inner[number], first, last):
                     self.walk(inner[number], first, last, depth + 1)
             elif number in refused and (wire != _VARINT or first):
                 raise ModelError(f"it has {refused[number]}; expected all of it in one file")
             elif kind == "node" and number == _DOMAIN and self._data[first:last] not in _DOMAINS:
                 domain = shown(self._data[first:last].decode(errors="replace"))
                 raise ModelError(f"it has operators of the domain {domain}; expected standard ONNX operators alone")
+
+    def _is_plain(self, kind: str, start: int, end: int) -> bool:
+        return kind in _PLAIN and _PLAIN[kind].fullmatch(self._data, start, end) is not None
 
     def fields(self, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
         """The fields of a message: number, wire type, and the place of the bytes; for a varint the value."""

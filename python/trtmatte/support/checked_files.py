@@ -13,14 +13,14 @@ __all__ = ["read_checked", "write_checked"]
 _HASH_BYTES: Final = hashlib.sha256().digest_size
 
 
-def read_checked(path: Path) -> memoryview | None:
+def read_checked(path: Path) -> bytes | None:
     """The content as it was written; None if there is no such file or it has changed."""
     try:
-        data = memoryview(path.read_bytes())
+        with path.open("rb") as file:
+            expected, content = file.read(_HASH_BYTES), file.read()
     except OSError:
         return None
-    content = data[_HASH_BYTES:]
-    return content if hashlib.sha256(content).digest() == data[:_HASH_BYTES] else None
+    return content if hashlib.sha256(content).digest() == expected else None
 
 
 def write_checked(path: Path, content: bytes) -> None:

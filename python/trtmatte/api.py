@@ -21,6 +21,7 @@ from trtmatte.compiler import build as compiler
 from trtmatte.compiler import export as exporter
 from trtmatte.compiler import plans
 from trtmatte.compiler.export import Exported
+from trtmatte.errors import BackendError
 from trtmatte.format import file as engine_file
 from trtmatte.format.archive import Member
 from trtmatte.format.file import EngineFile
@@ -76,7 +77,12 @@ class Session(RuntimeSession):
             engine = load(engine, safe=safe)
         elif limits is not None and engine.limits != limits:
             engine = engine.restricted(limits)
-        super().__init__(engine, **options)
+        try:
+            super().__init__(engine, **options)
+        except MemoryError as error:
+            raise BackendError(
+                f"there is no memory for a session of {engine}: give it fewer streams (batch)"
+            ) from error
 
 
 def load(path: str | Path, *, safe: bool | Limits = False) -> Engine:

@@ -115,11 +115,17 @@ class EngineFile:
         new = {(plan.target, plan.key) for plan in plans}
         kept = [each for each in self.manifest["plans"] if (each["target"], each["key"]) not in new]
         changes = {"plans": [*kept, *json.loads(json.dumps(entries))], "members": described, "key": key}
-        return type(self)({**self.manifest, **changes}, members)
+        return self._changed(changes, members)
 
     def with_errors(self, errors: Mapping[str, Any], key: str = "") -> Self:
         """The same engine with the errors that were measured."""
-        return type(self)({**self.manifest, "errors": json.loads(json.dumps(errors)), "key": key}, self._members)
+        return self._changed({"errors": json.loads(json.dumps(errors)), "key": key}, self._members)
+
+    def _changed(self, changes: Mapping[str, Any], members: Mapping[str, Member]) -> Self:
+        """Another engine, with the same limits."""
+        engine = type(self)({**self.manifest, **changes}, members)
+        engine.limits = self.limits
+        return engine
 
     def restricted(self, limits: Limits) -> Self:
         """The engine for a service: without compiled plans, which are code, and with limits on frames.
@@ -134,8 +140,8 @@ class EngineFile:
             "members": {name: each for name, each in self.manifest["members"].items() if not _is_code(name)},
         }
         members = {name: member for name, member in self._members.items() if not _is_code(name)}
-        engine = type(self)({**self.manifest, **changes}, members, self.path)
-        engine.limits = limits
+        engine = self._changed(changes, members)
+        engine.path, engine.limits = self.path, limits
         return engine
 
     def for_frame(self, width: int, height: int) -> Program:

@@ -1,4 +1,4 @@
-"""What a program consists of: stages, and the tensors between them, as plain data."""
+"""The parts of a program: stages, and the tensors between them, as plain data."""
 
 from __future__ import annotations
 

@@ -64,7 +64,9 @@ def _with_safe(signature: inspect.Signature) -> inspect.Signature:
 
 
 class Session(RuntimeSession):
-    __doc__ = RuntimeSession.__doc__
+    __doc__ = f"""{RuntimeSession.__doc__}
+    `safe` is for engines and frames of strangers, as in `trtmatte.load`.
+    """
     __signature__ = _with_safe(inspect.signature(RuntimeSession))
 
     def __init__(self, engine: EngineFile | str | Path, *, safe: bool | Limits = False, **options: Any) -> None:

@@ -237,6 +237,12 @@ def test_what_is_no_onnx_is_refused(data: bytes) -> None:
         read_network(data)
 
 
+def test_fields_without_end_are_not_all_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trtmatte.format.onnx_file._MOST_FIELDS", 1000)
+    with pytest.raises(ModelError, match="more than 1000 fields"):
+        read_network(b"\x08\x08" * 1001)
+
+
 def test_graphs_without_end_in_each_other_are_refused() -> None:
     inner = b""
     for _ in range(2000):

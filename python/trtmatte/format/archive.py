@@ -55,7 +55,9 @@ def read_archive(path: Path, most_bytes: int | None = None) -> tuple[Any, dict[s
     file = _OpenFile(path)
     try:
         if most_bytes is not None and file.size > most_bytes:
-            raise EngineError(f"it has {file.size} bytes; expected at most {most_bytes}: allow more (limits)")
+            raise EngineError(
+                f"it has {file.size} bytes; expected at most {most_bytes}: allow more (safe=Limits(file_bytes=…))"
+            )
         members = dict(_members(file))
         return _parsed(members.pop(_MANIFEST, None)), members
     except EngineError as error:

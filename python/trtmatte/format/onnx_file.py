@@ -114,6 +114,8 @@ class _Reader:
         data = self._data
         while start < end:
             self._left -= 1
+            if self._left < 0:
+                raise ModelError(f"it has more than {_MOST_FIELDS} fields; expected weights in few tensors")
             tag = data[start]
             start += 1
             if tag > 127:
@@ -141,8 +143,6 @@ class _Reader:
                     raise _damaged()
                 yield tag >> 3, wire, start, start + _SIZES[wire]
                 start += _SIZES[wire]
-        if self._left < 0:
-            raise ModelError(f"it has more than {_MOST_FIELDS} fields")
 
     def _varint(self, start: int, end: int) -> tuple[int, int]:
         value = 0

@@ -155,3 +155,9 @@ def test_safe_mode_refuses_large_files(path: Path) -> None:
     assert read(path, Limits(file_bytes=size)).plans == {}
     with pytest.raises(EngineError, match=f"it has {size} bytes; expected at most {size - 1}"):
         load(path, safe=Limits(file_bytes=size - 1))
+
+
+def test_systems_without_pread_read_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = load(path).network("network-0")
+    monkeypatch.delattr(os, "pread")
+    assert load(path).network("network-0") == expected

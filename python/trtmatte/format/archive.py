@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import struct
+import threading
 import weakref
 import zipfile
 import zlib
@@ -32,6 +33,7 @@ _LARGEST_MANIFEST: Final = 1 << 23
 _LARGEST_DIRECTORY: Final = 1 << 20
 _ALIGNMENT: Final = 4096  # a page: programs that map the file pass a plan on from there
 _PADDING: Final = 0xD935  # the kind of a zip's extra field that readers skip
+_ONE_AT_A_TIME: Final = threading.Lock()
 _LOCAL_HEADER: Final = struct.Struct("<4s5H3I2H")
 
 
@@ -80,12 +82,10 @@ class _OpenFile:
     """A file that stays open, so that another one of its name is never read in its place. It closes with its object."""
 
     def __init__(self, path: Path) -> None:
-        # A pipe would wait for a writer without O_NONBLOCK.
-        flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
         try:
-            self._descriptor = os.open(path, flags)
-            weakref.finalize(self, os.close, self._descriptor)
-            state = os.fstat(self._descriptor)
+            self._file = _Directory(path, opener=_open)
+            weakref.finalize(self, self._file.close)
+            state = os.fstat(self._file.fileno())
         except FileNotFoundError as error:
             raise EngineError(f"{path} does not exist; trtmatte-build MODEL -o {path.name} makes an engine") from error
         except (OSError, ValueError) as error:
@@ -101,7 +101,7 @@ class _OpenFile:
         parts, missing = [], size
         try:
             while missing:
-                parts.append(os.pread(self._descriptor, missing, start + size - missing))
+                parts.append(self._file.read_at(start + size - missing, missing))
                 if not parts[-1]:
                     raise EngineError(f"{title} ends after the file does; the file is truncated: {BUILD_AGAIN}")
                 missing -= len(parts[-1])
@@ -112,11 +112,12 @@ class _OpenFile:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def entries(self) -> list[zipfile.ZipInfo]:
+        """The files in the archive. They are read first, by one thread."""
         try:
-            with zipfile.ZipFile(cast(IO[bytes], _Directory(self._descriptor, closefd=False))) as archive:
+            with zipfile.ZipFile(cast(IO[bytes], self._file)) as archive:
                 return archive.infolist()
         except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, OSError, struct.error) as error:
-            if os.pread(self._descriptor, 4, 0) == b"PK\3\4":
+            if self.read(0, min(4, self.size), "its beginning") == b"PK\3\4":
                 raise EngineError(f"it is truncated or damaged ({error}): {BUILD_AGAIN}") from error
             raise EngineError(
                 "it is not an engine file, which is a zip archive; trtmatte-build makes engines"
@@ -130,6 +131,18 @@ class _Directory(io.FileIO):
         if size is not None and size > _LARGEST_DIRECTORY:
             raise EngineError(f"its directory has {size} bytes; expected at most {_LARGEST_DIRECTORY}: {BUILD_AGAIN}")
         return super().read(-1 if size is None else size) or b""
+
+    def read_at(self, start: int, size: int) -> bytes:
+        """Bytes from a place, perhaps fewer. Forks share the file's position, so it is not used where that can be."""
+        if hasattr(os, "pread"):
+            return os.pread(self.fileno(), size, start)
+        with _ONE_AT_A_TIME:  # on Windows
+            self.seek(start)
+            return super().read(size) or b""
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # without it, a pipe would wait for a writer
 
 
 def _members(file: _OpenFile) -> Iterator[tuple[str, Member]]:

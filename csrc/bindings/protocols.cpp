@@ -139,8 +139,7 @@ void expect_cuda_built(const char* name) {
 #endif
 }
 
-Array from_cuda_interface(py::handle object, const char* name) {
-  const py::object given = object.attr("__cuda_array_interface__");
+Array from_cuda_interface(py::handle object, const py::object& given, const char* name) {
   Array array = from_interface(object, given, name);
   expect_cuda_built(name);
 #ifdef TRTMATTE_WITH_CUDA
@@ -156,10 +155,19 @@ Array from_cuda_interface(py::handle object, const char* name) {
   return array;
 }
 
-// numpy's masked arrays have the buffer protocol, which tells nothing of the mask.
-void expect_no_mask(py::handle object, const char* name) {
-  if (!py::hasattr(object, "mask") || object.attr("mask").is_none()) return;
-  throw FrameError(std::string(name) + " has a mask, which is not read: pass its values, for example filled(0)");
+// Returns an attribute, or none if there is no such. Another error than that is passed on, unlike by py::hasattr.
+py::object find(py::handle object, const char* attribute) {
+  auto found = py::reinterpret_steal<py::object>(PyObject_GetAttrString(object.ptr(), attribute));
+  if (found) return found;
+  if (!PyErr_ExceptionMatches(PyExc_AttributeError)) throw py::error_already_set();
+  PyErr_Clear();
+  return py::none();
+}
+
+// numpy's own arrays, but not its subclasses, are buffers and nothing else.
+bool is_plain(py::handle object) {
+  static const py::handle type = py::object(py::module_::import("numpy").attr("ndarray")).release();
+  return py::type::handle_of(object).is(type);
 }
 
 bool is_cuda(int device_type) { return device_type == dlpack::kCuda || device_type == dlpack::kCudaManaged; }
@@ -167,9 +175,13 @@ bool is_cuda(int device_type) { return device_type == dlpack::kCuda || device_ty
 }  // namespace
 
 Array read_protocol(py::handle object, const char* name, void* cuda_stream) {
-  expect_no_mask(object, name);
-  if (py::hasattr(object, "__dlpack_device__")) {
-    const int device_type = object.attr("__dlpack_device__")().cast<py::tuple>()[0].cast<int>();
+  if (is_plain(object)) return from_buffer(object, name);
+  // Masked arrays have the buffer protocol, which tells nothing of the mask.
+  if (!find(object, "mask").is_none()) {
+    throw FrameError(std::string(name) + " has a mask, which is not read: pass its values, for example filled(0)");
+  }
+  if (const py::object device = find(object, "__dlpack_device__"); !device.is_none()) {
+    const int device_type = device().cast<py::tuple>()[0].cast<int>();
     if (is_cuda(device_type)) expect_cuda_built(name);
     if (!is_cuda(device_type) && device_type != dlpack::kCpu && device_type != dlpack::kCudaHost) {
       throw FrameError(std::string(name) +
@@ -182,10 +194,12 @@ Array read_protocol(py::handle object, const char* name, void* cuda_stream) {
       return array;
     }
   }
-  if (py::hasattr(object, "__cuda_array_interface__")) return from_cuda_interface(object, name);
+  if (const py::object interface = find(object, "__cuda_array_interface__"); !interface.is_none()) {
+    return from_cuda_interface(object, interface, name);
+  }
   if (PyObject_CheckBuffer(object.ptr())) return from_buffer(object, name);
-  if (py::hasattr(object, "__array_interface__")) {
-    return from_interface(object, object.attr("__array_interface__"), name);
+  if (const py::object interface = find(object, "__array_interface__"); !interface.is_none()) {
+    return from_interface(object, interface, name);
   }
   throw FrameError(std::string(name) + " is a " + type_name(object) +
                    "; expected an array: numpy, torch, CuPy, a PIL image, or anything with DLPack, "

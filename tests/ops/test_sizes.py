@@ -1,4 +1,4 @@
-"""Sizes that do not fit into 32 bits: the right result, or an error at once. Broadcast arrays have them without memory."""
+"""Sizes beyond 32 bits: the right result, or an error at once. Broadcast arrays have them without memory."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_maps_of_more_channels_than_a_side_has_pixels():
     frame = picture(8, 8)
     maps = broadcast(1, LARGEST, 2, 2)
     half, full = np.zeros((1, 6, 8, 8), np.float32), np.zeros((1, 6, 8, 8), np.float32)
-    with pytest.raises(FrameError, match="maps is .*expected sides of at most 65536"):
+    with pytest.raises(FrameError, match=r"maps is .*expected sides of at most 65536"):
         ops.patch_crop(maps, frame, frame, np.zeros((1, 3), np.int32), half=half, full=full)
 
 

@@ -19,6 +19,7 @@ from trtmatte.format.outputs import MATTE_OUTPUTS
 from trtmatte.format.program import BACKGROUND, FRAME, PLATE, Program
 from trtmatte.ops import Color, Layout
 from trtmatte.runtime.choice import Choice, choose
+from trtmatte.runtime.session import forks
 from trtmatte.runtime.session.arrays import is_image
 from trtmatte.runtime.session.background import Background, Picture, read_background
 from trtmatte.runtime.session.background import snapshot as snapshot_background
@@ -128,6 +129,7 @@ class Session:
         self._program = engine.program
         self._needs_plate = PLATE in self._program.pictures
         self._executor = open_executor(engine, choice, settings)
+        forks.remember(self._executor)
         self._states, self._memory = self._executor.states, self._executor.memory
         with self._memory.entered():
             plate, background = settings.plate, settings.background

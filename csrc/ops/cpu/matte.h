@@ -205,8 +205,8 @@ static inline void write_matte(const View& frame, const Sinks& sinks, Parallel& 
     Background::Row behind(background, own);
     Source source(frame);
     Outputs outputs(sinks);
+    int n = static_cast<int>(begin / height), y = static_cast<int>(begin % height);
     for (int64_t item = begin; item < end; ++item) {
-      const int n = static_cast<int>(item / height), y = static_cast<int>(item % height);
       row.begin(n, y);
       behind.begin(n, y);
       for (int x = 0; x < width; x += kTile) {
@@ -221,6 +221,10 @@ static inline void write_matte(const View& frame, const Sinks& sinks, Parallel& 
           outputs.put(x, i, row.at(x, i, rgb), behind);
         }
         outputs.finish(n, y, x, count);
+      }
+      if (++y == height) {
+        y = 0;
+        ++n;
       }
     }
   });

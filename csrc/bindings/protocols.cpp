@@ -203,7 +203,8 @@ Array read_protocol(py::handle object, const char* name, void* cuda_stream) {
   }
   throw FrameError(std::string(name) + " is a " + type_name(object) +
                    "; expected an array: numpy, torch, CuPy, a PIL image, or anything with DLPack, "
-                   "__cuda_array_interface__, __array_interface__ or the buffer protocol");
+                   "__cuda_array_interface__, __array_interface__ or the buffer protocol. trtmatte.from_device gives a "
+                   "pointer to a CUDA device its shape");
 }
 
 }  // namespace trtmatte

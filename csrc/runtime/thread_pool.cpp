@@ -144,8 +144,9 @@ void* ThreadPool::scratch(size_t bytes) {
     ::operator delete(memory_, kAlignment);
     memory_ = nullptr;
     capacity_ = 0;
-    memory_ = ::operator new(bytes, kAlignment, std::nothrow);
-    if (!memory_) {
+    try {
+      memory_ = ::operator new(bytes, kAlignment);
+    } catch (const std::bad_alloc&) {
       throw MemoryError("an op needs " + std::to_string(bytes) +
                         " bytes of working memory, which cannot be had: give smaller pictures, or fewer at once");
     }

@@ -15,7 +15,23 @@ import numpy as np
 RECORD: Final = 12
 _ROOM: Final = 1 << 16
 _DTYPES: Final = ("u1", "f2", "f4", "i4", "f8", "i8", "u2", "?", "c8", "S3", "O", "M8[s]", "V5", ">f4", ">i4")
-_TYPES: Final = ("|u1", "<f4", "<f2", "<i4", ">f4", "|O8", "", "u", "|ux", "|u1x", "<f4294967300", "|é4", 7, None, b"|u1")
+_TYPES: Final = (
+    "|u1",
+    "<f4",
+    "<f2",
+    "<i4",
+    ">f4",
+    "|O8",
+    "",
+    "u",
+    "|ux",
+    "|u1x",
+    "<f4294967300",
+    "|é4",
+    7,
+    None,
+    b"|u1",
+)
 _SIZES: Final = (0, -1, 1, 3, 4, 65536, 65537, 2**31 - 1, 2**31, 2**32, 2**46, 2**62, 2**63 - 1, -(2**63), 2**64, 1.5)
 _STRANGE: Final = (None, 5, "picture", b"", [[[0]]], {"a": 1}, object(), (), ..., True, float("nan"), type)
 _ERRORS: Final = (ValueError, TypeError, KeyError, AttributeError, BufferError, OSError, RecursionError, StopIteration)
@@ -188,7 +204,9 @@ def _other_numpy(arena: Arena, record: bytes) -> Any:
         shape[value % len(shape)] = (0, 1, 2, 65536, 65537, 2**31, 2**33)[record[2] % 7]
         return np.broadcast_to(array[(slice(0, 1),) * array.ndim], shape)
     if what == 5:
-        return np.lib.stride_tricks.as_strided(array, strides=[array.itemsize * (record[2 + i % 4] % 5) for i in range(array.ndim)])
+        return np.lib.stride_tricks.as_strided(
+            array, strides=[array.itemsize * (record[2 + i % 4] % 5) for i in range(array.ndim)]
+        )
     if what == 6:
         return array.reshape(array.shape + (1,) * (value % 40)) if value % 40 + array.ndim < 60 else array[()]
     if what == 7:
@@ -213,7 +231,9 @@ def make(record: bytes, arena: Arena) -> Any:
             ("__array_interface__", "__dlpack_device__", "__dlpack__", "mask", "shape")[rest[0] % 5],
             _ERRORS[rest[1] % len(_ERRORS)],
         ),
-        lambda: np.ndarray(array.shape, array.dtype, arena.memory, _ROOM // 2 + 1 if array.itemsize > 1 else _ROOM // 2),
+        lambda: np.ndarray(
+            array.shape, array.dtype, arena.memory, _ROOM // 2 + 1 if array.itemsize > 1 else _ROOM // 2
+        ),
         lambda: array.view(np.matrix if array.ndim == 2 else np.recarray),
     )
     return makers[kind]()

@@ -143,7 +143,9 @@ _CALLS: Final = (
 
 def seeds() -> list[bytes]:
     """Right calls of each kind."""
-    return [bytes([number, 0, 0, 0, outputs]).ljust(_HEAD, b"\0") for number in range(len(_CALLS)) for outputs in (0, 2)]
+    return [
+        bytes([number, 0, 0, 0, outputs]).ljust(_HEAD, b"\0") for number in range(len(_CALLS)) for outputs in (0, 2)
+    ]
 
 
 def mutate(data: bytes, random: Random) -> bytes:

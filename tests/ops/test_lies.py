@@ -101,7 +101,7 @@ def test_what_a_protocol_raises(name, error):
         def __getattr__(self, attribute):
             raise error("of its own") if attribute == name else AttributeError(attribute)
 
-    with pytest.raises(FrameError, match="frame could not be read as an array: .*of its own"):
+    with pytest.raises(FrameError, match=r"frame could not be read as an array: .*of its own"):
         guided(Raising())
 
 
@@ -219,13 +219,13 @@ def test_outputs_over_themselves(strides):
         guided(outputs=("pha",), out={"pha": pha})
         np.testing.assert_array_equal(pha, REFERENCE["pha"])
         return
-    with pytest.raises(FrameError, match="pha .*share memory"):
+    with pytest.raises(FrameError, match=r"pha .*share memory"):
         guided(outputs=("pha",), out={"pha": pha})
     assert (memory == 77).all()
 
 
 def test_samples_over_themselves():
-    with pytest.raises(FrameError, match="sample .*share memory"):
+    with pytest.raises(FrameError, match=r"sample .*share memory"):
         ops.frame_sample(FRAME, 4, 4, out=as_strided(np.zeros(64, np.float32), (1, 3, 4, 4), (64, 16, 4, 4)))
 
 

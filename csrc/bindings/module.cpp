@@ -133,9 +133,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("get_num_threads", [] { return ThreadPool::instance().workers(); });
   m.def("available_processors", &available_processors);
   m.def("copy", &copy_array, py::arg("to"), py::arg("source"));
-  py::class_<Array>(m, "Array", py::buffer_protocol(), py::module_local())
-      .def_buffer(&buffer_of)
-      .def_readonly("shape", &Array::shape);
+  py::class_<Array>(m, "Array", py::buffer_protocol()).def_buffer(&buffer_of).def_readonly("shape", &Array::shape);
   m.def(
       "read", [](const py::object& object, const char* name) { return read_array(object, name, nullptr); },
       py::arg("array"), py::arg("name"));

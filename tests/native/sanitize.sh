@@ -12,9 +12,9 @@ python=${1:-python3}
 PATH=$(dirname "$(command -v "$python")"):$PATH
 build=build/sanitize
 
-# A debug build is not optimised at link time, which would take half of the time here.
-cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Debug -DTRTMATTE_CUDA=OFF -DTRTMATTE_PLUGINS=OFF -DTRTMATTE_SANITIZE=address,undefined \
-  -DPython_EXECUTABLE="$(command -v "$python")" -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" >/dev/null
+# A debug build is not optimised when it is linked, which would take long.
+cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Debug -DTRTMATTE_SANITIZE=address,undefined \
+  -DTRTMATTE_CUDA=OFF -DTRTMATTE_PLUGINS=OFF -DPython_EXECUTABLE="$(command -v "$python")" -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" >/dev/null
 cmake --build $build
 
 # Assemble the package with the sanitized core instead of its own.

@@ -135,6 +135,7 @@ class ByHand:
         self.freed = 0
         kind = dict(Managed._fields_)["deleter"]
         self._deleter = kind(self._free) if freed else kind()
+        self._managed: Versioned | Managed
         if versioned:
             self._managed = Versioned(major, 0, None, self._deleter, flags, tensor)
         else:

@@ -60,8 +60,8 @@ def test_outputs_over_outputs(open_session):
     refused(open_session(), r"out\['fgr'\] overlaps out\['pha'\]|out\['pha'\] overlaps out\['fgr'\]",
             out={**out, "pha": out["fgr"][..., :1]})  # fmt: skip
     memory = np.zeros(HEIGHT * WIDTH * 4, np.uint8)
-    pha, small = memory[: HEIGHT * WIDTH].reshape(HEIGHT, WIDTH, 1), memory[: HEIGHT * WIDTH]
-    small = small.view(np.float32).reshape(1, 1, HEIGHT // 2, WIDTH // 2)
+    pha = memory[: HEIGHT * WIDTH].reshape(HEIGHT, WIDTH, 1)
+    small = memory[: HEIGHT * WIDTH].view(np.float32).reshape(1, 1, HEIGHT // 2, WIDTH // 2)
     refused(open_session(outputs=("pha", "alpha")), "overlaps", out={"pha": pha, "alpha": small})
 
 

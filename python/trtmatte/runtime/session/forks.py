@@ -1,4 +1,4 @@
-"""What becomes of sessions in a forked process, which has none of the threads of the libraries.
+"""Sessions in a forked process, which has none of the threads of the libraries.
 
 A network of the parent can neither run in the child nor be freed: both wait for its threads. So the child forgets the
 networks that its parent loaded and never frees those of open sessions; a session that it opens loads them again.

@@ -1,4 +1,4 @@
-"""Whose turn it is on a session: calls of several threads wait for each other, and none waits for itself."""
+"""Turns on a session: calls of several threads wait for each other, and none waits for itself."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def test_frames_of_more_elements_than_any_memory(shape):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
-def test_memory_that_an_op_cannot_have_is_named_and_the_next_call_works():
+def test_memory_that_cannot_be_had_is_named_and_the_next_call_works():
     code = """
         import resource
         import numpy as np

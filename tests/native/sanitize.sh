@@ -39,5 +39,5 @@ echo "AddressSanitizer and UndefinedBehaviorSanitizer"
 # memory, which the sanitizers change, and large frames.
 env PYTHONPATH=$build/package ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
   LD_PRELOAD="$("$compiler" -print-file-name=libasan.so) $("$compiler" -print-file-name=libubsan.so)" \
-  "$python" -m pytest -q -p no:cacheprovider -n 2 -m "not slow and not alone" tests/ops tests/test_core.py \
+  "$python" -m pytest -q -p no:cacheprovider -n 2 -m "not slow" tests/ops tests/test_core.py \
   -k "not 1080 and not 2160 and not hd and not quick and not nothing_is_allocated and not cannot_be_had and not stubs" "$@"

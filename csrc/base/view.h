@@ -10,6 +10,11 @@ namespace trtmatte {
 // kByteFloat* hold 0...255 as floats. TensorRT's plugins pass pictures of bytes this way; only CUDA forms read them.
 enum class DType : int { kUint8, kFloat16, kFloat32, kInt32, kByteFloat16, kByteFloat32 };
 
+// Limits that are checked once for each array, so that ops can count in 64 bits without overflow. Coordinates limit the
+// sides of pictures and the number of maps. Only the type limits batches and lists of patches.
+constexpr int64_t kLongestSide = int64_t{1} << 16;
+constexpr int64_t kMostElements = int64_t{1} << 46;
+
 constexpr int size_of(DType type) {
   return type == DType::kUint8 ? 1 : type == DType::kFloat16 || type == DType::kByteFloat16 ? 2 : 4;
 }

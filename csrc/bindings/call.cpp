@@ -9,7 +9,6 @@ namespace trtmatte {
 
 namespace {
 
-constexpr int64_t kLongestSide = 1 << 16;
 constexpr int kWorkspaceAlignment = 16;
 
 [[noreturn]] void refuse(const Array& array, const std::string& problem) {
@@ -24,9 +23,8 @@ View view_of(const Array& array, const int (&dims)[4]) {
   for (int i = 0; i < 4; ++i) {
     const int64_t size = dims[i] < 0 ? 1 : array.shape[static_cast<size_t>(dims[i])];
     if (size < 1) refuse(array, "expected at least one element in every dimension");
-    // coordinates limit the sides of pictures; only the type limits lists of patches
-    const int64_t limit = i < 2 ? INT32_MAX : kLongestSide;
-    if (size > limit) refuse(array, "expected sides of at most " + std::to_string(kLongestSide));
+    const int64_t limit = i == 0 ? INT32_MAX : kLongestSide;
+    if (size > limit) refuse(array, "expected sides of at most " + std::to_string(limit));
     view.size[i] = static_cast<int>(size);
     view.stride[i] = dims[i] < 0 ? 0 : array.strides[static_cast<size_t>(dims[i])];
   }
@@ -41,40 +39,6 @@ std::string shape_text(const std::vector<int64_t>& shape) {
     text += (i ? ", " : "") + (shape[i] < 0 ? std::string("any") : std::to_string(shape[i]));
   }
   return text + ")";
-}
-
-// Returns true if two arrays are channels of one picture, for example alpha beside its colours: they have the same
-// steps from pixel to pixel and use different bytes within a pixel.
-bool interleaved(const Array& a, const Array& b) {
-  const int64_t item = size_of(a.dtype);
-  if (a.dtype != b.dtype) return false;
-  // Returns the bytes that one pixel spans and sets `step` to the distance between pixels.
-  const auto pixel = [item](const Array& array, int64_t& step) {
-    step = 0;
-    for (size_t i = 0; i < array.shape.size(); ++i) {
-      const int64_t stride = std::abs(array.strides[i]) * item;
-      if (array.shape[i] > 4 && (step == 0 || stride < step)) step = stride;
-    }
-    int64_t extent = item;
-    for (size_t i = 0; i < array.shape.size(); ++i) {
-      const int64_t stride = std::abs(array.strides[i]) * item;
-      if (array.shape[i] <= 4 && stride < step) extent += (array.shape[i] - 1) * stride;
-    }
-    return extent;
-  };
-  int64_t step_a, step_b;
-  const int64_t extent_a = pixel(a, step_a), extent_b = pixel(b, step_b);
-  if (step_a == 0 || step_a != step_b || extent_a >= step_a || extent_b >= step_b) return false;
-  const auto in_step = [item, step = step_a](const Array& array) {
-    for (size_t i = 0; i < array.shape.size(); ++i) {
-      const int64_t stride = std::abs(array.strides[i]) * item;
-      if (array.shape[i] > 1 && stride >= step && stride % step != 0) return false;
-    }
-    return true;
-  };
-  if (!in_step(a) || !in_step(b)) return false;
-  const int64_t distance = ((b.range().begin - a.range().begin) % step_a + step_a) % step_a;
-  return distance >= extent_a && distance + extent_b <= step_a;
 }
 
 void expect_outputs(const py::dict& out) {
@@ -98,10 +62,7 @@ Call::Call(const py::object& cuda_stream, const std::string& color) : bgr_(color
 const Array& Call::add(py::handle object, const char* name, bool written) {
   entries_.push_back(Entry{read_array(object, name, cuda_stream_), written});
   const Array& array = entries_.back().array;
-  if (written && array.readonly) refuse(array, "it is read-only: pass a writable array");
-  for (size_t i = 0; written && i < array.shape.size(); ++i) {
-    if (array.shape[i] > 1 && array.strides[i] == 0) refuse(array, "its elements share memory: pass a copy");
-  }
+  if (written) expect_writable(array);
   if (device_known_ && array.device != device_) {
     const auto place = [](int device) {
       return device < 0 ? std::string("the CPU") : "CUDA device " + std::to_string(device);
@@ -169,9 +130,11 @@ View Call::plain(py::handle object, const char* name, bool written, DType dtype,
   int64_t packed = 1;
   for (int i = 3; i >= 0; --i) {
     const int dim = i - (4 - rank);
-    view.size[i] = dim < 0 ? 1 : static_cast<int>(array.shape[static_cast<size_t>(dim)]);
+    const int64_t size = dim < 0 ? 1 : array.shape[static_cast<size_t>(dim)];
+    if (size > INT32_MAX) refuse(array, "expected sizes of at most " + std::to_string(INT32_MAX));
+    view.size[i] = static_cast<int>(size);
     view.stride[i] = dim < 0 ? 0 : array.strides[static_cast<size_t>(dim)];
-    if (written && dim >= 0 && view.size[i] > 1 && view.stride[i] != packed)
+    if (written && view.size[i] > 1 && view.stride[i] != packed)
       refuse(array, "expected packed memory: pass a contiguous array");
     packed *= view.size[i];
   }
@@ -247,10 +210,7 @@ void Call::check_overlap() const {
   for (size_t i = 0; i < entries_.size(); ++i) {
     for (size_t j = 0; j < i; ++j) {
       if (!entries_[i].written && !entries_[j].written) continue;
-      const Array &a = entries_[j].array, &b = entries_[i].array;
-      const Array::Range first = a.range(), second = b.range();
-      if (first.end <= second.begin || second.end <= first.begin || interleaved(a, b)) continue;
-      throw FrameError(b.name + " overlaps " + a.name + " in memory; expected arrays of their own: pass a copy of one");
+      expect_apart(entries_[j].array, entries_[i].array);
     }
   }
 }

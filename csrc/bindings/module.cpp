@@ -1,4 +1,7 @@
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstring>
 
 #include "base/errors.h"
 #include "bindings/array.h"
@@ -52,7 +55,8 @@ void copy_array(const py::object& to_object, const py::object& from_object) {
   if (to.shape != from.shape || to.dtype != from.dtype) {
     throw FrameError("source is " + from.describe() + "; expected " + to.describe() + " as to");
   }
-  if (to.readonly) throw FrameError("to is read-only; expected an array that may be written");
+  expect_writable(to);
+  expect_apart(to, from);
   const Copy copy{to.data, from.data, size_of(to.dtype), to.shape, byte_strides(to), byte_strides(from)};
   const py::gil_scoped_release unlocked;
   ThreadPool& pool = ThreadPool::instance();
@@ -60,8 +64,37 @@ void copy_array(const py::object& to_object, const py::object& from_object) {
   run_copy(copy, pool);
 }
 
+// What numpy may see of an array, after all checks.
+py::buffer_info buffer_of(Array& array) {
+  if (!array.on_host()) array.refuse("lives on a CUDA device; expected an array on the CPU");
+  constexpr const char* kFormats[] = {"B", "e", "f", "i"};
+  return py::buffer_info(array.data, size_of(array.dtype), kFormats[static_cast<int>(array.dtype)],
+                         static_cast<py::ssize_t>(array.shape.size()), array.shape, byte_strides(array),
+                         array.readonly);
+}
+
+// Throws if a session's outputs, by their names, cannot be written, or share memory with each other or with an input.
+void expect_room(const py::dict& outputs, const py::dict& inputs) {
+  std::vector<Array> arrays;
+  const auto read = [&](const py::dict& named) {
+    for (const auto& [name, object] : named) {
+      arrays.push_back(read_array(object, name.cast<std::string>().c_str(), nullptr));
+    }
+  };
+  read(outputs);
+  const size_t written = arrays.size();
+  read(inputs);
+  for (size_t i = 0; i < written; ++i) {
+    expect_writable(arrays[i]);
+    for (size_t j = i + 1; j < arrays.size(); ++j) expect_apart(arrays[j], arrays[i]);
+  }
+}
+
+// Messages may hold pieces of names that are no valid text.
 void set_python_error(const char* kind, const char* message) {
-  PyErr_SetString(py::module_::import("trtmatte.errors").attr(kind).ptr(), message);
+  const auto text = py::reinterpret_steal<py::object>(
+      PyUnicode_DecodeUTF8(message, static_cast<Py_ssize_t>(strlen(message)), "backslashreplace"));
+  if (text) PyErr_SetObject(py::module_::import("trtmatte.errors").attr(kind).ptr(), text.ptr());
 }
 
 void translate(std::exception_ptr error) {
@@ -100,6 +133,11 @@ PYBIND11_MODULE(_core, m) {
   m.def("get_num_threads", [] { return ThreadPool::instance().workers(); });
   m.def("available_processors", &available_processors);
   m.def("copy", &copy_array, py::arg("to"), py::arg("source"));
+  py::class_<Array>(m, "Array", py::buffer_protocol()).def_buffer(&buffer_of).def_readonly("shape", &Array::shape);
+  m.def(
+      "read", [](const py::object& object, const char* name) { return read_array(object, name, nullptr); },
+      py::arg("array"), py::arg("name"));
+  m.def("expect_room", &expect_room, py::arg("outputs"), py::arg("inputs"));
   m.def("allocations", [] { return ThreadPool::instance().allocations(); });
   m.def("set_instruction_set", &choose_level, py::arg("name"));
   m.def("instruction_set", [] { return level_name(simd_level()); });

@@ -9,8 +9,6 @@ using nvinfer1::TensorFormat;
 
 namespace {
 
-constexpr int64_t kLongestSide = 1 << 16;
-
 [[noreturn]] void refuse(const char* name, const Dims& dims, const char* expected) {
   throw FrameError(std::string(name) + " is " + shape_text(dims) + "; expected " + expected);
 }
@@ -37,16 +35,24 @@ std::string shape_text(const Dims& dims) {
   return text + ")";
 }
 
+int size_at(const char* name, const Dims& dims, int at) {
+  if (at >= dims.nbDims || dims.d[at] < 1 || dims.d[at] > INT32_MAX) refuse(name, dims, "sizes of 1 to 2147483647");
+  return static_cast<int>(dims.d[at]);
+}
+
 View view_of(const char* name, const PluginTensorDesc& tensor, void* data) {
   const Dims& dims = tensor.dims;
   if (dims.nbDims != 4) refuse(name, dims, "four dimensions");
   View view;
   view.data = data;
   view.dtype = dtype_of(name, tensor.type);
+  int64_t elements = 1;
   for (int i = 0; i < 4; ++i) {
     // Coordinates limit the sides of pictures; only the type limits lists of patches.
     if (dims.d[i] < 1 || dims.d[i] > (i == 0 ? INT32_MAX : kLongestSide)) refuse(name, dims, "sides of 1 to 65536");
     view.size[i] = static_cast<int>(dims.d[i]);
+    elements *= dims.d[i];
+    if (elements > kMostElements) refuse(name, dims, "at most 2^46 elements");
   }
   if (tensor.format == TensorFormat::kLINEAR) {
     view.stride[3] = 1;

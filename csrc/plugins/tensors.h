@@ -47,6 +47,9 @@ inline bool supports(Slot slot, const nvinfer1::PluginTensorDesc& tensor) {
 
 std::string shape_text(const nvinfer1::Dims& dims);
 
+// Returns a size of a tensor that must be known and fit into an int.
+int size_at(const char* name, const nvinfer1::Dims& dims, int at);
+
 // Returns a tensor of four dimensions, in its own order. Throws for other ranks and for sizes out of range.
 View view_of(const char* name, const nvinfer1::PluginTensorDesc& tensor, void* data);
 

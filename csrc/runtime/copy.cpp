@@ -81,8 +81,8 @@ void run_copy(const Copy& copy, Parallel& parallel) {
   for (size_t i = 2; i < axes.size(); ++i) bytes *= axes[i].size;
   const int64_t length = std::clamp<int64_t>(kPiece / bytes, 1, second.size);
   const int64_t blocks = (second.size + length - 1) / length;
-  parallel.for_each(static_cast<int>(first.size * blocks), 1, [&](int begin, int end, int) {
-    for (int piece = begin; piece < end; ++piece) {
+  parallel.for_each(first.size * blocks, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t piece = begin; piece < end; ++piece) {
       const int64_t item = piece / blocks, start = piece % blocks * length;
       std::vector<Axis> block(axes.begin() + 1, axes.end());
       block.front().size = std::min(length, second.size - start);

@@ -3,8 +3,12 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <new>
+#include <string>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #ifdef __linux__
@@ -14,6 +18,8 @@
 #include <pthread.h>
 #endif
 
+#include "base/errors.h"
+
 namespace trtmatte {
 
 namespace {
@@ -21,8 +27,8 @@ namespace {
 constexpr std::align_val_t kAlignment{64};
 
 struct Job {
-  int items = 0;
-  int grain = 1;
+  int64_t items = 0;
+  int64_t grain = 1;
   Parallel::Work work = nullptr;
   const void* context = nullptr;
 };
@@ -36,10 +42,12 @@ struct ThreadPool::Crew {
   uint64_t round = 0;  // a change wakes the workers
   int busy = 0;
   bool leaving = false;
-  std::atomic<int> next{0};
+  std::atomic<int64_t> next{0};
+  std::exception_ptr failure;
   std::vector<std::thread> threads;
 
   explicit Crew(int helpers) {
+    threads.reserve(static_cast<size_t>(helpers));
     try {
       for (int i = 0; i < helpers; ++i) threads.emplace_back([this, i] { help(i + 1); });
     } catch (...) {
@@ -59,9 +67,16 @@ struct ThreadPool::Crew {
     for (std::thread& thread : threads) thread.join();
   }
 
-  void take_pieces(const Job& from, int worker) {
-    for (int begin; (begin = next.fetch_add(from.grain)) < from.items;) {
-      from.work(from.context, begin, std::min(begin + from.grain, from.items), worker);
+  // Keeps what the work throws for the caller: it must not leave a thread, nor the caller before all have finished.
+  void take_pieces(const Job& from, int worker) noexcept {
+    try {
+      for (int64_t begin; (begin = next.fetch_add(from.grain)) < from.items;) {
+        from.work(from.context, begin, std::min(begin + from.grain, from.items), worker);
+      }
+    } catch (...) {
+      next = from.items;
+      std::lock_guard<std::mutex> lock(mutex);
+      failure = std::current_exception();
     }
   }
 
@@ -92,6 +107,7 @@ struct ThreadPool::Crew {
     take_pieces(next_job, 0);
     std::unique_lock<std::mutex> lock(mutex);
     finish.wait(lock, [&] { return busy == 0; });
+    if (failure) std::rethrow_exception(std::exchange(failure, nullptr));
   }
 };
 
@@ -111,7 +127,7 @@ ThreadPool& ThreadPool::instance() {
 
 ThreadPool::ThreadPool() : threads_(available_processors()) {
 #if defined(__unix__) || defined(__APPLE__)
-  pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+  if (pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) != 0) throw std::bad_alloc();
 #endif
 }
 
@@ -128,20 +144,30 @@ void* ThreadPool::scratch(size_t bytes) {
     ::operator delete(memory_, kAlignment);
     memory_ = nullptr;
     capacity_ = 0;
-    memory_ = ::operator new(bytes, kAlignment);
+    try {
+      memory_ = ::operator new(bytes, kAlignment);
+    } catch (const std::bad_alloc&) {
+      throw MemoryError("an op needs " + std::to_string(bytes) +
+                        " bytes of working memory, which cannot be had: give smaller pictures, or fewer at once");
+    }
     capacity_ = bytes;
     ++allocations_;
   }
   return memory_;
 }
 
-void ThreadPool::run(int items, int grain, Work work, const void* context) {
+void ThreadPool::run(int64_t items, int64_t grain, Work work, const void* context) {
   if (threads_ == 1 || items <= grain) {
     if (items > 0) work(context, 0, items, 0);
     return;
   }
   if (!crew_) {
-    crew_ = std::make_unique<Crew>(threads_ - 1);
+    try {
+      crew_ = std::make_unique<Crew>(threads_ - 1);
+    } catch (const std::system_error& error) {
+      throw BackendError("cannot start " + std::to_string(threads_ - 1) + " threads for the ops: " + error.what() +
+                         ". Allow this process more threads, or use fewer: trtmatte.set_num_threads(1)");
+    }
     ++allocations_;
   }
   crew_->run(Job{items, grain, work, context});

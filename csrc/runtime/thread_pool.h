@@ -20,7 +20,7 @@ class ThreadPool final : public Parallel {
 
   int workers() const override { return threads_; }
   void* scratch(size_t bytes) override;
-  void run(int items, int grain, Work work, const void* context) override;
+  void run(int64_t items, int64_t grain, Work work, const void* context) override;
 
   // Sets the number of threads, including the calling one. Waits until a running call ends.
   void set_threads(int threads);

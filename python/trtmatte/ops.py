@@ -309,18 +309,11 @@ def _matte_arrays(
 
 
 def _shape(name: str, array: Array) -> tuple[int, ...]:
-    """The shape of any array, without reading it."""
-    shape = getattr(array, "shape", None)
-    if shape is None:
-        interface = getattr(array, "__array_interface__", None)
-        if interface is None:
-            view = np.from_dlpack(array) if hasattr(array, "__dlpack__") else np.asarray(array)
-            shape = view.shape
-        else:
-            shape = interface["shape"]
+    """The shape of any array, as the core reads it."""
+    shape = array.shape if type(array) is np.ndarray else tuple(_core.read(array, name).shape)
     if len(shape) < 2:
-        raise FrameError(f"{name} has the shape {tuple(shape)}; expected at least two dimensions")
-    return tuple(int(size) for size in shape)
+        raise FrameError(f"{name} has the shape {shape}; expected at least two dimensions")
+    return shape
 
 
 def _size(frame: Array, layout: str | None) -> tuple[int, int, int]:
@@ -339,10 +332,13 @@ def _batch_of_maps(maps: Array) -> int:
 
 
 def _on_host(array: Array) -> bool:
-    device = getattr(array, "__dlpack_device__", None)
-    if device is not None:
-        return int(device()[0]) not in (2, 13)  # CUDA, and CUDA's managed memory
-    return not hasattr(array, "__cuda_array_interface__")
+    try:
+        device = getattr(array, "__dlpack_device__", None)
+        if device is not None:
+            return int(device()[0]) not in (2, 13)  # CUDA, and CUDA's managed memory
+        return not hasattr(array, "__cuda_array_interface__")
+    except Exception:  # of a stranger's protocol: the core says what is wrong with the array
+        return True
 
 
 def _picture(background: Array | None) -> Array | None:

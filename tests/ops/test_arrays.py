@@ -128,7 +128,7 @@ class Broken:
         ({"typestr": ">f4"}, "little-endian"),
         ({"typestr": "|b1"}, "'b1'"),
         ({"typestr": "u"}, "type 'u'"),
-        ({"typestr": "|ux"}, "'u0'"),
+        ({"typestr": "|ux"}, "'ux'"),
         ({"typestr": 7}, "protocol"),
         ({"shape": "abc"}, "protocol"),
         ({"shape": (12, -16, 3)}, "negative size"),

@@ -199,14 +199,14 @@ static inline void write_matte(const View& frame, const Sinks& sinks, Parallel& 
                                                    per_worker * static_cast<size_t>(parallel.workers())))};
   op.build(shared);
   background.build(shared);
-  parallel.for_each(frame.size[0] * height, 8, [&](int begin, int end, int worker) {
+  parallel.for_each(int64_t{frame.size[0]} * height, 8, [&](int64_t begin, int64_t end, int worker) {
     Arena own{shared.next + per_worker * static_cast<size_t>(worker)};
     typename Op::Row row(op, own);
     Background::Row behind(background, own);
     Source source(frame);
     Outputs outputs(sinks);
-    for (int item = begin; item < end; ++item) {
-      const int n = item / height, y = item % height;
+    int n = static_cast<int>(begin / height), y = static_cast<int>(begin % height);
+    for (int64_t item = begin; item < end; ++item) {
       row.begin(n, y);
       behind.begin(n, y);
       for (int x = 0; x < width; x += kTile) {
@@ -221,6 +221,10 @@ static inline void write_matte(const View& frame, const Sinks& sinks, Parallel& 
           outputs.put(x, i, row.at(x, i, rgb), behind);
         }
         outputs.finish(n, y, x, count);
+      }
+      if (++y == height) {
+        y = 0;
+        ++n;
       }
     }
   });

@@ -56,10 +56,10 @@ void sample_linear(const FrameSample& op, Parallel& parallel) {
   auto* tile = op.frame.dtype == DType::kUint8     ? &linear_tile<uint8_t>
                : op.frame.dtype == DType::kFloat16 ? &linear_tile<Half>
                                                    : &linear_tile<float>;
-  parallel.for_each(op.frame.size[0] * height, 8, [&](int begin, int end, int) {
+  parallel.for_each(int64_t{op.frame.size[0]} * height, 8, [&](int64_t begin, int64_t end, int) {
     Line rgb[3];
-    for (int item = begin; item < end; ++item) {
-      const int n = item / height, y = item % height;
+    for (int64_t item = begin; item < end; ++item) {
+      const int n = static_cast<int>(item / height), y = static_cast<int>(item % height);
       const Tap rows = tap_at(op.rows.axis, y);
       for (int x = 0; x < width; x += kTile) {
         const int count = smaller(kTile, width - x);
@@ -73,7 +73,7 @@ void sample_linear(const FrameSample& op, Parallel& parallel) {
 // The normalised weights of all source pixels of each output pixel, along one axis.
 struct Taps {
   TapRange* range;
-  int* start;  // position of an output pixel's first weight
+  int64_t* start;  // position of an output pixel's first weight
   float* weight;
 
   static int most(const Filter& filter) {
@@ -83,21 +83,21 @@ struct Taps {
   }
   static size_t bytes(const Filter& filter) {
     const auto out = static_cast<size_t>(filter.axis.out);
-    return Arena::size_for<TapRange>(out) + Arena::size_for<int>(out) +
+    return Arena::size_for<TapRange>(out) + Arena::size_for<int64_t>(out) +
            Arena::size_for<float>(out * static_cast<size_t>(most(filter)));
   }
   Taps(const Filter& filter, Arena& arena) {
     const int out = filter.axis.out;
     range = arena.take<TapRange>(out);
-    start = arena.take<int>(out);
-    weight = arena.take<float>(static_cast<size_t>(out) * most(filter));
-    int next = 0;
+    start = arena.take<int64_t>(out);
+    weight = arena.take<float>(static_cast<size_t>(out) * static_cast<size_t>(most(filter)));
+    int64_t next = 0;
     for (int i = 0; i < out; ++i) {
       range[i] = tap_range(filter, i);
       start[i] = next;
       float sum = 0.0f;
       for (int j = range[i].begin; j < range[i].end; ++j) sum += weight[next++] = tap_weight(filter, i, j);
-      for (int k = start[i]; k < next; ++k) weight[k] /= sum;
+      for (int64_t k = start[i]; k < next; ++k) weight[k] /= sum;
     }
   }
   const float* weights(int i) const { return weight + start[i]; }
@@ -110,13 +110,13 @@ void sample_weighted(const FrameSample& op, Parallel& parallel) {
   Arena arena{static_cast<char*>(parallel.scratch(Taps::bytes(op.rows) + Taps::bytes(op.columns) +
                                                   per_worker * static_cast<size_t>(parallel.workers())))};
   const Taps rows(op.rows, arena), columns(op.columns, arena);
-  parallel.for_each(op.frame.size[0] * height, 2, [&](int begin, int end, int worker) {
+  parallel.for_each(int64_t{op.frame.size[0]} * height, 2, [&](int64_t begin, int64_t end, int worker) {
     Arena own{arena.next + per_worker * static_cast<size_t>(worker)};
     float* sums[3];
     for (float*& sum : sums) sum = own.take<float>(source_width);
     Line rgb[3];
-    for (int item = begin; item < end; ++item) {
-      const int n = item / height, y = item % height;
+    for (int64_t item = begin; item < end; ++item) {
+      const int n = static_cast<int>(item / height), y = static_cast<int>(item % height);
       for (float* sum : sums) memset(sum, 0, sizeof(float) * static_cast<size_t>(source_width));
       for (int j = rows.range[y].begin; j < rows.range[y].end; ++j) {
         const float weight = rows.weights(y)[j - rows.range[y].begin];

@@ -11,7 +11,7 @@ TRTMATTE_HD float area_mean(const TapRange& rows, const TapRange& columns, const
   for (int y = rows.begin; y < rows.end; ++y) {
     for (int x = columns.begin; x < columns.end; ++x) sum += load(y, x);
   }
-  return sum / static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin));
+  return sum / (static_cast<float>(rows.end - rows.begin) * static_cast<float>(columns.end - columns.begin));
 }
 
 }  // namespace trtmatte

@@ -207,9 +207,10 @@ void patch_crop(const PatchCrop& op, Parallel& parallel);
 void patch_crop(const PatchCrop& op, Parallel& parallel) {
   const int height = op.src.size[2], width = op.src.size[3];
   const Axis down = make_axis(op.maps.size[2], height / 2), across = make_axis(op.maps.size[3], width / 2);
-  parallel.for_each(op.indices.size[2], kGroup, [&](int first, int last, int) {
-    for (int begin = first; begin < last; begin += kGroup) {
-      crop_group(op, begin, smaller(begin + kGroup, last), down, across);
+  parallel.for_each(op.indices.size[2], kGroup, [&](int64_t first, int64_t last, int) {
+    for (int64_t begin = first; begin < last; begin += kGroup) {
+      const int64_t end = begin + kGroup < last ? begin + kGroup : last;
+      crop_group(op, static_cast<int>(begin), static_cast<int>(end), down, across);
     }
   });
 }

@@ -22,6 +22,11 @@ __device__ __forceinline__ float frame_at(const PatchCrop& op, int n, int channe
   return load(frame, offset(frame, n, channel % 3, y, x));
 }
 
+__device__ __forceinline__ float full_value(const PatchCrop& op, const int32_t* index, int c, int row, int column) {
+  const Window window = full_window(op.full.size[3]);
+  return frame_at(op, index[0], c, window_start(window, index[1]) + row, window_start(window, index[2]) + column);
+}
+
 __device__ __forceinline__ float half_value(const Form& form, const int32_t* index, int c, int row, int column) {
   const PatchCrop& op = form.op;
   const Window window = half_window(op.half.size[3]);
@@ -49,11 +54,9 @@ __global__ void __launch_bounds__(kThreads) crop_patches(Form form) {
     const int c = i / (half * half), y = i / half % half, x = i % half;
     store(op.half, offset(op.half, k, c, y, x), used ? half_value(form, index, c, y, x) : 0.0f);
   }
-  const Window window = full_window(full);
   for (int i = static_cast<int>(threadIdx.x); i < 6 * full * full; i += kThreads) {
     const int c = i / (full * full), y = i / full % full, x = i % full;
-    const int row = window_start(window, index[1]) + y, column = window_start(window, index[2]) + x;
-    store(op.full, offset(op.full, k, c, y, x), used ? frame_at(op, index[0], c, row, column) : 0.0f);
+    store(op.full, offset(op.full, k, c, y, x), used ? full_value(op, index, c, y, x) : 0.0f);
   }
 }
 

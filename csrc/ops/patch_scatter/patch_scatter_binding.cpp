@@ -32,6 +32,10 @@ void bound(const py::object& coarse, const py::object& patches, const py::object
 }
 
 int64_t workspace_bytes(int batch, int height, int width) {
+  if (batch < 1 || height < 1 || width < 1 || height > kLongestSide || width > kLongestSide) {
+    throw SettingError("the frames are " + std::to_string(batch) + " of " + std::to_string(width) + "x" +
+                       std::to_string(height) + " pixels; expected at least 1, and sides of 1 to 65536");
+  }
   PatchScatter op;
   op.frame.size[0] = batch;
   op.frame.size[2] = height;

@@ -30,7 +30,7 @@ class PatchScatterFace : public MatteFace<3> {
   size_t workspace(const nvinfer1::Dims* largest) const {
     Call op;
     const int dims[4] = {frame_.batch_at(), 1, frame_.height_at(), frame_.width_at()};
-    for (const int i : {0, 2, 3}) op.frame.size[i] = static_cast<int>(largest[3].d[dims[i]]);
+    for (const int i : {0, 2, 3}) op.frame.size[i] = size_at("frame", largest[3], dims[i]);
     return patch_scatter_workspace(op);
   }
   static void run(const Call& op, void* workspace, CudaStream cuda_stream) {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 
+#include "base/errors.h"
 #include "base/launch.h"
 #include "base/view.h"
 #include "ops/patch_select/patch_select_math.h"
@@ -24,11 +26,27 @@ struct PatchSelect {
   bool prevent_oversampling = true;  // sampling: select only errors above zero
 };
 
+constexpr int kLongestGrid = 1 << 14;  // a grid's patches are counted by an int
+
+inline int grid_of(const PatchSelect& op) { return op.rows * op.columns; }
+
+// The count and the indices are of 32 bits. Call it before anything else: both forms rely on it.
+inline void expect_countable(const PatchSelect& op) {
+  if (op.rows < 1 || op.columns < 1 || op.rows > kLongestGrid || op.columns > kLongestGrid) {
+    throw SettingError("the patch grid is " + std::to_string(op.rows) + "x" + std::to_string(op.columns) +
+                       "; expected 1 to 16384 a side");
+  }
+  const int64_t patches = int64_t{op.err.size[0]} * grid_of(op);
+  if (patches <= INT32_MAX) return;
+  throw FrameError("err has a batch of " + std::to_string(op.err.size[0]) + ", which is " + std::to_string(patches) +
+                   " patches together; expected at most 2147483647: give fewer images at once");
+}
+
 void patch_select(const PatchSelect& op, Parallel& parallel);
 
 // Returns the bytes of the workspace that the CUDA form needs.
 inline size_t patch_select_workspace(const PatchSelect& op) {
-  return SelectWorkspace(nullptr, op.err.size[0], op.rows * op.columns).bytes;
+  return SelectWorkspace(nullptr, op.err.size[0], grid_of(op)).bytes;
 }
 void patch_select(const PatchSelect& op, void* workspace, CudaStream cuda_stream);
 

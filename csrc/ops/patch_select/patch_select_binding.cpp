@@ -16,10 +16,7 @@ void bound(const py::object& err, const py::object& indices, const py::object& c
   op.err = call.maps(err, "err", 1);
   op.rows = rows;
   op.columns = columns;
-  if (rows < 1 || columns < 1 || rows > (1 << 14) || columns > (1 << 14)) {
-    throw SettingError("the patch grid is " + std::to_string(rows) + "x" + std::to_string(columns) +
-                       "; expected 1 to 16384 a side");
-  }
+  expect_countable(op);
   if (mode != "sampling" && mode != "thresholding") {
     throw SettingError("mode is '" + mode + "'; expected 'sampling' or 'thresholding'");
   }
@@ -27,8 +24,8 @@ void bound(const py::object& err, const py::object& indices, const py::object& c
   op.k = k;
   op.threshold = threshold;
   op.prevent_oversampling = prevent_oversampling;
-  if (op.mode == SelectMode::kSampling && (k < 1 || k > rows * columns)) {
-    throw SettingError("k is " + std::to_string(k) + "; expected 1 to " + std::to_string(rows * columns) +
+  if (op.mode == SelectMode::kSampling && (k < 1 || k > grid_of(op))) {
+    throw SettingError("k is " + std::to_string(k) + "; expected 1 to " + std::to_string(grid_of(op)) +
                        ", the number of patches of an image: sample fewer pixels, or give a larger picture");
   }
   if (threshold != threshold) throw SettingError("threshold is not a number");
@@ -41,10 +38,12 @@ void bound(const py::object& err, const py::object& indices, const py::object& c
 }
 
 int64_t workspace_bytes(int batch, int rows, int columns) {
+  if (batch < 1) throw SettingError("batch is " + std::to_string(batch) + "; expected at least 1");
   PatchSelect op;
   op.err.size[0] = batch;
   op.rows = rows;
   op.columns = columns;
+  expect_countable(op);
   return static_cast<int64_t>(patch_select_workspace(op));
 }
 

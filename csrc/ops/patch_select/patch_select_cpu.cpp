@@ -16,8 +16,8 @@ float load_error(const View& err, int n, int y, int x) {
 // Computes the sort key of every patch of one image from its error.
 void sample_keys(const PatchSelect& op, int n, uint32_t* keys, Parallel& parallel) {
   const Axis rows = make_axis(op.err.size[2], op.rows), columns = make_axis(op.err.size[3], op.columns);
-  parallel.for_each(op.rows, 16, [&](int begin, int end, int) {
-    for (int y = begin; y < end; ++y) {
+  parallel.for_each(op.rows, 16, [&](int64_t begin, int64_t end, int) {
+    for (int y = static_cast<int>(begin); y < end; ++y) {
       const Tap row = tap_at(rows, y);
       for (int x = 0; x < op.columns; ++x) {
         const Tap column = tap_at(columns, x);
@@ -61,7 +61,7 @@ Selection kth_largest(const uint32_t* keys, int count, int k) {
 void patch_select(const PatchSelect& op, Parallel& parallel) {
   auto* indices = static_cast<int32_t*>(op.indices.data);
   auto* ref = static_cast<float*>(op.ref.data);
-  const int grid = op.rows * op.columns, capacity = op.indices.size[2];
+  const int grid = grid_of(op), capacity = op.indices.size[2];
   auto* keys = static_cast<uint32_t*>(parallel.scratch(sizeof(uint32_t) * static_cast<size_t>(grid)));
   int found = 0;
   for (int n = 0; n < op.err.size[0]; ++n) {
@@ -77,16 +77,14 @@ void patch_select(const PatchSelect& op, Parallel& parallel) {
       }
       if (ref) ref[static_cast<int64_t>(n) * grid + i] = taken ? 1.0f : 0.0f;
       if (taken && found++ < capacity) {
-        int32_t* index = indices + 3 * (found - 1);
+        int32_t* index = indices + 3 * int64_t{found - 1};
         index[0] = n;
         index[1] = i / op.columns;
         index[2] = i % op.columns;
       }
     }
   }
-  for (int i = found; i < capacity; ++i) {
-    for (int j = 0; j < 3; ++j) indices[3 * i + j] = -1;
-  }
+  for (int64_t i = 3 * int64_t{found}; i < 3 * int64_t{capacity}; ++i) indices[i] = -1;
   *static_cast<int32_t*>(op.count.data) = found;
 }
 

@@ -29,27 +29,28 @@ __global__ void __launch_bounds__(kThreads) sample_keys(Form form) {
 }
 
 __global__ void start_selection(Form form) {
-  const int n = static_cast<int>(thread_number());
+  const int64_t n = thread_number();
   if (n >= form.op.err.size[0]) return;
   const bool sampling = form.op.mode == SelectMode::kSampling;
   form.memory.selection[n] = sampling ? Selection{0, form.op.k} : Selection{sort_key(form.op.threshold), 0};
 }
 
 // Counts one digit of the keys that share the digits found so far. Each image has one row of blocks.
-__global__ void __launch_bounds__(kScanThreads) count_digit(Form form, int digit) {
+__global__ void __launch_bounds__(kScanThreads) count_digit(Form form, int digit, int first_image) {
   __shared__ uint32_t counts[kBins];
-  const int n = static_cast<int>(blockIdx.y);
+  const int n = first_image + static_cast<int>(blockIdx.y);
   for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kScanThreads) counts[bin] = 0;
   __syncthreads();
   const uint32_t known = digits_above(form.memory.selection[n].key, digit);
   const uint32_t* keys = form.memory.keys + static_cast<int64_t>(n) * form.grid;
+  uint32_t* histogram = form.memory.histogram + static_cast<int64_t>(n) * kBins;
   const int stride = static_cast<int>(gridDim.x) * kScanThreads;
   for (int i = static_cast<int>(thread_number()); i < form.grid; i += stride) {
     if (digits_above(keys[i], digit) == known) atomicAdd(counts + digit_of(keys[i], digit), 1u);
   }
   __syncthreads();
   for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kScanThreads) {
-    if (counts[bin]) atomicAdd(form.memory.histogram + n * kBins + bin, counts[bin]);
+    if (counts[bin]) atomicAdd(histogram + bin, counts[bin]);
   }
 }
 
@@ -84,7 +85,7 @@ __device__ int sum_before(int value, int* total) {
 __global__ void __launch_bounds__(kScanThreads) narrow_selection(Form form, int digit) {
   static_assert(kBins == 2 * kScanThreads, "two bins a thread");
   const int n = static_cast<int>(blockIdx.x), bin = kBins - 2 - 2 * static_cast<int>(threadIdx.x);
-  uint32_t* histogram = form.memory.histogram + n * kBins + bin;
+  uint32_t* histogram = form.memory.histogram + static_cast<int64_t>(n) * kBins + bin;
   const int low = static_cast<int>(histogram[0]), high = static_cast<int>(histogram[1]);
   histogram[0] = histogram[1] = 0;
   Selection selection = form.memory.selection[n];
@@ -98,8 +99,8 @@ __global__ void __launch_bounds__(kScanThreads) narrow_selection(Form form, int 
   form.memory.selection[n] = selection;
 }
 
-__global__ void __launch_bounds__(kChunk) count_chunk(Form form) {
-  const int n = static_cast<int>(blockIdx.y), cell = static_cast<int>(thread_number());
+__global__ void __launch_bounds__(kChunk) count_chunk(Form form, int first_image) {
+  const int n = first_image + static_cast<int>(blockIdx.y), cell = static_cast<int>(thread_number());
   const uint32_t limit = form.memory.selection[n].key;
   const bool exists = cell < form.grid;
   const uint32_t key = exists ? form.memory.keys[static_cast<int64_t>(n) * form.grid + cell] : 0;
@@ -140,8 +141,8 @@ __global__ void __launch_bounds__(kScanThreads) place_chunks(Form form) {
   if (threadIdx.x == 0) *static_cast<int32_t*>(form.op.count.data) = taken;
 }
 
-__global__ void __launch_bounds__(kChunk) write_indices(Form form) {
-  const int n = static_cast<int>(blockIdx.y), cell = static_cast<int>(thread_number());
+__global__ void __launch_bounds__(kChunk) write_indices(Form form, int first_image) {
+  const int n = first_image + static_cast<int>(blockIdx.y), cell = static_cast<int>(thread_number());
   const Selection selection = form.memory.selection[n];
   const int64_t chunk = static_cast<int64_t>(n) * form.chunks + blockIdx.x;
   const bool exists = cell < form.grid;
@@ -166,7 +167,7 @@ __global__ void __launch_bounds__(kChunk) write_indices(Form form) {
 }  // namespace
 
 void patch_select(const PatchSelect& op, void* workspace, CudaStream cuda_stream) {
-  const int images = op.err.size[0], grid = op.rows * op.columns, chunks = (grid + kChunk - 1) / kChunk;
+  const int images = op.err.size[0], grid = grid_of(op), chunks = (grid + kChunk - 1) / kChunk;
   const Form form{op,
                   SelectWorkspace(workspace, images, grid),
                   make_axis(op.err.size[2], op.rows),
@@ -174,7 +175,12 @@ void patch_select(const PatchSelect& op, void* workspace, CudaStream cuda_stream
                   grid,
                   chunks};
   const cudaStream_t on = native(cuda_stream);
-  const dim3 per_image(static_cast<unsigned>(chunks), static_cast<unsigned>(images));
+  // Calls launch(grid, first image): a row of blocks for each image.
+  const auto per_image = [images, chunks](const auto& launch) {
+    in_pieces(images, [&](int first_image, int count) {
+      launch(dim3(static_cast<unsigned>(chunks), static_cast<unsigned>(count)), first_image);
+    });
+  };
   const auto clear = [on](void* memory, int value, size_t bytes) {
     cuda_check(cudaMemsetAsync(memory, value, bytes, on), "PatchSelect: clearing its memory");
   };
@@ -186,17 +192,17 @@ void patch_select(const PatchSelect& op, void* workspace, CudaStream cuda_stream
   check_launch("PatchSelect's start");
   if (op.mode == SelectMode::kSampling) {
     for (int digit = kDigits - 1; digit >= 0; --digit) {
-      count_digit<<<per_image, kScanThreads, 0, on>>>(form, digit);
+      per_image([&](dim3 blocks, int first) { count_digit<<<blocks, kScanThreads, 0, on>>>(form, digit, first); });
       check_launch("PatchSelect's counting");
       narrow_selection<<<static_cast<unsigned>(images), kScanThreads, 0, on>>>(form, digit);
       check_launch("PatchSelect's narrowing");
     }
   }
-  count_chunk<<<per_image, kChunk, 0, on>>>(form);
+  per_image([&](dim3 blocks, int first) { count_chunk<<<blocks, kChunk, 0, on>>>(form, first); });
   check_launch("PatchSelect's chunks");
   place_chunks<<<1, kScanThreads, 0, on>>>(form);
   check_launch("PatchSelect's places");
-  write_indices<<<per_image, kChunk, 0, on>>>(form);
+  per_image([&](dim3 blocks, int first) { write_indices<<<blocks, kChunk, 0, on>>>(form, first); });
   check_launch("PatchSelect's indices");
 }
 

@@ -8,8 +8,6 @@
 namespace trtmatte::plugins {
 namespace {
 
-constexpr int32_t kLongestSide = 1 << 14;
-
 class PatchSelectFace {
  public:
   static constexpr const char* kName = "TrtMattePatchSelect";
@@ -29,7 +27,7 @@ class PatchSelectFace {
   }
 
   void check() const {
-    if (height_ < 1 || width_ < 1 || height_ > kLongestSide || width_ > kLongestSide) {
+    if (height_ < 1 || width_ < 1 || height_ > kLongestGrid || width_ > kLongestGrid) {
       throw SettingError("the patch grid is " + std::to_string(height_) + "x" + std::to_string(width_) +
                          "; expected 1 to 16384 a side");
     }
@@ -76,12 +74,14 @@ class PatchSelectFace {
     op.ref = view_of("ref", tensors.out[2], tensors.output(2));
     expect_channels("ref", op.ref, 1);
     expect_size("ref", op.ref, op.err.size[0], height_, width_);
+    expect_countable(op);
     return op;
   }
 
   size_t workspace(const nvinfer1::Dims* largest) const {
     Call op = settings();
-    op.err.size[0] = static_cast<int>(largest[0].d[0]);
+    op.err.size[0] = size_at("err", largest[0], 0);
+    expect_countable(op);
     return patch_select_workspace(op);
   }
   static void run(const Call& op, void* workspace, CudaStream cuda_stream) { patch_select(op, workspace, cuda_stream); }

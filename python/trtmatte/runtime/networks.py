@@ -14,10 +14,10 @@ from trtmatte.errors import BackendError, TrtmatteError
 from trtmatte.format.file import CPU_PLAN, CUDA_PLAN, EngineFile
 from trtmatte.runtime.choice import Choice
 
-__all__ = ["load_networks"]
+__all__ = ["forget_in_child", "load_networks"]
 
 _shared: Final[WeakKeyDictionary[EngineFile, dict[Hashable, Any]]] = WeakKeyDictionary()
-_sharing: Final = threading.RLock()
+_sharing = threading.RLock()
 
 
 def load_networks(engine: EngineFile, choice: Choice, patches: int, memory: Any = None) -> Mapping[str, Network]:
@@ -88,3 +88,12 @@ def _once(engine: EngineFile, choice: Choice, key: Hashable, make: Callable[[], 
     if whole_key not in values:
         values[whole_key] = make()
     return values[whole_key]
+
+
+def forget_in_child() -> object:
+    """Forget all networks in a forked process, and the lock that a thread of its parent may hold. Returns them."""
+    global _sharing
+    _sharing = threading.RLock()
+    forgotten = list(_shared.values())
+    _shared.clear()
+    return forgotten

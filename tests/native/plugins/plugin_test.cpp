@@ -46,7 +46,7 @@ class OneThread final : public Parallel {
     memory_.resize(bytes + 64);
     return reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(memory_.data()) + 63) / 64 * 64);
   }
-  void run(int items, int, Work work, const void* context) override {
+  void run(int64_t items, int64_t, Work work, const void* context) override {
     if (items > 0) work(context, 0, items, 0);
   }
 

@@ -102,6 +102,33 @@ def test_frames_of_the_device_stay_there(driver):
     assert (stats.bytes_in, stats.bytes_out) == (0, 0)
 
 
+@pytest.mark.parametrize("seed", [0])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mask": np.zeros(3)}, "has a mask"),
+        ({"shape": (2**62, 2**62, 3)}, "more elements than any memory"),
+        ({"shape": (24, -32, 3)}, "negative size"),
+        ({"strides": (2**62, 3, 1)}, "beyond any memory"),
+        ({"strides": (96, 3)}, "as many of each"),
+        ({"data": (2**64 - 1, False)}, "addresses that no memory has|belongs to no CUDA device"),
+        ({"data": None}, "does not follow its array protocol"),
+        ({"typestr": "strange"}, "does not follow its array protocol"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_interfaces_that_lie(changes, message, driver):
+    session, frame = on_device(), OnDevice(engines.noise(0))
+    told = {**frame.__cuda_array_interface__, **changes}
+    with pytest.raises(FrameError, match=f"frame .*({message})"):
+        session(type("Lying", (), {"__cuda_array_interface__": told})())
+    out = {"fgr": OnDevice(np.zeros((24, 32, 3), np.uint8)), "pha": OnDevice(np.zeros((24, 32, 1), np.uint8))}
+    over = {**out["fgr"].__cuda_array_interface__, "strides": (95, 3, 1)}
+    with pytest.raises(FrameError, match="share memory"):
+        session(frame, out={**out, "fgr": type("Over", (), {"__cuda_array_interface__": over})()})
+    assert session.stats().frames == 0
+
+
 def test_out_on_the_device_is_written_in_place(driver):
     on_cpu, on_cuda = pair(outputs=("pha",))
     out = OnDevice(np.zeros((24, 32, 1), np.uint8))

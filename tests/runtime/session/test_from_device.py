@@ -139,3 +139,22 @@ def test_a_session_on_the_cpu_names_the_remedies():
         session(trtmatte.from_device(0x4000, (24, 32, 3)))
     with pytest.raises(FrameError, match=r"frame is a Allocation; .*trtmatte.from_device gives a pointer"):
         session(Allocation(0x4000))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mask": np.zeros(3)}, "has a mask"),
+        ({"shape": (4, -6, 3)}, "negative sizes"),
+        ({"strides": (4,)}, "as many of each"),
+        ({"data": 5}, "does not follow its array protocol"),
+        ({"typestr": "strange"}, "does not follow its array protocol"),
+        ({"shape": None}, "does not follow its array protocol"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_interfaces_that_lie(changes, message):
+    array = Array()
+    array.__cuda_array_interface__ |= changes
+    with pytest.raises(FrameError, match=f"memory .*{message}"):
+        trtmatte.from_device(array)

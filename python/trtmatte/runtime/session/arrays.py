@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from trtmatte import _core
 from trtmatte.errors import FrameError
 
 _ON_CUDA: Final = (2, 13)  # DLPack's numbers of CUDA memory, and of CUDA's managed memory
@@ -23,7 +24,7 @@ class Host(NamedTuple):
 def on_host(value: Any, name: str) -> Host:
     """A view of any array; a PIL image is copied, since its pixels do not lie side by side."""
     if isinstance(value, np.ndarray):
-        return Host(value)
+        return Host(value if type(value) is np.ndarray else _plain(value, name))
     if is_on_cuda(value):
         raise FrameError(
             f"{name} lives on a CUDA device and this session runs on the CPU: "
@@ -34,7 +35,7 @@ def on_host(value: Any, name: str) -> Host:
     if is_image(value):
         array = np.asarray(value if value.mode == "RGB" else value.convert("RGB"))
         return Host(array, copied=array.nbytes)
-    return Host(_from_protocol(value, name))
+    return Host(np.asarray(_core.read(value, name)))  # numpy itself believes whatever a protocol says
 
 
 def is_image(value: Any) -> bool:
@@ -49,10 +50,20 @@ def is_torch(value: Any) -> bool:
 
 
 def is_on_cuda(value: Any) -> bool:
-    device = getattr(value, "__dlpack_device__", None)
-    if device is not None:
-        return int(device()[0]) in _ON_CUDA
-    return hasattr(value, "__cuda_array_interface__")
+    try:
+        device = getattr(value, "__dlpack_device__", None)
+        if device is not None:
+            return int(device()[0]) in _ON_CUDA
+        return hasattr(value, "__cuda_array_interface__")
+    except Exception:  # of a stranger's protocol: whoever reads the array says what is wrong with it
+        return False
+
+
+def _plain(value: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
+    """An array of a subclass as numpy's own, which means the same to all who use it."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise FrameError(f"{name} has a mask, which is not read: pass its values, for example filled(0)")
+    return np.asarray(value)
 
 
 def _from_torch(value: Any, name: str) -> np.ndarray[Any, Any]:
@@ -61,16 +72,3 @@ def _from_torch(value: Any, name: str) -> np.ndarray[Any, Any]:
     except (TypeError, RuntimeError) as error:
         raise FrameError(f"{name} is a torch tensor that numpy cannot read: {error}") from error
     return array
-
-
-def _from_protocol(value: Any, name: str) -> np.ndarray[Any, Any]:
-    if hasattr(value, "__array_interface__"):
-        return np.asarray(value)
-    try:
-        return np.from_dlpack(value) if hasattr(value, "__dlpack__") else np.asarray(memoryview(value))
-    except (TypeError, BufferError, ValueError) as error:
-        raise FrameError(
-            f"{name} is a {type(value).__name__}; expected an array: numpy, torch, a PIL image, or anything with "
-            "the buffer protocol, DLPack, __array_interface__ or __cuda_array_interface__. "
-            "trtmatte.from_device gives a pointer to a CUDA device its shape"
-        ) from error

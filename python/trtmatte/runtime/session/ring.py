@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trtmatte import _core
 from trtmatte.errors import FrameError
 from trtmatte.format.outputs import CHANNELS
 from trtmatte.format.program import Program
@@ -84,8 +85,10 @@ class Ring:
         self._next = (self._next + 1) % len(self._results)
 
 
-def caller_results(out: Any, outputs: Sequence[str], shapes: Shapes, memory: Memory) -> Results:
-    """The caller's arrays: by name, or in the order of the outputs."""
+def caller_results(
+    out: Any, outputs: Sequence[str], shapes: Shapes, pictures: Mapping[str, Array], memory: Memory
+) -> Results:
+    """The caller's arrays: by name, or in the order of the outputs. They share no memory with the pictures."""
     if isinstance(out, Mapping):
         named = dict(out)
     else:
@@ -99,6 +102,7 @@ def caller_results(out: Any, outputs: Sequence[str], shapes: Shapes, memory: Mem
     for name in outputs:
         arrays[name] = memory.read(named[name], f"out[{name!r}]").array
         shapes.require(name, arrays[name])
+    _core.expect_room({f"out[{name!r}]": array for name, array in arrays.items()}, dict(pictures))
     return Results(arrays, {name: named[name] for name in outputs})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,8 +19,9 @@ from trtmatte.format.outputs import MATTE_OUTPUTS
 from trtmatte.format.program import BACKGROUND, FRAME, PLATE, Program
 from trtmatte.ops import Color, Layout
 from trtmatte.runtime.choice import Choice, choose
+from trtmatte.runtime.session import forks
 from trtmatte.runtime.session.arrays import is_image
-from trtmatte.runtime.session.background import Background, read_background
+from trtmatte.runtime.session.background import Background, Picture, read_background
 from trtmatte.runtime.session.background import snapshot as snapshot_background
 from trtmatte.runtime.session.executors import FrameSchedule, open_executor
 from trtmatte.runtime.session.frames import Frames, broadcast_batch, read_frames, require_same_size, require_streams
@@ -32,6 +32,7 @@ from trtmatte.runtime.session.settings import Settings, in_new_words
 from trtmatte.runtime.session.states import checked_slots
 from trtmatte.runtime.session.stats import Counters, Stats
 from trtmatte.runtime.session.steps import LaneFrame, Watch
+from trtmatte.runtime.session.turns import Turns
 from trtmatte.support.read_ahead import ReadAhead
 
 if TYPE_CHECKING:
@@ -60,6 +61,13 @@ class _Call:
     plate: Frames | None
     background: Background | None
     own_plate: bool  # the session's, not the call's
+
+    @property
+    def pictures(self) -> dict[str, Array]:
+        """The arrays that are read, by name."""
+        behind = self.background.frames if isinstance(self.background, Picture) else None
+        named = {FRAME: self.frames, PLATE: self.plate, BACKGROUND: behind}
+        return {name: frames.array for name, frames in named.items() if frames is not None}
 
 
 class Session:
@@ -121,6 +129,7 @@ class Session:
         self._program = engine.program
         self._needs_plate = PLATE in self._program.pictures
         self._executor = open_executor(engine, choice, settings)
+        forks.remember(self._executor)
         self._states, self._memory = self._executor.states, self._executor.memory
         with self._memory.entered():
             plate, background = settings.plate, settings.background
@@ -133,7 +142,7 @@ class Session:
         self._counters = Counters(self._memory)
         self._matte_names = settings.spec.matte
         self._small_names = tuple(name for name in settings.outputs if name not in MATTE_OUTPUTS)
-        self._lock = threading.Lock()
+        self._turns = Turns()
         self._closed = False
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -238,7 +247,8 @@ class Session:
     def stats(self) -> Stats:
         """Counters and latencies so far."""
         stats = self._counters.stats()
-        return stats if self._closed else replace(stats, **self._executor.counts())
+        executor = self.__dict__.get("_executor")  # another thread may close the session now
+        return stats if executor is None else replace(stats, **executor.counts())
 
     def watch(self, watch: Watch) -> None:
         """Pass every step from the next frame on through `watch(title, step)`, which returns the step to run instead.
@@ -283,15 +293,17 @@ class Session:
         self._require_open()
         call = self._read(frame, plate, background, backdrop)
         sized = self._for_size(call.frames)
-        results = self._results(sized, call.frames, out)
+        results = self._results(sized, call, out)
+        before, side = self._sized, self._states.side
         try:
             pending = self._run_times(sized, call, results)
+            if wait:
+                pending.wait()
+            self._commit(sized, call, results, perf_counter() - began)
         except BaseException:
-            self._states.restore()
+            self._sized = before
+            self._states.restore(side)
             raise
-        if wait:
-            pending.wait()
-        self._commit(sized, call, results, perf_counter() - began)
         return _Begun(Matte(results.for_caller, self._settings.layout, self._settings.color), pending)
 
     def _finished(self, begun: _Begun) -> Matte:
@@ -302,7 +314,7 @@ class Session:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """One thread at a time, with the session's device current."""
-        with self._lock, self._memory.entered():
+        with self._turns.taken(), self._memory.entered():
             yield
 
     def _require_open(self) -> None:
@@ -366,13 +378,13 @@ class Session:
         program = self._engine.for_frame(*size)
         return _Sized(size, self._executor.schedule(program), program)
 
-    def _results(self, sized: _Sized, frames: Frames, out: Any) -> Results:
-        settings = self._settings
+    def _results(self, sized: _Sized, call: _Call, out: Any) -> Results:
+        settings, frames = self._settings, call.frames
         if out is None and sized.ring is not None and sized.ring.serves(frames):
             return sized.ring.next
         shapes = Shapes.of(sized.program, settings.outputs, frames, settings.dtype, settings.layout)
         if out is not None:
-            return caller_results(out, settings.outputs, shapes, self._memory)
+            return caller_results(out, settings.outputs, shapes, call.pictures, self._memory)
         sized.ring = Ring(shapes, settings.ring + self._executor.in_flight, self._memory)
         return sized.ring.next
 
@@ -405,7 +417,6 @@ class Session:
     def _commit(self, sized: _Sized, call: _Call, results: Results, seconds: float) -> None:
         """Make the call count: it has succeeded."""
         first = self._counters.frames == 0
-        self._states.forget()
         self._sized = sized
         self._has_plate = call.own_plate
         if sized.ring is not None and results is sized.ring.next:
@@ -415,6 +426,7 @@ class Session:
         self._counters.count(call.frames.times, seconds, copied, small)
         if first:
             self._counters.warmed_up()
+        self._states.forget()
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,8 +79,9 @@ class States:
             self._memory.copy(self._saved[name], array)
         self._has_saved = True
 
-    def restore(self) -> None:
-        """Return to the saved states, if there are any."""
+    def restore(self, side: int) -> None:
+        """Return to the states before a call, which were on this side."""
+        self.side = side
         if self._has_saved and self._saved is not None:
             for name, array in self._saved.items():
                 self._memory.copy(self._current[name], array)

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trtmatte.errors import FrameError
+from trtmatte import _core
+from trtmatte.errors import FrameError, TrtmatteError
 from trtmatte.runtime.session.arrays import is_torch
 from trtmatte.runtime.session.cuda.strided import Strided
 
@@ -147,11 +148,16 @@ def read(value: Any, name: str, device: int, cuda_stream: int) -> DeviceArray:
     value = value.detach() if is_torch(value) else value
     try:
         if hasattr(value, "__cuda_array_interface__"):
-            array = _from_interface(value, device)
+            array = _from_interface(value, name, device)
             _require_primary_context(array, name)
-            return array
-        return _from_dlpack(value, device, cuda_stream)
-    except (TypeError, KeyError, ValueError, RuntimeError, BufferError) as error:
+        else:
+            array = _from_dlpack(value, device, cuda_stream)
+        if array.size:
+            _core.read(array.own, name)  # checks what the protocol said
+        return array
+    except (TrtmatteError, MemoryError):
+        raise
+    except Exception as error:  # whatever the protocol of a stranger raises
         raise FrameError(
             f"{name} is a {type(value).__name__} that does not follow its array protocol: {error}"
         ) from error
@@ -166,8 +172,10 @@ def _device_of(value: Any) -> int | None:
     return None if number is None else int(number)
 
 
-def _from_interface(value: Any, device: int) -> DeviceArray:
+def _from_interface(value: Any, name: str, device: int) -> DeviceArray:
     interface = value.__cuda_array_interface__
+    if interface.get("mask") is not None:
+        raise FrameError(f"{name} has a mask, which is not read: pass its values, for example filled(0)")
     address, readonly = interface["data"]
     stream = interface.get("stream")
     return DeviceArray.at(

@@ -67,14 +67,13 @@ def from_device(
     number = stream_handle(cuda_stream)
     interface = getattr(memory, "__cuda_array_interface__", None)
     if interface is not None:
+        array = _from_interface(memory, interface, number)
         if (shape, dtype, strides) != (None, None, None):
             raise FrameError(
-                f"memory is a {type(memory).__name__} with the shape {tuple(interface['shape'])}; "
+                f"memory is a {type(memory).__name__} with the shape {array.shape}; "
                 "expected a pointer, or an array alone: leave shape, dtype and strides out"
             )
-        address, readonly = interface["data"]
-        own = Strided.of(address, tuple(interface["shape"]), interface["typestr"], interface.get("strides"))
-        return CallerArray(own, memory, number or interface.get("stream") or LEGACY_STREAM, readonly=bool(readonly))
+        return array
     if shape is None:
         raise FrameError(
             f"memory is a {type(memory).__name__}, which has no shape; expected from_device(memory, shape, dtype)"
@@ -87,6 +86,21 @@ def from_device(
         raise FrameError(f"memory cannot have the shape {shape!r} and the dtype {dtype!r}: {error}") from error
     _require_room(memory, strided)
     return CallerArray(strided, memory, number or LEGACY_STREAM)
+
+
+def _from_interface(memory: object, interface: Any, cuda_stream: int | None) -> CallerArray:
+    try:
+        if interface.get("mask") is not None:
+            raise FrameError("memory has a mask, which is not read: pass its values, for example filled(0)")
+        address, readonly = interface["data"]
+        own = Strided.of(address, tuple(interface["shape"]), interface["typestr"], interface.get("strides"))
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        if isinstance(error, FrameError):
+            raise
+        raise FrameError(
+            f"memory is a {type(memory).__name__} that does not follow its array protocol: {error}"
+        ) from error
+    return CallerArray(own, memory, cuda_stream or interface.get("stream") or LEGACY_STREAM, readonly=bool(readonly))
 
 
 def _address(memory: Any) -> int:

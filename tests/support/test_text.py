@@ -27,5 +27,6 @@ def test_what_a_terminal_would_obey_is_escaped(text: str, shown: str) -> None:
 
 
 def test_the_lines_of_a_message_become_one() -> None:
-    assert one_line(ValueError("the first\n  the second\x1b[2J\r\nthe third")) == r"the first the second\x1b[2J the third"
+    error = ValueError("the first\n  the second\x1b[2J\r\nthe third")
+    assert one_line(error) == r"the first the second\x1b[2J the third"
     assert one_line("") == ""

@@ -55,12 +55,11 @@ def finished(name: str, work: Callable[[], int]) -> int:
         with signals.ending(name):
             status = work()
     except KeyboardInterrupt as stopped:
-        complain(name, str(stopped) or "stopped")
-        status = 128 + signals.received()
+        status = _stopped(name, stopped)
     except BrokenPipeError:
         status = READER_IS_GONE
-    except Exception as error:
-        status = _complained(name, error)
+    except Exception as error:  # of a library that a signal interrupted, maybe
+        status = _stopped(name) if signals.was_raised() else _complained(name, error)
     return _flushed(name, status)
 
 
@@ -120,6 +119,11 @@ def _open_streams() -> None:
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
+def _stopped(name: str, message: object = "") -> int:
+    complain(name, str(message) or "stopped")
+    return 128 + signals.received()
 
 
 def _complained(name: str, error: Exception) -> int:

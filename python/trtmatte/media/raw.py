@@ -13,6 +13,7 @@ import numpy as np
 from trtmatte.errors import InputError, OutputError, SettingError, TruncatedError
 from trtmatte.media import colour
 from trtmatte.media.source import RATE, Array, Facts, Frame, positive
+from trtmatte.support.stoppable import StoppableInput
 
 __all__ = ["Raw", "RawSink", "RawSource"]
 
@@ -41,6 +42,11 @@ class RawSource:
         self._pipe: Any = pipe or sys.stdin.buffer
         size = (raw.width, raw.height)
         self.facts = Facts("standard input", size, raw.rate, 1 / raw.rate, colour.usual(size))
+        self._input = StoppableInput(self._pipe)
+
+    def stop(self) -> None:
+        """End the frames, even if the pipe is silent. An incomplete one is dropped."""
+        self._input.stop()
 
     def frames(self) -> Iterator[Frame]:
         shape = (self._raw.height, self._raw.width, 3)
@@ -52,6 +58,8 @@ class RawSource:
                 break
             yield Frame(picture, number, 1)
             number += 1
+        if self._input.is_stopped:
+            return
         if got:
             raise TruncatedError(
                 f"standard input breaks off after frame {number}: {got} bytes are left, and a frame of "
@@ -62,7 +70,7 @@ class RawSource:
 
     def _fill(self, buffer: memoryview) -> int:
         got = 0
-        while got < len(buffer) and (count := self._pipe.readinto(buffer[got:])):
+        while got < len(buffer) and (count := self._input.readinto(buffer[got:])):
             got += count
         return got
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-__all__ = ["Stopped", "ending", "received", "stopping"]
+__all__ = ["Stopped", "ending", "received", "stopping", "was_raised"]
 
 _SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _PATIENCE: Final = 2.0  # seconds for a command to end in order
@@ -28,6 +28,11 @@ class Stopped(KeyboardInterrupt):
 def received() -> int:
     """Return the signal that stopped this command. Without one, somebody raised KeyboardInterrupt."""
     return int(signal.SIGINT) if _first is None else _first
+
+
+def was_raised() -> bool:
+    """Report if a signal raised `Stopped`. A library may have put an error of its own in its place."""
+    return _first is not None and not _in_order.is_set()
 
 
 @contextmanager

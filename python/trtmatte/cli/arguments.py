@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, NoReturn, TypedDict
 
-from trtmatte.cli.process import WRONG, complain
+from trtmatte.cli.process import WRONG, complain, tell
 from trtmatte.cli.values import number, number_or_word, setting, size, whole
 from trtmatte.compiler.families import registry
 from trtmatte.errors import SettingError
@@ -21,7 +21,10 @@ _KINDS: Final = {int: whole(0), float: number(), "size": size, "number or word":
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that prints an error in one line."""
+    """A parser that prints an error in one line, and its help like other results."""
+
+    def print_help(self, file: Any = None) -> None:
+        tell(self.format_help().rstrip("\n"))
 
     def error(self, message: str) -> NoReturn:
         self.exit(WRONG, f"{self.prog}: {one_line(message)}; {self.prog} --help lists the flags\n")

@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final, NoReturn, TextIO
 
 from trtmatte.errors import FrameError, InputError, ModelError, OutputError, SettingError, TrtmatteError
@@ -31,12 +32,12 @@ _REPORT: Final = "this is a defect of trtmatte; please report it, with TRTMATTE_
 
 def trtmatte() -> NoReturn:
     """Run `trtmatte`."""
-    _run("trtmatte.cli.main")
+    _run("trtmatte", "main")
 
 
 def build() -> NoReturn:
     """Run `trtmatte-build`."""
-    _run("trtmatte.cli.build")
+    _run("trtmatte-build", "build")
 
 
 def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -46,7 +47,10 @@ def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> 
     try:
         return parser.parse_args(arguments)
     except SystemExit as error:
-        raise SystemExit(_flushed(parser.prog, int(error.code or 0))) from None
+        status = int(error.code or 0)
+    except (OutputError, BrokenPipeError) as error:
+        status = _failed(parser.prog, error)
+    raise SystemExit(_flushed(parser.prog, status))
 
 
 def finished(name: str, work: Callable[[], int]) -> int:
@@ -56,10 +60,8 @@ def finished(name: str, work: Callable[[], int]) -> int:
             status = work()
     except KeyboardInterrupt as stopped:
         status = _stopped(name, stopped)
-    except BrokenPipeError:
-        status = READER_IS_GONE
     except Exception as error:  # of a library that a signal interrupted, maybe
-        status = _stopped(name) if signals.was_raised() else _complained(name, error)
+        status = _stopped(name) if signals.was_raised() else _failed(name, error)
     return _flushed(name, status)
 
 
@@ -67,10 +69,8 @@ def tell(text: str) -> None:
     """Print a result, line by line."""
     try:
         print("\n".join(map(printable, text.split("\n"))))
-    except BrokenPipeError:
-        raise
     except OSError as error:
-        raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error
+        raise _unwritable(error) from error
 
 
 def complain(name: str, message: object) -> None:
@@ -97,12 +97,17 @@ class _OneLine(logging.Formatter):
         return one_line(super().format(record))
 
 
-def _run(module: str) -> NoReturn:
+def _run(name: str, module: str) -> NoReturn:
     _open_streams()
     for number in (signal.SIGINT, signal.SIGTERM):  # until the command takes over, there is nothing to clean up
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda number, _: os._exit(128 + number))
-    sys.exit(importlib.import_module(module).main())
+    try:
+        Path.cwd()
+    except OSError:
+        complain(name, "the current folder is gone; change to another one")
+        sys.exit(FAILED)
+    sys.exit(importlib.import_module(f"trtmatte.cli.{module}").main())
 
 
 def _open_streams() -> None:
@@ -121,12 +126,20 @@ def _open_streams() -> None:
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
+def _unwritable(error: OSError) -> Exception:
+    if isinstance(error, BrokenPipeError):
+        return error
+    return OutputError(f"standard output cannot be written: {error.strerror or error}")
+
+
 def _stopped(name: str, message: object = "") -> int:
     complain(name, str(message) or "stopped")
     return 128 + signals.received()
 
 
-def _complained(name: str, error: Exception) -> int:
+def _failed(name: str, error: Exception) -> int:
+    if isinstance(error, BrokenPipeError):
+        return READER_IS_GONE
     if os.environ.get("TRTMATTE_DEBUG", "0") not in ("", "0"):
         with suppress(OSError):
             traceback.print_exception(error)
@@ -145,9 +158,7 @@ def _flushed(name: str, status: int) -> int:
     try:
         sys.stdout.flush()
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):
-            complain(name, f"standard output cannot be written: {error.strerror or error}")
-        status = status or (READER_IS_GONE if isinstance(error, BrokenPipeError) else FAILED)
+        status = status or _failed(name, _unwritable(error))
         _drop(sys.stdout)
     try:
         sys.stderr.flush()

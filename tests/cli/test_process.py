@@ -43,7 +43,7 @@ def ended(command: str, error: BaseException, monkeypatch: pytest.MonkeyPatch) -
         (MemoryError(), 1, "there is not enough memory; smaller frames or models need less"),
         (KeyError("x\x07"), 70, rf"KeyError: 'x\x07' {DEFECT}"),
         (RecursionError("too deep"), 70, f"RecursionError: too deep {DEFECT}"),
-        (AssertionError(), 70, f"AssertionError: {DEFECT}"),
+        (AssertionError(), 70, f"AssertionError {DEFECT}"),
         (OSError(28, "No space", "a\nb"), 70, rf"OSError: [Errno 28] No space: 'a\nb' {DEFECT}"),
         (KeyboardInterrupt(), 130, "stopped"),
     ],

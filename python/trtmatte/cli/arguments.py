@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, NoReturn, TypedDict
 
+from trtmatte.cli import values
 from trtmatte.cli.process import WRONG, complain, tell
-from trtmatte.cli.values import number, number_or_word, setting, size, whole
 from trtmatte.compiler.families import registry
 from trtmatte.errors import SettingError
 from trtmatte.support.renamed import notice_text
@@ -16,7 +16,12 @@ from trtmatte.support.text import one_line
 
 __all__ = ["Parser", "add_family_flags", "add_old_name", "add_set_flag", "described", "family_settings"]
 
-_KINDS: Final = {int: whole(0), float: number(), "size": size, "number or word": number_or_word}
+_KINDS: Final = {
+    int: values.whole(0),
+    float: values.number(),
+    "size": values.size,
+    "number or word": values.number_or_word,
+}
 """How the text of a family's flag is read, by the kind of the flag. Others are words."""
 
 
@@ -51,7 +56,7 @@ def add_family_flags(parser: argparse._ActionsContainer) -> list[str]:
         if flag.kind is bool:
             parser.add_argument(*names, action=argparse.BooleanOptionalAction, help=text)
         else:
-            kind = _KINDS.get(flag.kind, str)
+            kind = _KINDS.get(flag.kind, values.name)
             parser.add_argument(*names, type=kind, metavar=flag.metavar, choices=flag.choices, help=text)
     add_set_flag(parser, "another setting of the model's family, such as segmentation=true or mean=0.5,0.5,0.5")
     return list(found)
@@ -60,7 +65,7 @@ def add_family_flags(parser: argparse._ActionsContainer) -> list[str]:
 def add_set_flag(parser: argparse._ActionsContainer, help: str) -> None:
     """Add `--set NAME=VALUE`, which collects settings of a family."""
     parser.add_argument(
-        "--set", type=setting, action="append", default=[], dest="settings", metavar="NAME=VALUE", help=help
+        "--set", type=values.setting, action="append", default=[], dest="settings", metavar="NAME=VALUE", help=help
     )
 
 

@@ -149,7 +149,8 @@ def _failed(name: str, error: Exception) -> int:
     if isinstance(error, MemoryError):
         complain(name, "there is not enough memory; smaller frames or models need less")
         return FAILED
-    complain(name, f"{type(error).__name__}: {error} ({_REPORT})")
+    what = ": ".join(filter(None, (type(error).__name__, str(error))))
+    complain(name, f"{what} ({_REPORT})")
     return DEFECT
 
 

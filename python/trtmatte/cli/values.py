@@ -26,6 +26,7 @@ _SIDE: Final = 1 << 16  # pixels
 _SECONDS: Final = 10_000_000  # a third of a year
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+_WORD: Final = re.compile(r"[A-Za-z][A-Za-z_-]*")
 _SIZE: Final = re.compile(r"([0-9]{1,6})[x×*]([0-9]{1,6})")
 
 
@@ -54,8 +55,10 @@ def number(above: float = -_LARGEST, most: float = _LARGEST) -> Callable[[str], 
 
 
 def number_or_word(text: str) -> float | str:
-    """Parse a number; anything else is a word."""
+    """Parse a number or a word."""
     value = _finite(text)
+    if value is None and not _WORD.fullmatch(text):
+        raise _wrong(text, "a number or a word")
     return text if value is None else value
 
 
@@ -144,7 +147,8 @@ def _value(text: str) -> Any:
         return size(text)
     if _WHOLE.fullmatch(text):
         return int(text)
-    return {"true": True, "false": False}.get(text, number_or_word(text))
+    value = _finite(text)
+    return {"true": True, "false": False}.get(text, text) if value is None else value
 
 
 def _finite(text: str) -> float | None:

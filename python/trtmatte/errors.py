@@ -7,6 +7,9 @@ Every error of trtmatte is a `TrtmatteError` and also the builtin that fits, so 
 class TrtmatteError(Exception):
     """The base of all errors that trtmatte raises."""
 
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
 
 class FrameError(TrtmatteError, ValueError):
     """A frame, or another array of a call, is not what was expected."""
@@ -42,3 +45,13 @@ class TruncatedError(TrtmatteError, OSError):
 
 class OutputError(TrtmatteError, OSError):
     """A video or a picture cannot be written."""
+
+
+def printable(text: str) -> str:
+    """Text from files and libraries as it may be shown: control characters, which could drive a terminal, are escapes.
+
+    The ends of lines stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)

@@ -15,9 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn, TextIO
 
-from trtmatte.errors import FrameError, InputError, ModelError, OutputError, SettingError, TrtmatteError
+from trtmatte.errors import FrameError, InputError, ModelError, OutputError, SettingError, TrtmatteError, printable
 from trtmatte.support import signals
-from trtmatte.support.text import one_line, printable
+from trtmatte.support.text import one_line
 
 __all__ = ["FAILED", "WRONG", "build", "complain", "finished", "log", "note", "parsed", "tell", "trtmatte"]
 
@@ -66,9 +66,9 @@ def finished(name: str, work: Callable[[], int]) -> int:
 
 
 def tell(text: str) -> None:
-    """Print a result, line by line."""
+    """Print a result."""
     try:
-        print("\n".join(map(printable, text.split("\n"))))
+        print(printable(text))
     except OSError as error:
         raise _unwritable(error) from error
 

@@ -1,18 +1,12 @@
-"""Text from files and names, made safe to print."""
+"""Messages in one line."""
 
 from __future__ import annotations
 
-__all__ = ["one_line", "printable"]
+from trtmatte.errors import printable
 
-
-def printable(text: str) -> str:
-    """Return the text with control characters as escapes: in a terminal they are commands, or hide what follows.
-
-    Line breaks, directions of writing and halves of letters (undecodable bytes of names) count as such.
-    """
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
+__all__ = ["one_line"]
 
 
 def one_line(message: object) -> str:
-    """Return the lines of a message in one, printable."""
+    """Return the lines of a message in one, without control characters. Names may have line breaks as well."""
     return printable(" ".join(line.strip() for line in str(message).splitlines()))

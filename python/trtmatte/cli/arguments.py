@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any, Final, NoReturn, TypedDict
 
 from trtmatte.cli import values
@@ -72,10 +71,8 @@ def add_set_flag(parser: argparse._ActionsContainer, help: str) -> None:
 def family_settings(given: Mapping[str, Any], more: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Return the family's settings: those that have a flag of their own, and `more` of them from `--set`."""
     chosen = {name: given[name] for name in registry.flags() if given.get(name) is not None}
-    known = {each.name for family in registry.families() for each in fields(family.settings)}
+    registry.require_known(name for name, _ in more)
     for name, value in more:
-        if name not in known:
-            raise SettingError(f"--set {name}: no family has this setting; expected {', '.join(sorted(known))}")
         if name in chosen:
             raise SettingError(f"{name} is given twice; leave one of them out")
         chosen[name] = value

@@ -9,7 +9,7 @@ PIP := $(RUN)python -m pip install --quiet --disable-pip-version-check
 CORE := $(shell find csrc cmake -type f 2>/dev/null) CMakeLists.txt
 CPP := $(shell find csrc tests/native examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: help demo test core lint types unit test-one slow emulated cuda-core plugins tensorrt kernels gpu sanitize bench format clean FORCE
+.PHONY: help demo test core lint types unit test-one slow emulated cuda-core plugins tensorrt kernels gpu fuzz sanitize bench format clean FORCE
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
@@ -54,6 +54,9 @@ format: $(VENV)/.test ## format Python and C++, and fix what ruff can fix
 
 slow: $(VENV)/.test $(VENV)/.core ## run the slow tests
 	$(RUN)python -m pytest -n 2 -m slow
+
+fuzz: $(VENV)/.test $(VENV)/.core ## attack every part that reads files of strangers, ten seconds each
+	$(RUN)python -m fuzz
 
 sanitize: $(VENV)/.test ## run the native tests with AddressSanitizer and UndefinedBehaviorSanitizer
 	$(ON_PATH) tests/native/sanitize.sh

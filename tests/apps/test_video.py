@@ -314,6 +314,117 @@ def test_what_is_refused(
     assert sorted(film.parent.rglob("*")) == before
 
 
+def same_file(how: str, path: Path, name: Path) -> Path:
+    """Another name of a file."""
+    if how == "link":
+        name.symlink_to(path)
+    elif how == "hard link":
+        name.hardlink_to(path)
+    elif how == "spelling":
+        (path.parent / "sub").mkdir()
+        return path.parent / "sub" / ".." / path.name
+    return path if how == "itself" else name
+
+
+@pytest.mark.parametrize("how", ["itself", "spelling", "link", "hard link"])
+@pytest.mark.parametrize("what", ["source", "plate", "background", "engine", "reads"])
+def test_no_file_that_is_read_is_overwritten(what: str, how: str, film: Path, tmp_path: Path) -> None:
+    from trtmatte.format import file as engine
+
+    read = tmp_path / "read.mp4"
+    if what in ("engine", "reads"):
+        engine.write(engines.memory(with_plate=what == "plate"), read)
+    else:
+        read.write_bytes(film.read_bytes())
+    before = read.read_bytes()
+    options: dict[str, Any] = {} if what == "source" else {what: [read] if what == "reads" else read}
+    if what == "plate":
+        options["engine"] = engines.memory(with_plate=True)
+    place = same_file(how, read, tmp_path / "other.mp4")
+    with pytest.raises(SettingError, match=r"is an input as well"):
+        convert(read if what == "source" else film, output=place, overwrite=True, **options)
+    assert read.read_bytes() == before
+    assert place.read_bytes() == before
+
+
+@pytest.mark.parametrize("how", ["itself", "link", "hard link"])
+def test_no_picture_that_is_read_is_a_member_of_a_sequence(how: str, film: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number, shot in enumerate(shots(3)):
+        Image.fromarray(shot).save(tmp_path / "in" / f"{number:04}.png")
+    out = tmp_path / "in"
+    if how != "itself":
+        out = tmp_path / "out"
+        out.mkdir()
+        same_file(how, tmp_path / "in" / "0002.png", out / "0007.png")
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    for source, options in ((tmp_path / "in", {}), (film, {"background": tmp_path / "in" / "0002.png"})):
+        with pytest.raises(SettingError, match=r"is an input as well"):
+            convert(source, output=out, overwrite=True, **options)
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_outputs_that_are_the_same_place(film: Path, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "b.mp4").symlink_to("a.mp4")
+    for other in (tmp_path / "sub" / ".." / "a.mp4", tmp_path / "b.mp4"):
+        with pytest.raises(SettingError, match="gets 2 kinds of output"):
+            convert(film, output=tmp_path / "a.mp4", output_alpha=other, overwrite=True)
+
+
+def test_an_output_that_is_no_file(film: Path, tmp_path: Path) -> None:
+    """A pipe would block, and its reader would not get what is renamed to its place."""
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "null.mp4").symlink_to("/dev/null")
+    (tmp_path / "nowhere.mp4").symlink_to(tmp_path / "missing")
+    for name, kind in (("pipe.mp4", "a pipe"), ("null.mp4", "a device")):
+        with pytest.raises(SettingError, match=f"{name} is {kind}; expected the name of a file"):
+            convert(film, output=tmp_path / name, overwrite=True)
+    for name in ("pipe.mp4", "null.mp4", "nowhere.mp4"):
+        with pytest.raises(SettingError, match=f"{name} exists already"):
+            convert(film, output=tmp_path / name)
+    for name in ("/dev/null", "/dev/stdout", "/dev/full"):
+        with pytest.raises(SettingError, match="expected a folder for pictures"):
+            convert(film, output=name, overwrite=True)
+
+
+def test_permissions_are_kept(film: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    for place in (tmp_path / "out.mp4", tmp_path / "out" / "0000.png"):
+        place.touch(mode=0o600)
+    convert(film, output=tmp_path / "out.mp4", output_alpha=tmp_path / "out", frames=2, overwrite=True)
+    for place in (tmp_path / "out.mp4", tmp_path / "out" / "0000.png"):
+        assert place.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"input_resize": (0, 0)}, r"input_resize is \(0, 0\); expected a width and a height above 0"),
+        ({"input_resize": (-4, 4)}, "input_resize is"),
+        ({"input_resize": (1.5, 4)}, "input_resize is"),
+        ({"input_resize": (1 << 40, 1 << 40)}, "at most 134217728 pixels"),
+        ({"output_video_mbps": 1e30}, "mbps is 1e.30"),
+        ({"start": float("nan")}, "a time is nan"),
+        ({"end": float("inf")}, "a time is inf"),
+        ({"seq_chunk": 0}, "seq_chunk is 0; expected 1…1000"),
+        ({"seq_chunk": 10**9}, "seq_chunk is 1000000000"),
+        ({"num_workers": -1}, "num_workers is -1; expected 0…256"),
+        ({"num_workers": 10**9}, "num_workers is 1000000000"),
+        ({"rate": "1e999999999", "input_source": "in"}, "rate is '1e999999999'; expected frames a second"),
+        ({"rate": 1e30, "input_source": "in"}, "rate is 1e.30"),
+        ({"rate": float("nan"), "input_source": "in"}, "rate is nan"),
+    ],
+)
+def test_numbers_that_nobody_means(options: dict[str, Any], message: str, film: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(shots(1)[0]).save(tmp_path / "in" / "0.png")
+    source = tmp_path / options.pop("input_source", film.name)
+    with pytest.raises(SettingError, match=message):
+        convert(source, output=tmp_path / "out.mp4", **options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "in.mp4"]
+
+
 def test_a_plate_is_asked_for(film: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="needs the plate, the photographed empty scene, as a picture or a video"):
         convert(film, engine=engines.memory(with_plate=True), output=tmp_path / "out.mp4")

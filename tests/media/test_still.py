@@ -127,9 +127,9 @@ def test_no_pictures(tmp_path):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(InputError, match=f"{name} cannot be read: it is no picture"):
             still.read(tmp_path / name)
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(InputError, match="there is no file"):
         still.read(tmp_path / "nothing.png")
-    with pytest.raises(InputError, match="Is a directory"):
+    with pytest.raises(InputError, match="it is a folder; expected a file"):
         still.read(tmp_path)
 
 

@@ -245,14 +245,56 @@ def test_sequences(channels: int, mode: str, tmp_path: Path) -> None:
             assert (np.asarray(image).reshape(picture.shape) == picture).all()
 
 
-def test_a_shorter_sequence_in_the_place_of_a_longer_one(tmp_path: Path) -> None:
-    for count in (8, 3):
-        sink = PictureSink(tmp_path, facts(), channels=3)
-        for number in range(count):
-            sink.write(films.picture(number), number, 1)
-        (tmp_path / "notes.txt").touch()
-        sink.close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0000.png", "0001.png", "0002.png", "notes.txt"]
+def sequence(folder: Path, count: int) -> None:
+    sink = PictureSink(folder, facts(), channels=3)
+    for number in range(count):
+        sink.write(films.picture(number), number, 1)
+    sink.close()
+
+
+def test_pictures_of_others_in_a_folder_stay(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Numbered ones are named: they would be taken for a part of the new sequence."""
+    others = {"0003.png", "0017.png", "10000.png", "notes.txt", ".0001.png.part"}
+    for name in others:
+        (tmp_path / name).write_text("mine")
+    sequence(tmp_path, 3)
+    assert all((tmp_path / name).read_text() == "mine" for name in others)
+    assert {path.name for path in tmp_path.iterdir()} == others | {"0000.png", "0001.png", "0002.png"}
+    assert "has pictures that were there before, from 0003.png to 10000.png" in caplog.text
+
+
+def test_the_remains_of_a_killed_process_are_removed(tmp_path: Path) -> None:
+    (tmp_path / ".0007.png.0a1b2c3d.part").touch()
+    sequence(tmp_path, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["0000.png"]
+
+
+def test_pictures_follow_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither one in the place of a picture, nor one in the place of its unfinished file."""
+    (tmp_path / "other").write_text("mine")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    monkeypatch.setattr("secrets.token_hex", lambda size: "00")
+    (folder / "0000.png").symlink_to(tmp_path / "other")
+    (folder / ".0001.png.00.part").symlink_to(tmp_path / "other")
+    with pytest.raises(OutputError, match="cannot be written: File exists"):
+        sequence(folder, 2)
+    assert (tmp_path / "other").read_text() == "mine"
+    assert not (folder / "0000.png").is_symlink()
+    assert (folder / ".0001.png.00.part").is_symlink()
+
+
+def test_permissions_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "0000.png").touch(mode=0o600)
+    sequence(tmp_path, 2)
+    assert (tmp_path / "0000.png").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "0001.png").stat().st_mode & 0o777 == 0o666 & ~umask()
+
+
+def umask() -> int:
+    now = os.umask(0o022)
+    os.umask(now)
+    return now
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -329,7 +371,15 @@ def test_what_was_there_stays_until_the_new_one_is_whole(tmp_path: Path) -> None
         ("a.mp4", {"codec": "xvid"}, "codec is 'xvid'; expected h264, h265,"),
         ("a.mov", {"codec": "prores", "crf": 3}, "prores has neither bit rate nor crf"),
         ("a.mp4", {"crf": 3, "mbps": 3}, "mbps and crf are both given"),
-        ("a.mp4", {"mbps": 0}, "expected a number of megabits a second above 0"),
+        *(
+            ("a.mp4", {"mbps": mbps}, "expected megabits a second, above 0 and at most 4000")
+            for mbps in (0, -1, 4001, 1e30, float("inf"), float("nan"))
+        ),
+        ("a.mp4", {"crf": -1}, r"crf is -1; expected 0…51 for h264"),
+        ("a.mp4", {"crf": 10**30}, r"expected 0…51 for h264"),
+        ("a.webm", {"crf": 64}, r"crf is 64; expected 0…63 for vp9"),
+        ("a.mp4", {"preset": "hasty"}, "preset is 'hasty'; expected ultrafast, .* for h264"),
+        ("a.webm", {"preset": "slow"}, "preset is 'slow'; expected -8, .* for vp9"),
     ],
 )
 def test_what_does_not_go_together(name: str, options: dict[str, Any], message: str) -> None:

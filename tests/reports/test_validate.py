@@ -178,7 +178,7 @@ def test_frames_that_cannot_be_read(name: str, content: Any, message: str, small
 def test_frames_without_a_reader(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "film.mp4").touch()
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(SettingError, match="pip install av"):
+    with pytest.raises(SettingError, match="needs PyAV: pip install"):
         trtmatte.build(small, frames=tmp_path / "film.mp4", **SMALL)
 
 

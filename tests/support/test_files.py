@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import secrets
 import signal
+import socket
+import stat
 import subprocess
 import sys
 import time
@@ -12,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from trtmatte.errors import EngineError
-from trtmatte.support.files import alone, replacing
+from trtmatte.errors import EngineError, OutputError
+from trtmatte.support.files import alone, replacing, require_writable
 
 WRITE = """
 import sys, time
@@ -126,3 +129,112 @@ def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
     os.waitpid(child, 0)
     with alone(tmp_path / "l"):
         pass
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What others put in the way
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("permissions", [0o600, 0o640, 0o444, 0o666], ids=oct)
+def test_a_file_keeps_its_permissions(permissions: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.trtm"
+    path.write_bytes(b"old")
+    path.chmod(permissions)
+    write(path, b"new")
+    assert (path.read_bytes(), mode(path)) == (b"new", permissions)
+
+
+def test_a_new_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write(tmp_path / "a.trtm", b"new")
+    finally:
+        os.umask(before)
+    assert mode(tmp_path / "a.trtm") == 0o640
+
+
+@pytest.mark.parametrize("old", [0o600, 0o644, None])
+def test_a_file_is_private_while_it_is_written(old: int | None, tmp_path: Path) -> None:
+    path = tmp_path / "a.trtm"
+    if old is not None:
+        path.touch(old)
+    with replacing(path):
+        (part,) = set(tmp_path.iterdir()) - {path}
+        assert mode(part) == 0o600
+
+
+def test_a_part_does_not_follow_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where somebody guessed its name."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "0123")
+    (tmp_path / ".a.trtm.0123.part").symlink_to(victim)
+    with pytest.raises(EngineError, match="cannot be written: File exists"):
+        write(tmp_path / "a.trtm", b"new")
+    assert victim.read_bytes() == b"precious"
+
+
+def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "a.trtm"
+    victim.write_bytes(b"precious")
+    path.symlink_to(victim)
+    write(path, b"new")
+    assert (victim.read_bytes(), path.read_bytes(), path.is_symlink()) == (b"precious", b"new", False)
+
+
+def special(path: Path, kind: str) -> Path:
+    """Something that is no file, or a link to it."""
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(path))
+    else:
+        path.symlink_to("/dev/null")
+    return path
+
+
+KINDS = {"fifo": "a FIFO", "socket": "a socket", "device": "a device"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_file_is_not_replaced(kind: str, tmp_path: Path) -> None:
+    path = special(tmp_path / "a", kind)
+    expected = f"a cannot be written: it is {KINDS[kind]}; expected the name of a file"
+    with pytest.raises(EngineError, match=expected):
+        write(path, b"new")
+    with pytest.raises(EngineError, match=expected):
+        require_writable(path, "engine.trtm")
+    assert not path.is_file()
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_remains_that_are_no_files_are_left_alone(kind: str, tmp_path: Path) -> None:
+    special(tmp_path / ".a.trtm.0123.part", kind)
+    write(tmp_path / "a.trtm", b"new")
+    assert names(tmp_path) == [".a.trtm.0123.part", "a.trtm"]
+
+
+@pytest.mark.parametrize(("kind", "why"), [("fifo", "it is a FIFO, expected a file"), ("device", "symbolic links")])
+def test_a_lock_is_a_file(kind: str, why: str, tmp_path: Path) -> None:
+    lock = special(tmp_path / "l", kind)
+    with pytest.raises(EngineError, match=rf"the lock .*/l cannot be used: .*{why}.*; remove it"), alone(lock):
+        pass
+
+
+def test_a_lock_does_not_follow_links(tmp_path: Path) -> None:
+    (tmp_path / "l").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(EngineError, match="cannot be used"), alone(tmp_path / "l"):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_an_error_of_ours_is_told_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"^its own words$"), replacing(tmp_path / "a"):
+        raise OutputError("its own words")
+    assert names(tmp_path) == []

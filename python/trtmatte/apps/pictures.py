@@ -17,10 +17,12 @@ from trtmatte.format.program import PLATE
 from trtmatte.media import still
 from trtmatte.media.alignment import Aligner
 from trtmatte.media.backgrounds import FrameBackground
+from trtmatte.media.claims import files_of, require_replaceable
 from trtmatte.media.padding import PATCH, crop_to, multiple_of, pad_to
 from trtmatte.media.still import Still
 from trtmatte.media.targets import KINDS
 from trtmatte.media.writer_threads import PictureWriters
+from trtmatte.support.limits import SAFE, Limits
 from trtmatte.support.read_ahead import ReadAhead
 
 __all__ = ["Task", "convert"]
@@ -56,21 +58,27 @@ def convert(
     quality: int = 95,
     done: Callable[[int], object] = lambda count: None,
     tell: Callable[[str], object] = lambda message: None,
+    reads: Sequence[str | Path] = (),
+    safe: bool | Limits = False,
     **session: Any,
 ) -> list[InputError]:
     """Matte pictures. Returns the errors of the pictures that could not be read; the others are written.
 
     `engine` is an engine, or a function that returns the engine for a size; it is called once for each aspect ratio.
     `done` is called with the number of pictures so far, `tell` with messages. An error of writing is raised, since the
-    next picture could not be written either.
+    next picture could not be written either. No file that is read is overwritten; `reads` are further ones, such as a
+    model. `safe` sets limits for files of strangers: True for the usual ones, or `Limits`.
     """
+    limits = SAFE if safe is True else safe or None
+    _require_replaceable(tasks, background, engine, *reads)
     outputs = tuple(KINDS[name] for name in tasks[0].places)
-    behind = FrameBackground(background if "composite" in outputs else None)
+    behind = FrameBackground(background if "composite" in outputs else None, limits=limits)
+    session |= {"safe": limits} if limits else {}
     sessions = _Sessions(engine, outputs=outputs, background=behind.fixed, **session)
     problems: list[InputError] = []
-    ahead = ReadAhead(map(_read, tasks), _AHEAD)
+    ahead = ReadAhead((_read(task, limits) for task in tasks), _AHEAD)
     try:
-        with PictureWriters() as writers:
+        with PictureWriters() as writers, still.without_warnings():
             for count, read in enumerate(ahead):
                 if isinstance(read, InputError):
                     problems.append(read)
@@ -125,10 +133,17 @@ def _write(read: _Read, mattes: Mapping[str, Array], quality: int) -> None:
         still.write(mattes[name], path, quality=quality, **about)
 
 
-def _read(task: Task) -> _Read | InputError:
+def _require_replaceable(tasks: Sequence[Task], background: Any, engine: Any, *reads: str | Path) -> None:
+    files = [path for task in tasks for path in (task.source, task.plate) if path is not None]
+    files += [*files_of(background), *map(Path, reads)]
+    files += [engine.path] if isinstance(engine, Engine) and engine.path else []
+    require_replaceable((place for task in tasks for place in task.places.values()), files)
+
+
+def _read(task: Task, limits: Limits | None) -> _Read | InputError:
     try:
-        plate = None if task.plate is None else still.read(task.plate).pixels
-        return _Read(task, still.read(task.source), plate)
+        plate = None if task.plate is None else still.read(task.plate, limits).pixels
+        return _Read(task, still.read(task.source, limits), plate)
     except InputError as error:
         return error
 

@@ -16,7 +16,9 @@ from typing import Any, Final
 from trtmatte.api import Engine, Session, load
 from trtmatte.errors import SettingError, TruncatedError
 from trtmatte.format.program import PLATE
+from trtmatte.media import still
 from trtmatte.media.backgrounds import FrameBackground
+from trtmatte.media.claims import files_of, require_replaceable
 from trtmatte.media.opening import open_source
 from trtmatte.media.padding import PATCH, crop_to, multiple_of, pad_to
 from trtmatte.media.source import Array, Source
@@ -24,6 +26,7 @@ from trtmatte.media.targets import Target, targets
 from trtmatte.media.writer_threads import WriterThread, writer_threads
 from trtmatte.runtime.session import Matte
 from trtmatte.support import progress as terminal
+from trtmatte.support.limits import SAFE, Limits
 from trtmatte.support.renamed import notice
 from trtmatte.support.signals import stopping
 
@@ -36,6 +39,7 @@ Progress = bool | Callable[[int, "int | None"], object]
 
 _GREEN: Final = "greenscreen"  # the background where none is given, as in RVM's script
 _WAITING: Final = 2  # mattes that may wait for a writer, at least
+_MOST_WAITING: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class VideoInput:
     plate: str | Path | None = None
     alignment: bool | str = False
     threads: int = 0
+    limits: Limits | None = None
+    """For files of strangers."""
 
     def __post_init__(self) -> None:
         if self.frames is not None and self.frames < 1:
@@ -70,6 +76,7 @@ class VideoInput:
             start=self.start,
             end=self.end,
             threads=self.threads,
+            limits=self.limits,
         )
 
     def expected(self, count: int | None) -> int | None:
@@ -175,6 +182,8 @@ def convert_video(
     num_workers: int = 0,
     progress: Progress = True,
     background_shot: str | Path | None = None,
+    reads: Sequence[str | Path] = (),
+    safe: bool | Limits = False,
 ) -> Summary:
     """Matte a video, pictures or raw frames, and write the outputs that are asked for.
 
@@ -200,15 +209,24 @@ def convert_video(
     of each decoder and encoder; 0 lets the library choose. `downsample_ratio` and `dtype` are settings of the engine;
     if they are given here, they must have the engine's values.
 
+    No file that is read is overwritten, whatever its name is among the outputs. `reads` are further files that
+    belong to the run, such as the model of `engine`. `safe` sets limits for files of strangers: True for the usual
+    ones, or `Limits`. Nothing is read from the network then.
+
     Files appear under their names when they are complete. Ctrl-C completes them with the frames so far and raises
     `Interrupted`. If the video is damaged, the frames before the damage are written and a `TruncatedError` is raised.
     """
+    if not 1 <= seq_chunk <= _MOST_WAITING:
+        raise SettingError(f"seq_chunk is {seq_chunk}; expected 1…{_MOST_WAITING}")
     if background_shot is not None:
         notice("background_shot", "plate")
         plate = background_shot if plate is None else plate
     return matte_video(
         engine,
-        VideoInput(input_source, input_resize, raw, rate, start, end, frames, plate, preprocess_alignment, num_workers),
+        VideoInput(
+            *(input_source, input_resize, raw, rate, start, end, frames, plate, preprocess_alignment, num_workers),
+            limits=SAFE if safe is True else safe or None,
+        ),
         VideoOutput(
             output,
             [kinds] if isinstance(kinds, str) else list(kinds),
@@ -228,6 +246,7 @@ def convert_video(
             overwrite,
             max(_WAITING, seq_chunk),
         ),
+        reads=reads,
         expected={"downsample_ratio": downsample_ratio, "dtype": dtype},
         progress=progress,
         device=device,
@@ -241,19 +260,26 @@ def matte_video(
     video: VideoInput,
     output: VideoOutput,
     *,
+    reads: Sequence[str | Path] = (),
     expected: Mapping[str, Any] | None = None,
     progress: Progress = True,
     **session_options: Any,
 ) -> Summary:
-    """Matte the frames of `video` and write `output`. `expected` are build options that the engine must have."""
+    """Matte the frames of `video` and write `output`. `expected` are build options that the engine must have.
+
+    `reads` are further files that must not be overwritten.
+    """
     wanted = output.targets()
-    _require_free(wanted, video.source, output.overwrite)
+    _require_free(wanted, video, output, engine, *reads)
     source = video.open()
-    chosen = _engine(engine, source.facts.size, expected or {})
+    safety = {"safe": video.limits} if video.limits else {}
+    chosen = _engine(engine, source.facts.size, expected or {}, safety)
+    require_replaceable((path for each in wanted for path in each.replaced()), [chosen.path] if chosen.path else [])
     frames = _SourceFrames(source, chosen, video)
     outputs = tuple(dict.fromkeys(each.output for each in wanted))
-    background, backgrounds = _background(output.background, source.facts.size, video.threads, "composite" in outputs)
+    background, backgrounds = _background(output.background, source.facts.size, video, "composite" in outputs)
     with ExitStack() as stack:
+        stack.enter_context(still.without_warnings())
         session = stack.enter_context(
             Session(
                 chosen,
@@ -261,6 +287,7 @@ def matte_video(
                 background=background,
                 ring=output.waiting + 2,  # the mattes that wait, the one being written, the one being made
                 **session_options,
+                **safety,
             )
         )
         mattes = session.stream(frames.frames(), plates=frames.plates(), backgrounds=backgrounds)
@@ -363,19 +390,21 @@ def _report(progress: Progress, total: int | None) -> Iterator[Callable[[int], o
 # Arguments
 
 
-def _require_free(wanted: Sequence[Target], source: Any, overwrite: bool) -> None:
+def _require_free(
+    wanted: Sequence[Target], video: VideoInput, output: VideoOutput, engine: EngineLike, *reads: str | Path
+) -> None:
+    """Check the outputs before anything is done."""
     for each in wanted:
-        if isinstance(source, (str, Path)) and not each.is_raw and _same(each.place, Path(source)):
-            raise SettingError(f"{each.place} is an input as well; choose another path")
-        each.require_free(overwrite)
+        each.require_free(output.overwrite)
+    files = [path for given in (video.source, video.plate, output.background) for path in files_of(given)]
+    files += [Path(path) for path in (engine, *reads) if isinstance(path, (str, Path))]
+    require_replaceable((path for each in wanted for path in each.replaced()), files)
 
 
-def _same(one: Path, other: Path) -> bool:
-    return one.exists() and other.exists() and one.samefile(other)
-
-
-def _engine(engine: EngineLike, size: tuple[int, int], expected: Mapping[str, Any]) -> Engine:
-    chosen = _found(engine, size)
+def _engine(
+    engine: EngineLike, size: tuple[int, int], expected: Mapping[str, Any], safety: Mapping[str, Any]
+) -> Engine:
+    chosen = _found(engine, size, safety)
     settings = chosen.manifest["settings"]
     for name, value, built in (
         ("downsample_ratio", expected.get("downsample_ratio"), settings.get("downsample_ratio", "auto")),
@@ -389,9 +418,9 @@ def _engine(engine: EngineLike, size: tuple[int, int], expected: Mapping[str, An
     return chosen
 
 
-def _found(engine: EngineLike, size: tuple[int, int]) -> Engine:
+def _found(engine: EngineLike, size: tuple[int, int], safety: Mapping[str, Any]) -> Engine:
     if isinstance(engine, (str, Path)):
-        return load(engine)
+        return load(engine, **safety)
     return engine if isinstance(engine, Engine) else engine(size)
 
 
@@ -412,7 +441,7 @@ def _plates(engine: Engine, video: VideoInput, source: Source) -> Iterator[Array
         return None
     if video.plate is None:
         raise SettingError(f"{family} needs the plate, the photographed empty scene, as a picture or a video: --plate")
-    return _lasting(open_source(video.plate, resize=source.facts.size, threads=video.threads))
+    return _lasting(open_source(video.plate, resize=source.facts.size, threads=video.threads, limits=video.limits))
 
 
 def _lasting(source: Source) -> Iterator[Array]:
@@ -431,12 +460,12 @@ def _aligner(choice: bool | str) -> Any:
 
 
 def _background(
-    background: Any, size: tuple[int, int], threads: int, used: bool
+    background: Any, size: tuple[int, int], video: VideoInput, used: bool
 ) -> tuple[Any, Iterator[Array | None] | None]:
     """Return the background of the session, and the backgrounds of single frames."""
     if not used:
         if background is not None:
             raise SettingError("a background is given, but no output shows it: ask for the kind composite")
         return None, None
-    each = FrameBackground(_GREEN if background is None else background, threads)
+    each = FrameBackground(_GREEN if background is None else background, video.threads, video.limits)
     return each.once(size), (each.behind(size) for _ in repeat(None)) if each.is_film else None

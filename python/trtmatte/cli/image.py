@@ -97,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
             quality=args.quality,
             done=advance,
             tell=_say,
+            reads=[args.engine or args.model],
             **sessions.session_arguments(args),
         )
         if problems and len(tasks) == 1:

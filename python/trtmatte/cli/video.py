@@ -169,6 +169,7 @@ def run(args: argparse.Namespace) -> int:
         seq_chunk=args.seq_chunk,
         num_workers=args.num_workers,
         progress=not (args.quiet or args.disable_progress),
+        reads=[args.engine or args.model],
         **sessions.session_arguments(args),
     )
     if not args.quiet:

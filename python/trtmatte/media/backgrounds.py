@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trtmatte.errors import SettingError
+from trtmatte.errors import InputError, SettingError
 from trtmatte.media.opening import open_source
 from trtmatte.media.source import Array, Source
+from trtmatte.support.limits import Limits
 
 
 class FrameBackground:
     """The background of every frame. Pictures are scaled to fill the frame, then cropped; a video is looped."""
 
-    def __init__(self, given: Any, threads: int = 0) -> None:
+    def __init__(self, given: Any, threads: int = 0, limits: Limits | None = None) -> None:
         self.fixed: Any = None  # a colour or blur: the same for frames of all sizes
         self._picture: Array | None = None
         self._film: Iterator[Array] | None = None
         if isinstance(given, str) and given.count(",") == 2:
             self.fixed = _colour(given)
-        elif not isinstance(given, (str, Path)) or not Path(given).exists():
+        elif not isinstance(given, (str, Path)) or not os.path.exists(given):
             self.fixed = given
-        elif (source := open_source(given, threads=threads)).facts.is_still:
+        elif (source := open_source(Path(given), threads=threads, limits=limits)).facts.is_still:
             self._picture = next(iter(source.frames())).picture
         else:
             self._film = _looped(source)
@@ -49,9 +51,14 @@ def _colour(text: str) -> tuple[float, ...]:
 
 
 def _looped(source: Source) -> Iterator[Array]:
+    count = 0
     while True:
+        before = count
         for frame in source.frames():
+            count += 1
             yield frame.picture
+        if count == before:
+            raise InputError(f"the background {source.facts.name} has no frames any more")
 
 
 def _cropped(picture: Array, size: tuple[int, int]) -> Array:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,11 +14,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from trtmatte.errors import InputError, TruncatedError
+from trtmatte.errors import InputError, SettingError, TruncatedError
+from trtmatte.media.containers import OF_FILES
 from trtmatte.media.opencv import opencv, silent
+from trtmatte.media.source import MOST_RATE, size_of
 
 _PATIENCE: Final = 10.0  # seconds; cameras wake up slowly
 _USUAL_FPS: Final = 30.0
+_FFMPEG_OPTIONS: Final = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,11 @@ class Camera:
         cv = opencv("a camera", "live")
         self.name = f"camera {source}" if isinstance(source, int) else str(source)
         self._is_film = not isinstance(source, int)
-        if not isinstance(source, int) and not Path(source).is_file():
+        if not isinstance(source, int) and not os.path.isfile(source):
             raise InputError(f"there is no video {source}; expected the number of a camera, or a video file")
+        size = None if size is None else size_of("resolution", size)
+        if fps is not None and not 0 < fps <= MOST_RATE:
+            raise SettingError(f"fps is {fps}; expected frames a second, above 0 and at most {MOST_RATE}")
         self._capture = self._opened(cv, source, size, fps)
         with silent(cv):
             there, picture = self._capture.read()
@@ -44,7 +53,8 @@ class Camera:
             self._capture.release()
             raise InputError(f"{self.name} sends no frames; {self._remedy()}")
         self.size: tuple[int, int] = picture.shape[1], picture.shape[0]
-        self.fps: float = self._capture.get(cv.CAP_PROP_FPS) or fps or _USUAL_FPS
+        told = self._capture.get(cv.CAP_PROP_FPS)
+        self.fps: float = told if 0.1 <= told <= MOST_RATE else fps or _USUAL_FPS  # headers can be damaged
         self.dropped = 0
         self._changed = threading.Condition()
         self._first = picture
@@ -83,8 +93,8 @@ class Camera:
         self.close()
 
     def _opened(self, cv: Any, source: int | str | Path, size: tuple[int, int] | None, fps: float | None) -> Any:
-        with silent(cv):
-            capture = cv.VideoCapture(source if isinstance(source, int) else str(source))
+        with silent(cv), _only_files():
+            capture = cv.VideoCapture(source) if isinstance(source, int) else cv.VideoCapture(*_film(cv, source))
         if not capture.isOpened():
             raise InputError(f"{self.name} cannot be opened; {self._remedy()}")
         if not self._is_film:
@@ -120,3 +130,22 @@ class Camera:
                 self._ended = True
                 self._changed.notify()
             self._capture.release()
+
+
+def _film(cv: Any, path: str | Path) -> tuple[str, int]:
+    """The arguments for opening a file as a file: OpenCV takes names for addresses, and for patterns of pictures."""
+    return f"file:{path}", cv.CAP_FFMPEG
+
+
+@contextmanager
+def _only_files() -> Iterator[None]:
+    """Let FFmpeg in OpenCV open no other file than the one that it is given."""
+    before = os.environ.get(_FFMPEG_OPTIONS)
+    os.environ[_FFMPEG_OPTIONS] = "|".join(f"{name};{value}" for name, value in OF_FILES.items())
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_FFMPEG_OPTIONS]
+        else:
+            os.environ[_FFMPEG_OPTIONS] = before

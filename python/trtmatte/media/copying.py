@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 from fractions import Fraction
 from typing import Any, Final
 
+from trtmatte.media.containers import opened
 from trtmatte.media.ffmpeg import ffmpeg
 from trtmatte.media.source import Sound
 
@@ -20,7 +21,7 @@ class Copies:
 
     def __init__(self, sound: Sound, container: Any, place: str) -> None:
         self._sound = sound
-        self._source = ffmpeg().open(str(sound.path))
+        self._source = opened(sound.place, sound.limits)
         self._streams = {
             stream.index: copy
             for stream in self._source.streams

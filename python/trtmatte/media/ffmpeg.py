@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, Final
 
 from trtmatte.errors import SettingError
+
+METADATA_ERRORS: Final = "surrogateescape"
+"""Metadata that is not UTF-8 is kept byte by byte."""
 
 
 def ffmpeg() -> Any:
@@ -17,5 +20,5 @@ def ffmpeg() -> Any:
 
 
 def reason(error: BaseException) -> str:
-    """The message of an FFmpeg error, without its number and the file's name."""
-    return str(getattr(error, "strerror", None) or error)
+    """The message of an error, without the number and the file's name that those of FFmpeg have."""
+    return str(getattr(error, "strerror", None) or error) or type(error).__name__

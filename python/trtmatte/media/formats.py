@@ -11,12 +11,14 @@ from trtmatte.errors import SettingError
 
 __all__ = ["CODECS", "CONTAINERS", "Codec", "Encoding", "encoding", "is_video"]
 
+_MOST_MBPS: Final = 4000  # NVENC counts bits in 32 bits
+
 CONTAINERS: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 
 
 @dataclass(frozen=True)
 class Codec:
-    """An encoder of FFmpeg. `quality` and `speed` are its names for `crf` and `preset`."""
+    """An encoder of FFmpeg. `quality` and `speed` are its names for `crf` and `preset`; `crf` goes up to `worst`."""
 
     encoder: str
     opaque: str  # pixel formats
@@ -24,30 +26,50 @@ class Codec:
     containers: tuple[str, ...] = ("mp4", "mov", "matroska")
     quality: str = ""
     crf: int = 0
+    worst: int = 51
     speed: str = "preset"
     preset: str = ""
+    presets: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
     alpha_options: Mapping[str, str] = field(default_factory=dict)
     tag: str = ""  # in MP4 and MOV
     even: bool = True  # sizes, because of how colours are stored
 
 
+_X26_PRESETS: Final = (
+    *("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"),
+)
+_NVENC_PRESETS: Final = tuple(f"p{number}" for number in range(1, 8))
+_VP9_PRESETS: Final = tuple(map(str, range(-8, 9)))
+
 # x264's own default, medium, takes more than twice the time of veryfast, for files of about the same size and quality
 # (the clip of the benchmark at 720p and crf 18), and mattes should not wait for the encoder. At crf 18, most people see
 # no difference from the source.
 CODECS: Final = {
-    "h264": Codec("libx264", "yuv420p", quality="crf", crf=18, preset="veryfast"),
+    "h264": Codec("libx264", "yuv420p", quality="crf", crf=18, preset="veryfast", presets=_X26_PRESETS),
     "h265": Codec(
         "libx265",
         "yuv420p",
         quality="crf",
         crf=20,
         preset="veryfast",
+        presets=_X26_PRESETS,
         options={"x265-params": "log-level=error"},
         tag="hvc1",
     ),
-    "h264-nvenc": Codec("h264_nvenc", "yuv420p", quality="cq", crf=20, preset="p4", options={"rc": "vbr"}),
-    "h265-nvenc": Codec("hevc_nvenc", "yuv420p", quality="cq", crf=22, preset="p4", options={"rc": "vbr"}, tag="hvc1"),
+    "h264-nvenc": Codec(
+        "h264_nvenc", "yuv420p", quality="cq", crf=20, preset="p4", presets=_NVENC_PRESETS, options={"rc": "vbr"}
+    ),
+    "h265-nvenc": Codec(
+        "hevc_nvenc",
+        "yuv420p",
+        quality="cq",
+        crf=22,
+        preset="p4",
+        presets=_NVENC_PRESETS,
+        options={"rc": "vbr"},
+        tag="hvc1",
+    ),
     "prores": Codec(
         "prores_ks",
         "yuv422p10le",
@@ -63,8 +85,10 @@ CODECS: Final = {
         containers=("webm", "matroska", "mp4"),
         quality="crf",
         crf=24,
+        worst=63,
         speed="cpu-used",
         preset="5",
+        presets=_VP9_PRESETS,
         options={"deadline": "good", "row-mt": "1"},
         even=False,
     ),
@@ -125,8 +149,12 @@ def encoding(
         raise SettingError(f"{name} has neither bit rate nor crf nor preset; leave them out")
     if mbps is not None and crf is not None:
         raise SettingError("mbps and crf are both given; one decides the size of the file, the other its quality")
-    if mbps is not None and not mbps > 0:
-        raise SettingError(f"mbps is {mbps!r}; expected a number of megabits a second above 0")
+    if mbps is not None and not 0 < mbps <= _MOST_MBPS:
+        raise SettingError(f"mbps is {mbps!r}; expected megabits a second, above 0 and at most {_MOST_MBPS}")
+    if crf is not None and not 0 <= crf <= chosen.worst:
+        raise SettingError(f"crf is {crf!r}; expected 0…{chosen.worst} for {name}")
+    if preset and preset not in chosen.presets:
+        raise SettingError(f"preset is {preset!r}; expected {', '.join(chosen.presets)} for {name}")
     if chosen.quality and mbps is None:
         options[chosen.quality] = str(chosen.crf if crf is None else crf)
     if preset or chosen.preset:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from trtmatte.errors import SettingError
 from trtmatte.media import pictures
 from trtmatte.media.pictures import PictureSource
+from trtmatte.media.places import place_of
 from trtmatte.media.raw import Raw, RawSource
-from trtmatte.media.source import Source, positive
+from trtmatte.media.source import MOST_RATE, Source, rate_of, size_of
 from trtmatte.media.video import VideoSource
+from trtmatte.support.limits import Limits
 
 __all__ = ["open_source"]
+
+_MOST_SECONDS: Final = 10_000_000  # four months
+_MOST_THREADS: Final = 256
 
 
 def open_source(
@@ -25,13 +30,16 @@ def open_source(
     start: float | None = None,
     end: float | None = None,
     threads: int = 0,
+    limits: Limits | None = None,
 ) -> Source:
     """Open a video, a folder of pictures, a pattern like `shots/*.png`, a picture, or "-" for standard input.
 
-    `rate` is the frame rate of pictures. An open source is returned as it is.
+    A text with :// is the address of a video. `rate` is the frame rate of pictures. `limits` are for files of
+    strangers: they exclude addresses as well. An open source is returned as it is.
     """
     if hasattr(place, "frames"):
         return place  # type: ignore[no-any-return]
+    resize = None if resize is None else size_of("input_resize", resize)
     if str(place) == "-":
         if raw is None:
             raise SettingError("standard input needs --raw WIDTHxHEIGHT@FPS: raw frames have no header")
@@ -39,17 +47,22 @@ def open_source(
         return RawSource(Raw.of(raw))
     if raw is not None:
         raise SettingError(f"raw is for frames on standard input, and the input is {place}; expected -")
-    found = pictures.find(place)
-    if found is not None:
+    found = place_of(place)
+    shown = pictures.find(found) if isinstance(found, Path) else None
+    if shown is not None:
         _refuse("pictures", start=start, end=end)
-        return PictureSource(found, rate=_rate(rate), resize=resize)
-    return VideoSource(Path(place), resize=resize, start=_seconds(start), end=_seconds(end), threads=threads)
+        return PictureSource(shown, rate=_rate(rate), resize=resize, limits=limits)
+    if not 0 <= threads <= _MOST_THREADS:
+        raise SettingError(f"num_workers is {threads}; expected 0…{_MOST_THREADS}")
+    return VideoSource(found, resize=resize, start=_seconds(start), end=_seconds(end), threads=threads, limits=limits)
 
 
 def _rate(value: float | Fraction | str | None) -> Fraction | None:
-    rate = None if value is None else positive(value)
+    rate = None if value is None else rate_of(value)
     if value is not None and rate is None:
-        raise SettingError(f"rate is {value!r}; expected frames a second, such as 25 or 24000/1001")
+        raise SettingError(
+            f"rate is {value!r}; expected frames a second, such as 25 or 24000/1001, and at most {MOST_RATE}"
+        )
     return rate
 
 
@@ -62,6 +75,6 @@ def _refuse(what: str, **given: Any) -> None:
 def _seconds(value: float | None) -> Fraction | None:
     if value is None:
         return None
-    if not value >= 0:
-        raise SettingError(f"a time is {value!r}; expected seconds from the beginning, 0 or more")
+    if not 0 <= value <= _MOST_SECONDS:
+        raise SettingError(f"a time is {value!r}; expected seconds from the beginning, 0…{_MOST_SECONDS}")
     return Fraction(value).limit_denominator(1_000_000)

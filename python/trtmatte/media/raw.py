@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, BinaryIO, NamedTuple
 
@@ -12,7 +13,8 @@ import numpy as np
 
 from trtmatte.errors import InputError, OutputError, SettingError, TruncatedError
 from trtmatte.media import colour
-from trtmatte.media.source import RATE, Array, Facts, Frame, positive
+from trtmatte.media.ffmpeg import reason
+from trtmatte.media.source import RATE, Array, Facts, Frame, rate_of, size_of
 from trtmatte.support.stoppable import StoppableInput
 
 __all__ = ["Raw", "RawSink", "RawSource"]
@@ -27,11 +29,11 @@ class Raw(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> Raw:
-        found = re.fullmatch(r"(\d+)x(\d+)(?:@(\S+))?", text.strip())
-        rate = None if found is None else positive(found[3] or str(RATE))
-        if found is None or rate is None or not (int(found[1]) and int(found[2])):
+        found = re.fullmatch(r"([1-9]\d{0,8})x([1-9]\d{0,8})(?:@(\S+))?", text.strip())
+        rate = None if found is None else rate_of(found[3] or str(RATE))
+        if found is None or rate is None:
             raise SettingError(f"raw is {text!r}; expected WIDTHxHEIGHT@FPS, like 1280x720@30 or 1280x720@24000/1001")
-        return cls(int(found[1]), int(found[2]), rate)
+        return cls(*size_of("raw", (int(found[1]), int(found[2]))), rate)
 
 
 class RawSource:
@@ -39,10 +41,9 @@ class RawSource:
 
     def __init__(self, raw: Raw, pipe: BinaryIO | None = None) -> None:
         self._raw = raw
-        self._pipe: Any = pipe or sys.stdin.buffer
+        self._input = StoppableInput(pipe or _open("standard input", sys.stdin, InputError))
         size = (raw.width, raw.height)
         self.facts = Facts("standard input", size, raw.rate, 1 / raw.rate, colour.usual(size))
-        self._input = StoppableInput(self._pipe)
 
     def stop(self) -> None:
         """End the frames, even if the pipe is silent. An incomplete one is dropped."""
@@ -70,8 +71,11 @@ class RawSource:
 
     def _fill(self, buffer: memoryview) -> int:
         got = 0
-        while got < len(buffer) and (count := self._input.readinto(buffer[got:])):
-            got += count
+        try:
+            while got < len(buffer) and (count := self._input.readinto(buffer[got:])):
+                got += count
+        except (OSError, ValueError) as error:
+            raise InputError(f"standard input cannot be read: {reason(error)}") from error
         return got
 
 
@@ -81,19 +85,30 @@ class RawSink:
     place = "-"
 
     def __init__(self, pipe: BinaryIO | None = None) -> None:
-        self._pipe = pipe or sys.stdout.buffer
+        self._pipe: Any = pipe or _open("standard output", sys.stdout, OutputError)
 
     def write(self, picture: Array, pts: int, duration: int) -> None:
-        try:
+        with _told():
             self._pipe.write(np.ascontiguousarray(picture).data)
-        except OSError as error:
-            raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error
 
     def close(self, *, whole: bool = True) -> None:
-        try:
+        with _told():
             self._pipe.flush()
-        except OSError as error:
-            raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error
 
     def abort(self) -> None:
         """Do nothing: bytes in the pipe cannot be taken back."""
+
+
+def _open(name: str, stream: Any, error: type[Exception]) -> Any:
+    """The bytes of a standard stream, which is None in a process that was started without it."""
+    if stream is None:
+        raise error(f"{name} is closed; expected a pipe")
+    return stream.buffer
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise OutputError(f"standard output cannot be written: {reason(error)}") from error

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import operator
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
+from trtmatte.errors import SettingError
 from trtmatte.media.colour import Colour
+from trtmatte.media.places import Place
+from trtmatte.support.limits import Limits
 
 Array = np.ndarray[Any, Any]
 
-RATE = Fraction(30)  # of pictures, if no rate is given
+RATE: Final = Fraction(30)  # of pictures, if no rate is given
+MOST_RATE: Final = Fraction(10_000)
+MOST_PIXELS: Final = 1 << 27  # a frame of 16K; FFmpeg takes twice that
+_FINE: Final = 100_000  # the largest denominator of a rate, which is stored in 32 bits
 
 
 class Frame(NamedTuple):
@@ -47,10 +54,11 @@ class Sound:
     Times are seconds from the first timestamp of the file. `shift` is added to them in the output.
     """
 
-    path: Path
+    place: Place
     start: Fraction | None = None
     end: Fraction | None = None
     shift: Fraction = Fraction(0)
+    limits: Limits | None = None
 
 
 class Source(Protocol):
@@ -62,10 +70,25 @@ class Source(Protocol):
         """Read the frames. Raises a TruncatedError after the last good frame of a damaged source."""
 
 
-def positive(value: float | Fraction | str) -> Fraction | None:
-    """The value as a fraction if it is a positive number, otherwise None."""
-    try:
-        rate = Fraction(value).limit_denominator(100_000)
-    except (ValueError, ZeroDivisionError, OverflowError):
+def rate_of(value: float | Fraction | str) -> Fraction | None:
+    """The value as frames a second; None if it is no number above 0, or more than anybody has."""
+    if isinstance(value, str) and re.fullmatch(r"\d{1,9}(\.\d{1,9}|/\d{1,9})?", value.strip(), re.ASCII) is None:
         return None
-    return rate if rate > 0 else None
+    try:
+        rate = Fraction(value).limit_denominator(_FINE)
+    except (TypeError, ValueError, ArithmeticError):
+        return None
+    return rate if 0 < rate <= MOST_RATE else None
+
+
+def size_of(name: str, value: Any) -> tuple[int, int]:
+    """The value of a setting as a width and a height."""
+    try:
+        width, height = (operator.index(side) for side in value)
+    except (TypeError, ValueError):
+        width = height = 0
+    if width < 1 or height < 1 or width * height > MOST_PIXELS:
+        raise SettingError(
+            f"{name} is {value}; expected a width and a height above 0, and at most {MOST_PIXELS} pixels"
+        )
+    return width, height

@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from trtmatte.errors import EngineError, InputError, OutputError, SettingError
+from trtmatte.errors import EngineError, InputError, OutputError, SettingError, TrtmatteError
+from trtmatte.media.places import require_file
 from trtmatte.support.files import replacing
+from trtmatte.support.limits import Limits
 
 Array = np.ndarray[Any, Any]
 
+_LOG: Final = logging.getLogger("trtmatte")
+
 FORMATS: Final = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
-"""The format of a file by its suffix."""
+"""The format of a file that is written, by its suffix."""
+
+READ: Final = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
+"""Pillow's names of the formats that are read. Others are not tried: Pillow gives PostScript to another program."""
 
 _MODES: Final = {1: "L", 3: "RGB", 4: "RGBA"}
 _DEEP: Final = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_ORIENTATION: Final = 0x0112
+_TURNS: Final = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+LYING: Final = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
+"""The turns that swap width and height."""
+
 _COLOUR_SPACE: Final = slice(16, 20)  # of an ICC profile's header
 
 
@@ -34,19 +59,30 @@ class Still:
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
-def read(path: Path) -> Still:
+def read(path: Path, limits: Limits | None = None) -> Still:
     """Read the first page of a picture as 8-bit RGB: transparency over white, CMYK converted to sRGB."""
-    image, operations = pillow("Image"), pillow("ImageOps")
+    with opened(path, limits) as picture:
+        picture.load()
+        turn, exif = orientation(picture)
+        upright = picture if turn is None else picture.transpose(pillow("Image").Transpose[turn])
+        profile = picture.info.get("icc_profile") or b""
+        pixels = np.asarray(_rgb(upright, profile))
+    return Still(pixels, profile if profile[_COLOUR_SPACE] == b"RGB " else b"", exif)
+
+
+@contextmanager
+def opened(path: Path, limits: Limits | None = None) -> Iterator[Any]:
+    """Open a picture: its header is read. Raises an InputError for any error while the picture is open."""
+    require_file(path, limits)
     try:
-        with image.open(path) as opened:
-            upright = operations.exif_transpose(opened)
-            profile = opened.info.get("icc_profile") or b""
-            pixels = np.asarray(_rgb(upright, profile))
-            exif = upright.getexif()
-    except failures() as error:
-        raise unreadable(path, error) from error
-    kept = profile if profile[_COLOUR_SPACE] == b"RGB " else b""
-    return Still(pixels, kept, exif.tobytes() if len(exif) else b"")
+        with pillow("Image").open(path, formats=formats()) as picture:
+            if limits is not None and picture.width * picture.height > limits.pixels:
+                raise ValueError(f"it is {picture.width}x{picture.height}; expected {limits.pixels} pixels at most")
+            yield picture
+    except TrtmatteError:
+        raise
+    except Exception as error:  # decoders raise errors of many kinds for damaged files
+        raise _unreadable(path, error) from error
 
 
 def write(pixels: Array, path: Path, *, quality: int = 95, profile: bytes = b"", exif: bytes = b"") -> None:
@@ -59,29 +95,62 @@ def write(pixels: Array, path: Path, *, quality: int = 95, profile: bytes = b"",
     image = pillow("Image").fromarray(
         np.ascontiguousarray(pixels[..., 0] if channels == 1 else pixels), _MODES[channels]
     )
-    options = {"icc_profile": profile or None, **({"exif": exif} if exif else {}), **_options(kind, quality)}
+    about = {"icc_profile": profile or None, **({"exif": exif} if exif else {})}
     encoded = io.BytesIO()
     try:
-        image.save(encoded, kind, **options)
+        try:
+            image.save(encoded, kind, **about, **_options(kind, quality))
+        except Exception as error:  # the profile or the EXIF data of a stranger's picture: too long, or damaged
+            if not profile and not exif:
+                raise
+            _LOG.warning("%s is written without colour profile and EXIF data: %s", path, error)
+            encoded = io.BytesIO()
+            image.save(encoded, kind, **_options(kind, quality))
         with replacing(path) as file:
             file.write(encoded.getbuffer())
     except EngineError as error:
         raise OutputError(str(error)) from error
-    except (OSError, ValueError) as error:  # such as WebP's 16,383 pixels
+    except Exception as error:  # such as WebP's 16,383 pixels
         raise OutputError(f"{path} cannot be written: {error}") from error
 
 
-def failures() -> tuple[type[Exception], ...]:
-    """The errors that Pillow raises for a file that it cannot read."""
-    return OSError, ValueError, SyntaxError, pillow("Image").DecompressionBombError
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Keep Pillow from printing warnings about files. For whole runs, since their filters are those of the process."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
 
 
-def unreadable(path: Path, error: Exception) -> InputError:
+def _unreadable(path: Path, error: Exception) -> InputError:
     if isinstance(error, pillow("Image").UnidentifiedImageError):
-        why = f"it is no picture that Pillow knows; expected a file like {', '.join(FORMATS)}"
+        why = f"it is no picture, or of a format that is not read; expected {', '.join(READ)}"
     else:
-        why = (isinstance(error, OSError) and error.strerror) or str(error)
+        why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
     return InputError(f"{path} cannot be read: {why}")
+
+
+@functools.cache
+def formats() -> tuple[str, ...]:
+    """The formats that are read and that this Pillow has."""
+    image = pillow("Image")
+    image.init()
+    return tuple(name for name in READ if name in image.OPEN)
+
+
+def orientation(picture: Any) -> tuple[str | None, bytes]:
+    """Return Pillow's name of the turn that makes a picture upright, and the EXIF data without it.
+
+    Damaged EXIF data are left out: they are no reason to refuse the picture.
+    """
+    turn = None
+    try:
+        exif = picture.getexif()
+        turn = _TURNS.get(exif.pop(_ORIENTATION, 1))
+        is_copied = len(exif) > 0 and picture.format != "TIFF"  # whose tags are those of its own structure
+        return turn, bytes(exif.tobytes()) if is_copied else b""
+    except Exception:
+        return turn, b""
 
 
 def pillow(module: str) -> Any:
@@ -116,7 +185,7 @@ def _from_ink(picture: Any, profile: bytes) -> Any:
     try:
         cms = pillow("ImageCms")
         return cms.profileToProfile(picture, io.BytesIO(profile), cms.createProfile("sRGB"), outputMode="RGB")
-    except (SettingError, OSError, cms.PyCMSError):
+    except Exception:  # there is no such module, or the profile is damaged
         return picture.convert("RGB")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from trtmatte.media import formats
 from trtmatte.media.formats import Encoding
 from trtmatte.media.raw import RawSink
 from trtmatte.media.source import Facts
-from trtmatte.media.writing import PictureSink, Sink, VideoSink
+from trtmatte.media.writing import PictureSink, Sink, VideoSink, numbered
 
 __all__ = ["CHANNELS", "KINDS", "Target", "targets"]
 
@@ -54,20 +55,33 @@ class Target:
             return PictureSink(self.place, facts, channels=CHANNELS[self.kind], threads=threads)
         return VideoSink(self.place, self.encoding, facts, with_sound=with_sound, threads=threads)
 
+    def replaced(self) -> list[Path]:
+        """The files that may be written over."""
+        if self.is_raw:
+            return []
+        return [self.place] if self.encoding is not None else list(numbered(self.place).values())
+
     def require_free(self, overwrite: bool) -> None:
         """Raise a SettingError if a file would be overwritten or its folder does not exist."""
         place = self.place
         if self.is_raw:
             return
         folder = place.parent.parent if self.in_folder else place.parent
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise SettingError(f"{place} cannot be written: there is no folder {folder}; make it first")
-        if self.encoding is None and place.exists() and not place.is_dir():
+        if not os.path.lexists(place):
+            return
+        is_folder = os.path.isdir(place)
+        if self.encoding is None and not is_folder:
             raise SettingError(f"{place} is a file; expected a folder for pictures, or a name like {place.stem}.mp4")
-        if self.encoding is not None and place.is_dir():
+        if self.encoding is not None and is_folder:
             raise SettingError(f"{place} is a folder; expected the name of a file, like {place / 'out.mp4'}")
-        if not overwrite and place.exists() and (place.is_file() or any(place.iterdir())):
-            what = "exists" if place.is_file() else "has files in it"
+        try:
+            taken = not is_folder or bool(os.listdir(place))
+        except OSError as error:
+            raise OutputError(f"the folder {place} cannot be read: {error.strerror}; choose another place") from error
+        if taken and not overwrite:
+            what = "has files in it" if is_folder else "exists"
             raise SettingError(f"{place} {what} already; choose another place, or overwrite it: -y")
 
 
@@ -138,10 +152,10 @@ def _target(kind: str, place: Path, in_folder: bool, output_type: str | None, en
 
 
 def _require_different(made: Sequence[Target]) -> None:
-    places = [str(each.place) for each in made]
-    for place in places:
+    places = [STDOUT if each.is_raw else os.path.realpath(each.place) for each in made]
+    for each, place in zip(made, places, strict=True):
         if places.count(place) > 1:
-            raise SettingError(f"{place} gets {places.count(place)} kinds of output; give each its own path")
+            raise SettingError(f"{each.place} gets {places.count(place)} kinds of output; give each its own path")
 
 
 def _make_folder(folder: Path) -> None:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 from collections.abc import Iterator
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Final
 
 from trtmatte.errors import InputError, TruncatedError
 from trtmatte.media import colour
-from trtmatte.media.ffmpeg import ffmpeg, reason
+from trtmatte.media.containers import decoding, opened, problems_of
+from trtmatte.media.ffmpeg import ffmpeg
 from trtmatte.media.orientation import Orientation, Turn
-from trtmatte.media.source import RATE, Array, Facts, Frame, Sound
+from trtmatte.media.places import Place
+from trtmatte.media.source import MOST_RATE, RATE, Array, Facts, Frame, Sound
+from trtmatte.support.limits import Limits
 
 __all__ = ["VideoSource"]
 
 _LOG: Final = logging.getLogger("trtmatte")
 _MISSING: Final = 3  # a video may have this many frames less than its header says
+_RATES: Final = (Fraction(1, 1000), MOST_RATE)  # a header with another is damaged
+_ASPECTS: Final = (Fraction(1, 100), Fraction(100))
+_FINE: Final = 1 << 16  # the largest denominator of an aspect ratio, which is stored in 32 bits
 
 
 class VideoSource:
@@ -30,42 +36,46 @@ class VideoSource:
 
     def __init__(
         self,
-        path: Path,
+        place: Place,
         *,
         resize: tuple[int, int] | None = None,
         start: Fraction | None = None,
         end: Fraction | None = None,
         threads: int = 0,
+        limits: Limits | None = None,
     ) -> None:
-        self._path, self._start, self._end, self._threads = path, start, end, threads
+        self._place, self._start, self._end, self._threads, self._limits = place, start, end, threads, limits
         decoded = self._decoded()
         first = next(decoded, None)
         if first is None:
-            raise InputError(f"{path} has no frame {'there' if start or end else 'in it'}; expected one at least")
+            raise InputError(f"{place} has no frame {'there' if start or end else 'in it'}; expected one at least")
         self._begun: Iterator[Any] | None = itertools.chain([first], decoded)
-        self._orientation = Orientation.of(first)
-        self._coded = (first.width, first.height)
-        self._size = resize or self._orientation.size(first.width, first.height)
-        self._offset = 0 if start is None else int(first.pts)
-        self.facts = self._facts(first)
+        with problems_of(place):
+            self._orientation = Orientation.of(first)
+            self._coded = (first.width, first.height)
+            self._size = resize or self._orientation.size(first.width, first.height)
+            self._offset = 0 if start is None else int(first.pts)
+            self.facts = self._facts(first)
 
     def frames(self) -> Iterator[Frame]:
         decoded, self._begun = self._begun or self._decoded(), None
-        convert = _Convert(self._orientation, self._size)
-        warned = False
-        for frame in decoded:
-            if not warned and (frame.width, frame.height) != self._coded:
-                warned = True
-                _LOG.warning(
-                    "%s changes its size to %dx%d; its frames are brought to %dx%d",
-                    *(self._path, frame.width, frame.height, *self._size),
-                )
-            yield Frame(convert(frame), int(frame.pts) - self._offset, int(frame.duration or 0))
+        number, warned = 0, False
+        with problems_of(self._place, lambda: number):
+            convert = _Convert(self._orientation, self._size)
+            for frame in decoded:
+                if not warned and (frame.width, frame.height) != self._coded:
+                    warned = True
+                    _LOG.warning(
+                        "%s changes its size to %dx%d; its frames are brought to %dx%d",
+                        *(self._place, frame.width, frame.height, *self._size),
+                    )
+                yield Frame(convert(frame), int(frame.pts) - self._offset, int(frame.duration or 0))
+                number += 1
 
     def _facts(self, first: Any) -> Facts:
         stream = self._stream
-        rate = stream.guessed_rate or stream.average_rate or RATE
-        aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
+        rate = _plausible_rate(stream)
+        aspect = _plausible(stream.sample_aspect_ratio, _ASPECTS) or Fraction(1)
         if self._orientation.transposed:
             aspect = 1 / aspect
         upright = self._orientation.size(*self._coded)
@@ -74,18 +84,19 @@ class VideoSource:
         begin = (stream.start_time or 0) * time_base
         shown_from = None if self._start is None else first.pts * time_base
         return Facts(
-            name=str(self._path),
+            name=str(self._place),
             size=self._size,
-            rate=Fraction(rate),
+            rate=rate,
             time_base=time_base,
             colour=colour.of(first),
             count=self._count(rate),
-            aspect=aspect,
+            aspect=aspect.limit_denominator(_FINE),
             sound=Sound(
-                self._path,
+                self._place,
                 start=shown_from,
                 end=None if self._end is None else begin + self._end,
                 shift=-shown_from if shown_from is not None else Fraction(0),
+                limits=self._limits,
             ),
         )
 
@@ -97,8 +108,8 @@ class VideoSource:
         elif container.duration is not None:
             seconds = Fraction(container.duration, 1_000_000)
         else:
-            return int(stream.frames) or None
-        if self._start is None and self._end is None and stream.frames:
+            return max(0, int(stream.frames)) or None
+        if self._start is None and self._end is None and stream.frames > 0:
             return int(stream.frames)
         seconds = min(seconds, self._end if self._end is not None else seconds) - (self._start or 0)
         return max(1, round(seconds * rate))
@@ -108,32 +119,28 @@ class VideoSource:
 
     def _decoded(self) -> Iterator[Any]:
         """The frames in the requested range as the decoder returns them, each with its time."""
-        av = ffmpeg()
-        with _opened(self._path) as container:
-            self._container, self._stream = container, _video_of(container, self._path)
+        number = 0
+        with opened(self._place, self._limits) as container, problems_of(self._place, lambda: number):
+            self._container, self._stream = container, _video_of(container, self._place)
             stream = self._stream
+            _require_size(self._place, stream.codec_context, self._limits)
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = self._threads
+            stream.codec_context.options = decoding(self._limits)
             begin, time_base = stream.start_time or 0, Fraction(stream.time_base)
             first = None if self._start is None else begin + self._start / time_base
             last = None if self._end is None else begin + self._end / time_base
             if first is not None:
                 container.seek(int(first), stream=stream)
             reading = _Reading(stream)
-            number = 0
-            try:
-                for frame in reading.frames(container):
-                    if last is not None and frame.pts >= last:
-                        return
-                    if first is None or frame.pts >= first:
-                        number += 1
-                        yield frame
-            except av.error.FFmpegError as error:
-                if not number:
-                    raise InputError(f"{self._path} cannot be read: {reason(error)}") from error
-                raise TruncatedError(f"{self._path} is damaged after frame {number}: {reason(error)}") from error
+            for frame in reading.frames(container):
+                if last is not None and frame.pts >= last:
+                    return
+                if first is None or frame.pts >= first:
+                    number += 1
+                    yield frame
             if last is None and first is None and (promised := reading.missing()):
-                raise TruncatedError(f"{self._path} breaks off after frame {number}; its header says {promised}")
+                raise TruncatedError(f"{self._place} breaks off after frame {number}; its header says {promised}")
 
 
 class _Reading:
@@ -143,7 +150,7 @@ class _Reading:
         self._stream = stream
         self._packets = 0
         self._end: Fraction = Fraction(0)
-        self._step = max(1, round(1 / (Fraction(stream.guessed_rate or RATE) * Fraction(stream.time_base))))
+        self._step = max(1, round(1 / (_plausible_rate(stream) * Fraction(stream.time_base))))
 
     def frames(self, container: Any) -> Iterator[Any]:
         last = None
@@ -196,24 +203,13 @@ class _Convert:
         return picture
 
 
-def _opened(path: Path) -> Any:
-    av = ffmpeg()
-    try:
-        return av.open(str(path))
-    except av.error.FileNotFoundError as error:
-        raise InputError(f"there is no file {path}; expected a video, a picture, or a folder of pictures") from error
-    except (av.error.FFmpegError, OSError) as error:
-        why = "it is empty" if path.is_file() and not path.stat().st_size else reason(error)
-        raise InputError(f"{path} cannot be read as a video: {why}") from error
-
-
-def _video_of(container: Any, path: Path) -> Any:
+def _video_of(container: Any, place: Place) -> Any:
     streams = [each for each in container.streams.video if not _is_cover(each)]
     if not streams:
         kinds = ", ".join(dict.fromkeys(each.type for each in container.streams)) or "nothing"
-        raise InputError(f"{path} has no video, but {kinds}; expected a file with pictures")
+        raise InputError(f"{place} has no video, but {kinds}; expected a file with pictures")
     if streams[0].codec_context is None:
-        raise InputError(f"this FFmpeg has no decoder for the video in {path}; convert it to H.264, say, first")
+        raise InputError(f"this FFmpeg has no decoder for the video in {place}; convert it to H.264, say, first")
     return streams[0]
 
 
@@ -222,10 +218,21 @@ def _is_cover(stream: Any) -> bool:
     return bool(stream.disposition & ffmpeg().stream.Disposition.attached_pic)
 
 
+def _require_size(place: Place, coded: Any, limits: Limits | None) -> None:
+    if limits is not None and coded.width * coded.height > limits.pixels:
+        raise InputError(f"the frames of {place} are {coded.width}x{coded.height}; expected {limits.pixels} pixels")
+
+
+def _plausible_rate(stream: Any) -> Fraction:
+    """The frame rate by the header, or the usual one if that cannot be."""
+    return _plausible(stream.guessed_rate, _RATES) or _plausible(stream.average_rate, _RATES) or RATE
+
+
+def _plausible(value: Any, between: tuple[Fraction, Fraction]) -> Fraction | None:
+    return Fraction(value) if value is not None and between[0] <= value <= between[1] else None
+
+
 def _seconds(text: str) -> Fraction:
     """Parse a duration in a Matroska tag, such as 00:00:02.252000000. Returns 0 if it is something else."""
-    try:
-        hours, minutes, seconds = text.split(":")
-        return Fraction(hours) * 3600 + Fraction(minutes) * 60 + Fraction(seconds)
-    except ValueError:
-        return Fraction(0)
+    found = re.fullmatch(r"(\d{1,9}):(\d\d):(\d\d(?:\.\d{1,12})?)", text, re.ASCII)
+    return Fraction(found[1]) * 3600 + Fraction(found[2]) * 60 + Fraction(found[3]) if found else Fraction(0)

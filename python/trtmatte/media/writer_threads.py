@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -72,15 +72,23 @@ def writer_threads(
     targets: Sequence[Target], source: Source, *, with_sound: bool, waiting: int, threads: int
 ) -> Iterator[list[WriterThread]]:
     """A thread for each target. Afterwards all files are complete, or the incomplete ones are removed."""
+    new = [each.place.parent for each in targets if each.in_folder and not each.place.parent.exists()]
     opened: list[WriterThread] = []
     try:
         for each in targets:
             sink = each.open(source.facts, with_sound=with_sound, threads=threads)
-            opened.append(WriterThread(each.output, sink, waiting))
+            try:
+                opened.append(WriterThread(each.output, sink, waiting))
+            except BaseException:
+                sink.abort()
+                raise
         yield opened
     finally:
         for thread in opened:
             thread.abort()
+        for folder in new:
+            with suppress(OSError):  # there is something in it
+                folder.rmdir()
 
 
 class PictureWriters:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from trtmatte.errors import EngineError, OutputError
+from trtmatte.errors import EngineError, OutputError, TrtmatteError
 from trtmatte.media import colour
 from trtmatte.media.colour import Colour
 from trtmatte.media.copying import Copies
-from trtmatte.media.ffmpeg import ffmpeg, reason
+from trtmatte.media.ffmpeg import METADATA_ERRORS, ffmpeg, reason
 from trtmatte.media.formats import Encoding
 from trtmatte.media.padding import multiple_of, pad_to
 from trtmatte.media.source import Array, Facts, Sound
 from trtmatte.support.files import replacing
 
-__all__ = ["PictureSink", "Sink", "VideoSink"]
+__all__ = ["PictureSink", "Sink", "VideoSink", "numbered"]
 
+_LOG: Final = logging.getLogger("trtmatte")
 _FORMATS: Final = {1: "gray", 3: "rgb24", 4: "rgba"}
 _SWS: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # swscale's names of matrices
 _BUFFER: Final = 1 << 20
@@ -50,7 +53,7 @@ class VideoSink:
     ) -> None:
         self.place = str(place)
         self._path, self._encoding, self._facts = place, encoding, facts
-        self._sws = ffmpeg().video.reformatter.VideoReformatter()
+        self._sws: Any = ffmpeg().video.reformatter.VideoReformatter()
         self._end = Fraction(0)
         self._copies: Copies | None = None
         self._container: Any = None
@@ -63,10 +66,10 @@ class VideoSink:
             raise
 
     def write(self, picture: Array, pts: int, duration: int) -> None:
-        frame = self._converted(picture)
-        frame.pts, frame.duration, frame.time_base = pts, duration, self._facts.time_base
-        self._end = (pts + duration) * self._facts.time_base
         with _told(self.place):
+            frame = self._converted(picture)
+            frame.pts, frame.duration, frame.time_base = pts, duration, self._facts.time_base
+            self._end = (pts + duration) * self._facts.time_base
             self._mux(frame)
             if self._copies is not None:
                 self._container.mux(self._copies.until(pts * self._facts.time_base))
@@ -81,19 +84,23 @@ class VideoSink:
             self._file.close()
 
     def abort(self) -> None:
-        if self._copies is not None:
-            self._copies.close()
-        if self._container is not None:
+        for each in (self._copies, self._container):
             with suppress(Exception):  # the earlier error may occur again
-                self._container.close()
-        with suppress(_Aborted, EngineError), self._file:  # which could not be flushed either
+                if each is not None:
+                    each.close()
+        with suppress(_Aborted, EngineError, OSError), self._file:  # which could not be flushed either
             raise _Aborted
 
     def _open(self, sound: Sound | None, threads: int) -> None:
         encoding = self._encoding
         file = self._file.enter_context(replacing(self._path))
         self._container = ffmpeg().open(
-            file, "w", format=encoding.container, buffer_size=_BUFFER, container_options=_container(encoding)
+            file,
+            "w",
+            format=encoding.container,
+            buffer_size=_BUFFER,
+            container_options=_container(encoding),
+            metadata_errors=METADATA_ERRORS,
         )
         self._stream = self._video(threads)
         if sound is not None:
@@ -121,7 +128,7 @@ class VideoSink:
         except ffmpeg().error.FFmpegError as error:
             raise OutputError(
                 f"{self.place} cannot be written: FFmpeg's encoder {encoding.codec.encoder} does not work here "
-                f"({reason(error)}); choose another codec"
+                f"for frames of {context.width}x{context.height} ({reason(error)}); choose another codec or size"
             ) from error
         return stream
 
@@ -147,34 +154,38 @@ class PictureSink:
 
     def __init__(self, place: Path, facts: Facts, *, channels: int, threads: int = 0) -> None:
         self.place = str(place)
-        self._folder, self._count = place, 0
-        self._context: Any = ffmpeg().codec.CodecContext.create("png", "w")
-        self._context.width, self._context.height = facts.size
-        self._context.pix_fmt = _FORMATS[channels]
-        self._context.time_base = facts.time_base
-        self._context.thread_count = threads
-        self._context.thread_type = "FRAME"
-        self._context.options = {"pred": "up", "compression_level": "3"}
+        self._folder, self._count, self._made = place, 0, False
         with _told(self.place):
+            self._context: Any = ffmpeg().codec.CodecContext.create("png", "w")
+            self._context.width, self._context.height = facts.size
+            self._context.pix_fmt = _FORMATS[channels]
+            self._context.time_base = facts.time_base
+            self._context.thread_count = threads
+            self._context.thread_type = "FRAME"
+            self._context.options = {"pred": "up", "compression_level": "3"}
             self._made = not place.exists()
             place.mkdir(exist_ok=True)
             if not os.access(place, os.W_OK):
                 raise OSError(f"{place} is write-protected")
+            _remove_remains(place)
 
     def write(self, picture: Array, pts: int, duration: int) -> None:
         # Copied into FFmpeg's own memory, since the encoder works on several frames at once. Its threads must not need
         # the interpreter's lock while the interpreter waits for them.
-        frame = ffmpeg().VideoFrame.from_ndarray(*_plain(picture))
-        frame.pts = pts
         with _told(self.place):
+            frame = ffmpeg().VideoFrame.from_ndarray(*_plain(picture))
+            frame.pts = pts
             self._save(frame)
 
     def close(self, *, whole: bool = True) -> None:
         with _told(self.place):
             self._save(None)
-            for path in self._folder.iterdir():  # of a longer sequence that was here before
-                if (found := re.fullmatch(r"(\d{4,})\.png", path.name)) and int(found[1]) >= self._count:
-                    path.unlink()
+            if more := sorted(number for number in numbered(self._folder) if number >= self._count):
+                _LOG.warning(
+                    "%s has pictures that were there before, from %04d.png to %04d.png; remove them if they do not "
+                    "belong to the new ones",
+                    *(self.place, more[0], more[-1]),
+                )
 
     def abort(self) -> None:
         """Keep the pictures that are written: each is complete."""
@@ -184,26 +195,54 @@ class PictureSink:
 
     def _save(self, frame: Any) -> None:
         for packet in self._context.encode(frame):
-            path = self._folder / f"{self._count:04}.png"
-            part = path.with_name(f".{path.name}.part")
-            try:
-                part.write_bytes(packet)
-                os.replace(part, path)
-            except OSError:
-                part.unlink(missing_ok=True)
-                raise
+            _replace(self._folder / f"{self._count:04}.png", packet)
             self._count += 1
+
+
+def _replace(path: Path, data: Any) -> None:
+    """Write a file under a new name, then give it its own. It gets the permissions of the file that it replaces.
+
+    Unlike `replacing`, this does not wait for the disk, which would take longer than the picture.
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    with part.open("xb") as file:  # which follows no link
+        try:
+            if os.path.isfile(path):
+                os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
+            file.write(data)
+            file.flush()
+            os.replace(part, path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()
+            raise
+
+
+def _remove_remains(folder: Path) -> None:
+    """Remove the unfinished pictures of killed processes."""
+    for name in os.listdir(folder):
+        if re.fullmatch(r"\.\d{4,}\.png\.[0-9a-f]{8}\.part", name, re.ASCII):
+            with suppress(OSError):
+                os.unlink(folder / name)
+
+
+def numbered(folder: Path) -> dict[int, Path]:
+    """The pictures 0000.png, 0001.png… of a folder, by number. Without a folder there are none."""
+    with _told(str(folder)):
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+    found = (re.fullmatch(r"(\d{4}|[1-9]\d{4,})\.png", name, re.ASCII) for name in names)
+    return {int(each[1]): folder / each[0] for each in found if each is not None}
 
 
 @contextmanager
 def _told(place: str) -> Iterator[None]:
     try:
         yield
-    except OutputError:
-        raise
     except EngineError as error:
         raise OutputError(str(error)) from error
-    except (OSError, ValueError, ffmpeg().error.FFmpegError) as error:
+    except TrtmatteError:
+        raise
+    except Exception as error:  # of PyAV, which raises errors of many kinds
         raise OutputError(f"{place} cannot be written: {reason(error)}") from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,9 +15,10 @@ from trtmatte import ops
 from trtmatte.backends import registry, tensorrt
 from trtmatte.backends.tensorrt import BuildCancelledError, Progress
 from trtmatte.compiler import plans
-from trtmatte.errors import BackendError, SettingError
+from trtmatte.errors import BackendError, InputError, SettingError, TruncatedError
 from trtmatte.format.file import CPU_PLAN, CUDA_PLAN, EngineFile
 from trtmatte.format.program import PLATE, Program
+from trtmatte.media.opening import open_source
 from trtmatte.media.padding import PATCH, crop_to, multiple_below
 from trtmatte.models.download import sha256
 from trtmatte.runtime.session import Session
@@ -226,16 +226,11 @@ def _read(path: Path) -> Iterator[Array]:
     """The pictures of a video, or of a folder in the order of their names."""
     if not path.exists():
         raise SettingError(f"frames is {path}, which does not exist; expected a video, or a folder of pictures")
-    try:
-        av: Any = importlib.import_module("av")
-    except ImportError as error:
-        raise SettingError(f"reading the frames of {path} needs PyAV: pip install av") from error
     for file in _files(path) if path.is_dir() else [path]:
         try:
-            with av.open(str(file)) as video:
-                for frame in video.decode(video=0):
-                    yield frame.to_ndarray(format="rgb24")
-        except (av.error.FFmpegError, IndexError) as error:
+            for frame in open_source(file).frames():
+                yield frame.picture
+        except (InputError, TruncatedError) as error:
             raise SettingError(f"the frames of {file} cannot be read: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""What a service allows files of strangers to ask for (`safe=True`, `--safe`)."""
+"""The most that a service allows files of strangers to ask for (`safe=True`, `--safe`)."""
 
 from __future__ import annotations
 

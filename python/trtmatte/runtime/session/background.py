@@ -9,7 +9,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from trtmatte import ops
-from trtmatte.errors import SettingError, TrtmatteError
+from trtmatte.errors import InputError, SettingError, TrtmatteError
+from trtmatte.media import still
 from trtmatte.ops import Color
 from trtmatte.runtime.session.arrays import is_image
 from trtmatte.runtime.session.frames import Frames, read_frames, require_beside
@@ -151,11 +152,7 @@ def _picture(value: Any, color: Color, memory: Memory) -> Picture:
 
 def _opened(path: str) -> Any:
     try:
-        from PIL import Image
-    except ImportError as error:
-        raise SettingError(f"reading the background {path} needs Pillow: pip install pillow") from error
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except OSError as error:
-        raise SettingError(f"the background {path} is no picture that Pillow can read: {error}") from error
+        pixels = still.read(Path(path)).pixels
+    except InputError as error:
+        raise SettingError(f"the background {path} is no picture: {error}") from error
+    return still.pillow("Image").fromarray(pixels)

@@ -1,0 +1,1 @@
+"""What is attacked. Each module has `seeds`, `attack` and perhaps `mutate` (docs/testing.md)."""

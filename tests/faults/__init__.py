@@ -1,0 +1,1 @@
+"""Faults on purpose: every operation of a command fails in turn (docs/testing.md)."""

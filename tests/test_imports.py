@@ -39,7 +39,13 @@ FLOORS: Final = (  # the lowest first; a room may import rooms on lower floors, 
 INNER_FLOORS: Final = {  # the same within a room; its other files are on top
     "compiler": ({"graph"}, {"families"}),
     "runtime": ({"choice"}, {"networks"}, {"session"}),
-    "format": ({"archive", "outputs"}, {"program"}, {"file"}),
+    "format": (
+        {"archive", "outputs", "stages", "values"},
+        {"manifest", "onnx_file", "op_forms"},
+        {"validate"},
+        {"program"},
+        {"file"},
+    ),
 }
 HIDDEN: Final = {  # rooms, and the rooms that they must not reach, not even through others
     "runtime": {"compiler", "models", "reports", "api"},

@@ -22,7 +22,7 @@ TRANSLATE_OLD_WORDS = (  # where the old names are accepted or read
     "cli/live.py",
     "cli/video.py",
     "compiler/options.py",
-    "format/file.py",
+    "format/manifest.py",
     "runtime/session/session.py",
     "runtime/session/settings.py",
 )

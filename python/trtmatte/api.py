@@ -21,11 +21,14 @@ from trtmatte.compiler import build as compiler
 from trtmatte.compiler import export as exporter
 from trtmatte.compiler import plans
 from trtmatte.compiler.export import Exported
+from trtmatte.errors import BackendError
 from trtmatte.format import file as engine_file
+from trtmatte.format.archive import Member
 from trtmatte.format.file import EngineFile
 from trtmatte.reports import validate as validation
 from trtmatte.runtime.session import Session as RuntimeSession
 from trtmatte.runtime.session.background import Picture, read_background
+from trtmatte.support.limits import SAFE, Limits
 from trtmatte.support.renamed import notice
 
 __all__ = ["Engine", "Session", "build", "export", "load"]
@@ -36,7 +39,7 @@ _LOG: Final = logging.getLogger("trtmatte")
 class Engine(EngineFile):
     """A matting model, ready to run: `engine.session()` opens sessions. `build` and `load` make engines."""
 
-    def __init__(self, manifest: Mapping[str, Any], members: Mapping[str, memoryview], path: Path | None = None):
+    def __init__(self, manifest: Mapping[str, Any], members: Mapping[str, Member], path: Path | None = None):
         super().__init__(manifest, members, path)
         self._with_plans: dict[tuple[str, int], EngineFile] = {}
         self._building = threading.Lock()
@@ -55,21 +58,43 @@ class Engine(EngineFile):
             return self._with_plans[target, gpu]
 
 
+def _with_safe(signature: inspect.Signature) -> inspect.Signature:
+    safe = inspect.Parameter("safe", inspect.Parameter.KEYWORD_ONLY, default=False, annotation="bool | Limits")
+    return signature.replace(parameters=[*signature.parameters.values(), safe])
+
+
 class Session(RuntimeSession):
-    __doc__ = RuntimeSession.__doc__
-    __signature__ = inspect.signature(RuntimeSession)
-
-    def __init__(self, engine: EngineFile | str | Path, **options: Any) -> None:
-        """`engine` is an engine or the path of one. `options` are those of `trtmatte.runtime.session.Session`."""
-        super().__init__(engine if isinstance(engine, EngineFile) else load(engine), **options)
-
-
-def load(path: str | Path) -> Engine:
-    """The engine in a file. Networks and plans are mapped; each is checked against its hash before its first use.
-
-    Plans are code for the device: load only engines that you built, or whose maker you trust.
+    __doc__ = f"""{RuntimeSession.__doc__}
+    `safe` is for engines and frames of strangers, as in `trtmatte.load`.
     """
-    return _engine(engine_file.read(path))
+    __signature__ = _with_safe(inspect.signature(RuntimeSession))
+
+    def __init__(self, engine: EngineFile | str | Path, *, safe: bool | Limits = False, **options: Any) -> None:
+        """`engine` is an engine or the path of one. `options` are those of `trtmatte.runtime.session.Session`.
+
+        `safe` is for engines and frames of strangers, as in `trtmatte.load`.
+        """
+        limits = _limits(safe)
+        if not isinstance(engine, EngineFile):
+            engine = load(engine, safe=safe)
+        elif limits is not None and engine.limits != limits:
+            engine = engine.restricted(limits)
+        try:
+            super().__init__(engine, **options)
+        except MemoryError as error:
+            raise BackendError(
+                f"there is no memory for a session of {engine}: give it fewer streams (batch)"
+            ) from error
+
+
+def load(path: str | Path, *, safe: bool | Limits = False) -> Engine:
+    """The engine in a file. Each network and plan is read and checked against its hash when it is used.
+
+    Plans are code for the device: load only engines that you built, or whose maker you trust. With `safe` the plans of
+    the file are left out, its networks run instead, and files and frames above the limits are refused: those of
+    `trtmatte.support.limits.SAFE`, or those that are given.
+    """
+    return engine_file.read_as(Engine, path, _limits(safe))
 
 
 def build(
@@ -121,6 +146,10 @@ def _picture(background: Any) -> Any:
 
 def _engine(file: EngineFile) -> Engine:
     return Engine(file.manifest, file._members, file.path)
+
+
+def _limits(safe: bool | Limits) -> Limits | None:
+    return safe if isinstance(safe, Limits) else SAFE if safe else None
 
 
 def _validated(engine: EngineFile, frames: str | Path | None, force: bool, progress: Progress | None) -> EngineFile:

@@ -74,14 +74,15 @@ def test_a_run_keeps_its_arrays(backend):
 def test_the_form_for_cpus_is_taken_where_the_engine_has_it(backend):
     plain = engines.memory()
     network = bytes(plain.network("network-0"))
-    good = Engine.of(plain.program, {"network-0": b"not looked at"}, plans=[Plan(*CPU_PLAN, {"network-0": network})])
+    rotten = network.replace(b"ReduceMean", b"NoSuchNode")
+    good = Engine.of(plain.program, {"network-0": rotten}, plans=[Plan(*CPU_PLAN, {"network-0": network})])
     tensors = arrays()
     bind(good, backend, tensors)()
     assert (tensors["ones"] == 1).all()
     other = Engine.of(plain.program, {"network-0": network}, plans=[Plan("tensorrt", "x", {"network-0": b"?"})])
     bind(other, backend, tensors)()
     with pytest.raises(BackendError):
-        bind(Engine.of(plain.program, {"network-0": b"looked at"}), backend, tensors)
+        bind(Engine.of(plain.program, {"network-0": rotten}), backend, tensors)
 
 
 def test_a_backend_that_is_missing_says_how_to_get_it(backend, monkeypatch):
@@ -91,3 +92,43 @@ def test_a_backend_that_is_missing_says_how_to_get_it(backend, monkeypatch):
         module._core.cache_clear()
     with pytest.raises(BackendError, match=f"is not installed: pip install {backend}"):
         module.Network(b"", 1, 0)
+
+
+def test_damaged_networks_in_openvino_s_cache_are_compiled_again(tmp_path, monkeypatch):
+    """One changed bit gave other results, or hung."""
+    engines.require("openvino")
+    monkeypatch.setenv("TRTMATTE_CACHE", str(tmp_path))
+    module = importlib.import_module("trtmatte.backends.openvino")
+    network = engines.memory().network("network-0")
+    module.Network(network, 1, 0)
+    (cached,) = (tmp_path / "openvino").iterdir()
+    content = cached.read_bytes()
+    assert (tmp_path / "openvino").stat().st_mode & 0o777 == 0o700
+    given = []
+    core = module._core()
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(core, name)
+
+        def import_model(self, data, *rest):
+            given.append(data.getvalue())
+            return core.import_model(data, *rest)
+
+    monkeypatch.setattr(module, "_core", Watched)
+    module.Network(network, 1, 0)
+    assert given == [content[32:]], "the good one is used"
+    for damage in (
+        content[:100] + bytes([content[100] ^ 1]) + content[101:],
+        bytes([content[0] ^ 1]) + content[1:],
+        content[:-1],
+        b"",
+    ):
+        cached.write_bytes(damage)
+        given.clear()
+        module.Network(network, 1, 0)
+        assert not given, "no damaged one reaches OpenVINO"
+        module.Network(network, 1, 0)
+        assert len(given) == 1, "and it is written again"
+    module.Network(network, 2, 0)
+    assert len(list((tmp_path / "openvino").iterdir())) == 2, "other options have another file"

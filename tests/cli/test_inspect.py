@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import zipfile
 
 import onnx
 import pytest
@@ -95,6 +96,43 @@ def built(rvm, tmp_path):
     made = engine.EngineFile.of(program, data, source=source, errors={"pha": {"max": 0.002}})
     engine.write(made, tmp_path / "rvm.trtm")
     return tmp_path / "rvm.trtm"
+
+
+def rewritten(path, **changes):
+    """The engine with members of its manifest changed, as a stranger may write them."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["manifest.json"] = json.dumps(json.loads(members["manifest.json"]) | changes).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+def test_escape_sequences_of_a_file_are_shown_as_text(built, capsys):
+    """A file's text must not drive the terminal: titles, colours, lines that were not written by us."""
+    rewritten(
+        built, source={"file": "\x1b]0;owned\x07\x9b2J\u202e.onnx\nerrors    none"}, errors={"\x1b[31m": "\x1b[2J"}
+    )
+    assert run(built) == 0
+    told = capsys.readouterr().out
+    assert told.replace("\n", "").isprintable()
+    assert r"\x1b]0;owned\x07\x9b2J\u202e.onnx" in told
+    assert "\nerrors    none" not in told
+    rewritten(built, format=99, made_by="\x1b[2J")
+    assert run(built) == 2
+    assert r"made by \x1b[2J" in capsys.readouterr().err
+
+
+def test_networks_that_lie_end_in_facts_or_an_error(built, capsys):
+    engine_there = engine.read(built)
+    model = onnx.load_from_string(engine_there.network("network-0"))
+    model.graph.initializer[0].dims.extend([1 << 62] * 30)
+    convolution = next(node for node in model.graph.node if node.op_type == "Conv")
+    del convolution.input[1:]
+    made = engine.EngineFile.of(engine_there.program, {"network-0": model.SerializeToString()})
+    engine.write(made, built)
+    assert run(built) == 0
+    assert "1000000000000.00 million weights" in capsys.readouterr().out
 
 
 def test_an_engine(built, capsys):

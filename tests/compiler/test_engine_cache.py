@@ -176,6 +176,42 @@ def test_a_damaged_engine_in_the_cache_is_built_again(small: Path, compiled: lis
     assert len(compiled) == 2
 
 
+def damaged(path: Path) -> None:
+    """Change a byte of a network, as a bad disk does. The archive and the manifest stay as they are."""
+    content = path.read_bytes()
+    place = content.index(b"Conv")
+    path.write_bytes(content[:place] + b"c" + content[place + 1 :])
+
+
+def test_a_rotten_engine_in_the_cache_heals(small: Path, compiled: list[str]) -> None:
+    cached = trtmatte.build(small, **SMALL).path
+    assert cached is not None
+    damaged(cached)
+    trtmatte.build(small, **SMALL).verify()
+    assert len(compiled) == 2
+    trtmatte.load(cached).verify()
+
+
+def test_a_rotten_engine_in_its_place_heals(small: Path, tmp_path: Path, compiled: list[str]) -> None:
+    out = tmp_path / "here.trtm"
+    trtmatte.build(small, out=out, **SMALL)
+    damaged(out)
+    trtmatte.build(small, out=out, **SMALL).verify()
+    trtmatte.load(out).verify()
+    assert len(compiled) == 1, "the cache has it"
+
+
+def test_another_engine_with_the_same_key_is_not_taken_for_it(small: Path, tmp_path: Path) -> None:
+    """A key is written by whoever writes a file: it proves nothing."""
+    out = tmp_path / "here.trtm"
+    built = trtmatte.build(small, out=out, **SMALL)
+    code = engine_file.Plan("tensorrt", "x", {"network-0": b"not ours"}, {})
+    engine_file.write(built.with_plans([code], built.manifest["key"]), out)
+    assert "tensorrt" in trtmatte.load(out).plans
+    assert "tensorrt" not in trtmatte.build(small, out=out, **SMALL).plans
+    assert "tensorrt" not in trtmatte.load(out).plans
+
+
 def test_an_engine_under_another_key_is_built_again(small: Path, compiled: list[str]) -> None:
     one, other = trtmatte.build(small, **SMALL), trtmatte.build(small, **SMALL, batch=2)
     one.path.write_bytes(other.path.read_bytes())

@@ -206,7 +206,11 @@ WRONG: list[tuple[str, Callable[[Path], object], str]] = [
     ("manifest a list", member("manifest.json", b"[]"), "no format version"),
     ("no program", manifest(program=None), "program in the engine's manifest"),
     ("another program", manifest(program={"family": "rvm"}), "program is not as expected"),
-    ("plans without a key", manifest(plans=[{"target": "tensorrt", "info": {}}]), "plans in the engine's manifest"),
+    (
+        "plans without a key",
+        manifest(plans=[{"target": "tensorrt", "info": {}}]),
+        "a plan in the engine's manifest lacks key",
+    ),
     ("no members listed", manifest(members={}), "no hash of network-0.onnx"),
     ("a network is missing", member("network-0.onnx", None), "lacks network-0.onnx"),
     ("more than the manifest lists", member("network-1.onnx"), "no hash of network-1.onnx"),

@@ -54,9 +54,7 @@ def test_plans_are_built_without_a_family(monkeypatch: pytest.MonkeyPatch) -> No
     engine = engines.memory()
     networks = {stage.name: plans.parsed(engine.network(stage.name)) for stage in engine.program.networks}
     listed = {"network-0": ["both"]}
-    with_list = trtmatte.Engine.of(
-        engine.program, {name: engine.network(name).tobytes() for name in networks}, keep_fp32=listed
-    )
+    with_list = trtmatte.Engine.of(engine.program, {name: engine.network(name) for name in networks}, keep_fp32=listed)
     monkeypatch.setattr(registry, "keep_fp32", lambda family: pytest.fail("a family was asked"))
     assert plans.kept_by(with_list, networks) == listed
     monkeypatch.undo()

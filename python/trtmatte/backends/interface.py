@@ -6,6 +6,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from trtmatte.errors import BackendError
+
 __all__ = ["Backend", "DeviceNetwork", "LoadRequest", "Network", "Run"]
 
 T = TypeVar("T")
@@ -39,7 +41,7 @@ class LoadRequest:
     names: tuple[str, ...]
     model: Callable[[str], bytes]
     """A network in ONNX: in float32 for the CPU, and for a GPU in the precision of the engine."""
-    plan: Callable[[str], memoryview]
+    plan: Callable[[str], bytes]
     """A network compiled for this backend; only for backends with plans."""
     patches: int
     """The number of patches that one run works on; 0 for programs without patches."""
@@ -56,7 +58,10 @@ class LoadRequest:
 
         def network(name: str) -> Network:
             key = (name, self.threads, self.patches)
-            made: Network = self.once(key, lambda: make(self.model(name), self.threads, self.patches))
+            try:
+                made: Network = self.once(key, lambda: make(self.model(name), self.threads, self.patches))
+            except BackendError as error:
+                raise BackendError(f"{name}: {error}") from error
             return made
 
         return {name: network(name) for name in self.names}

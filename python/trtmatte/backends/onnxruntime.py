@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from trtmatte.backends import library
 from trtmatte.backends.interface import Backend, Run
@@ -12,7 +12,10 @@ from trtmatte.errors import BackendError
 from trtmatte.format.program import PATCHES
 from trtmatte.support.packages import version_of
 
-__all__ = ["BACKEND", "Network", "describe"]
+__all__ = ["BACKEND", "ONNX_ALONE", "Network", "describe"]
+
+ONNX_ALONE: Final = ("session.load_model_format", "ONNX")
+"""The setting with which the runtime takes no bytes for its own format, which nobody checked."""
 
 
 class Network:
@@ -27,6 +30,7 @@ class Network:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        options.add_session_config_entry(*ONNX_ALONE)
         # Threads that spin would take the cores that the ops and a decoder need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if patches:

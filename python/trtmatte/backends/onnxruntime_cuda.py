@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from trtmatte.backends import cuda
 from trtmatte.backends.interface import Backend, LoadRequest, Run
+from trtmatte.backends.onnxruntime import ONNX_ALONE
 from trtmatte.errors import BackendError
 from trtmatte.format.program import PATCHES
 from trtmatte.support.packages import release_of
@@ -68,6 +69,7 @@ class Network:
         preload(onnxruntime)
         options = onnxruntime.SessionOptions()
         options.inter_op_num_threads = 1
+        options.add_session_config_entry(*ONNX_ALONE)
         if patches:
             options.add_free_dimension_override_by_name(PATCHES, patches)
         # TF32 has no more mantissa than float16, and the runtime uses it unless it is told not to.

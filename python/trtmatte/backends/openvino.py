@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import importlib
+import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from trtmatte.backends import library
 from trtmatte.backends.interface import Backend, Run
 from trtmatte.errors import BackendError, EngineError
 from trtmatte.support.cache_folder import private_folder
+from trtmatte.support.checked_files import read_checked, write_checked
+from trtmatte.support.packages import version_of
 
 __all__ = ["BACKEND", "Network"]
 
@@ -20,13 +25,12 @@ class Network:
     """One network stage, compiled for this processor."""
 
     def __init__(self, model: bytes, threads: int, patches: int) -> None:
-        core = _core()
         try:
-            network = core.read_model(model)
-            network.reshape({each.any_name: _fixed(each.partial_shape, patches) for each in network.inputs})
-            self._compiled = core.compile_model(network, "CPU", _options(threads))
-        except RuntimeError as error:
-            raise BackendError(f"OpenVINO cannot load the network: {error}") from error
+            self._compiled = _compiled(model, patches, _options(threads))
+        except BackendError:
+            raise
+        except Exception as error:  # its frontends' own exceptions share no base
+            raise BackendError(f"OpenVINO cannot load the network: {str(error).strip()}") from error
 
     def bind(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Run:
         """Bind to arrays, which every call of the result reads and writes in place."""
@@ -52,16 +56,42 @@ def _core() -> Any:
 
 
 def _options(threads: int) -> dict[str, Any]:
-    options: dict[str, Any] = {
+    return {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",  # its default may be bfloat16, whose errors add up in the states
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,  # pinned threads wait for cores that the ops, a decoder or another session use
     }
-    with contextlib.suppress(EngineError):  # without a cache folder it compiles each time
-        options["CACHE_DIR"] = str(private_folder("openvino"))
-    return options
+
+
+def _compiled(model: bytes, patches: int, options: Mapping[str, Any]) -> Any:
+    """The compiled network, from the cache or for it. OpenVINO's own cache checks nothing, and runs damaged files."""
+    core = _core()
+    place = _place(core, model, patches, options)
+    found = None if place is None else read_checked(place)
+    if found is not None:
+        with contextlib.suppress(RuntimeError):  # of another build of OpenVINO, which compiles its own
+            return core.import_model(io.BytesIO(found), "CPU", dict(options))
+    # No other frontend than that of ONNX may take the bytes for its own format.
+    frontend = importlib.import_module("openvino.frontend").FrontEndManager().load_by_framework("onnx")
+    network = frontend.convert(frontend.load(io.BytesIO(model)))
+    network.reshape({each.any_name: _fixed(each.partial_shape, patches) for each in network.inputs})
+    compiled = core.compile_model(network, "CPU", dict(options))
+    if place is not None:
+        with contextlib.suppress(EngineError, RuntimeError):  # a full disk: it compiles again next time
+            write_checked(place, compiled.export_model().getvalue())
+    return compiled
+
+
+def _place(core: Any, model: bytes, patches: int, options: Mapping[str, Any]) -> Path | None:
+    """The file for a compiled network, named by all that it depends on; None without a cache folder."""
+    about = [version_of("openvino"), core.get_property("CPU", "FULL_DEVICE_NAME"), patches, dict(options)]
+    try:
+        folder = private_folder("openvino")
+    except EngineError:
+        return None
+    return folder / f"{hashlib.sha256(model + repr(about).encode()).hexdigest()[:40]}.network"
 
 
 def _fixed(shape: Any, patches: int) -> list[int]:

@@ -92,7 +92,7 @@ class Request:
         """The engine in the file that was asked for, which is written unless it holds this engine already."""
         if self.out is None:
             return engine
-        there = None if force else engine_cache.found_at(self.out, engine.manifest["key"])
+        there = None if force else engine_cache.copy_of(engine, self.out)
         return there or engine_file.write(engine, self.out)
 
     def compile(self) -> EngineFile:

@@ -14,7 +14,7 @@ from trtmatte.format.file import EngineFile
 from trtmatte.support import files
 from trtmatte.support.cache_folder import private_folder
 
-__all__ = ["engine", "found_at", "key"]
+__all__ = ["copy_of", "engine", "key"]
 
 
 def key(ingredients: Mapping[str, Any]) -> str:
@@ -26,18 +26,27 @@ def key(ingredients: Mapping[str, Any]) -> str:
 def engine(key: str, build: Callable[[], EngineFile], *, force: bool = False) -> EngineFile:
     """The engine with this key, built unless it is cached. Where two processes ask at once, one builds, one waits."""
     path = private_folder("engines") / f"{key}{engine_file.SUFFIX}"
-    if not force and (found := found_at(path, key)):
+    if not force and (found := _found(path, key)):
         return found
     with files.alone(path.with_suffix(".lock")):
-        if not force and (found := found_at(path, key)):
+        if not force and (found := _found(path, key)):
             return found
         return engine_file.write(build(), path)
 
 
-def found_at(path: Path, key: str) -> EngineFile | None:
-    """The engine at this path, if it has this key. Its members are checked when they are used."""
+def copy_of(engine: EngineFile, path: Path) -> EngineFile | None:
+    """The engine at this path, if it is this one to the last byte of its networks and plans."""
+    found = _found(path, engine.manifest["key"])
+    return found if found is not None and found.manifest == engine.manifest else None
+
+
+def _found(path: Path, key: str) -> EngineFile | None:
+    """The engine at this path, if it has this key. A damaged one is none: it is built again."""
     try:
         found = engine_file.read(path)
+        if found.manifest["key"] != key:
+            return None
+        found.verify()
     except EngineError:
         return None
-    return found if found.manifest.get("key") == key else None
+    return found

@@ -10,7 +10,8 @@ from trtmatte.backends.tensorrt import Progress
 from trtmatte.compiler import engine_cache
 from trtmatte.compiler.families import registry
 from trtmatte.compiler.options import Options
-from trtmatte.errors import BackendError
+from trtmatte.errors import BackendError, EngineError
+from trtmatte.format.archive import BUILD_AGAIN
 from trtmatte.format.file import CUDA_PLAN, EngineFile, Plan
 from trtmatte.format.program import PATCHES, NetworkStage, Program
 from trtmatte.support.cache_folder import private_folder
@@ -137,12 +138,16 @@ def _titled(title: str, progress: Progress | None) -> Progress | None:
     return None if progress is None else lambda _phase, done: progress(title, done)
 
 
-def parsed(network: memoryview) -> ModelProto:
+def parsed(network: bytes) -> ModelProto:
     """A network of an engine as an ONNX model."""
     try:
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
         from onnx import ModelProto
     except ImportError as error:
         raise BackendError("building a plan of an engine's networks needs onnx: pip install onnx") from error
     model = ModelProto()
-    model.ParseFromString(bytes(network))
+    try:
+        model.ParseFromString(network)
+    except (DecodeError, ValueError) as error:
+        raise EngineError(f"a network of the engine cannot be read ({error}): {BUILD_AGAIN}") from error
     return model

@@ -1,51 +1,74 @@
-"""The zip archive around an engine's members: stored as they are, mapped, read with suspicion.
+"""The zip archive around an engine's members: stored as they are, read with suspicion.
 
-Members are not compressed and begin on pages, so that networks and plans are mapped and not copied. An archive that
-trtmatte cannot have written is refused. `format.file` checks the members' hashes.
+Members are not compressed and begin on pages. An archive that trtmatte cannot have written is refused. A member is read
+when it is used, into memory of its own: what was checked stays as it is, whatever happens to the file. `format.file`
+checks the members' hashes.
 """
 
 from __future__ import annotations
 
+import io
 import json
-import mmap
 import os
 import re
+import stat
 import struct
+import weakref
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final, NamedTuple, cast
 
 from trtmatte.errors import EngineError
 from trtmatte.support.files import replacing
 
-__all__ = ["BUILD_AGAIN", "read_archive", "write_archive"]
+__all__ = ["BUILD_AGAIN", "Member", "held", "read_archive", "write_archive"]
 
-BUILD_AGAIN: Final = "build it again with trtmatte-build --force, or copy it again from where it comes from"
+BUILD_AGAIN: Final = "build it again with trtmatte-build, or copy it again from where it comes from"
 
 _MANIFEST: Final = "manifest.json"
-_LARGEST_MANIFEST: Final = 1 << 26
-_ALIGNMENT: Final = 4096  # a page: a plan can be passed on from where it is mapped
+_LARGEST_MANIFEST: Final = 1 << 23
+_LARGEST_DIRECTORY: Final = 1 << 20
+_ALIGNMENT: Final = 4096  # a page: programs that map the file pass a plan on from there
 _PADDING: Final = 0xD935  # the kind of a zip's extra field that readers skip
 _LOCAL_HEADER: Final = struct.Struct("<4s5H3I2H")
 
 
-def read_archive(path: Path) -> tuple[Any, dict[str, memoryview]]:
-    """The parsed manifest of an engine file, and its other members, mapped."""
-    data = _mapped(path)
+class Member(NamedTuple):
+    """A file of an engine."""
+
+    size: int
+    read: Callable[[], bytes]
+    """The content: from memory, or from the open file, in which it may have changed."""
+    is_held: bool
+    """It is in memory, and stays as it is."""
+
+
+def held(data: bytes) -> Member:
+    """A member in memory."""
+    return Member(len(data), lambda: data, is_held=True)
+
+
+def read_archive(path: Path, most_bytes: int | None = None) -> tuple[Any, dict[str, Member]]:
+    """The parsed manifest of an engine file, and its other members. `most_bytes` limits the file."""
+    file = _OpenFile(path)
     try:
-        members = dict(_members(data))
+        if most_bytes is not None and file.size > most_bytes:
+            raise EngineError(
+                f"it has {file.size} bytes; expected at most {most_bytes}: allow more (safe=Limits(file_bytes=…))"
+            )
+        members = dict(_members(file))
         return _parsed(members.pop(_MANIFEST, None)), members
     except EngineError as error:
         raise EngineError(f"{path} cannot be loaded: {error}") from error
 
 
-def write_archive(path: Path, manifest: Mapping[str, Any], members: Mapping[str, memoryview]) -> None:
+def write_archive(path: Path, manifest: Mapping[str, Any], members: Iterable[tuple[str, bytes]]) -> None:
     """Writes an engine file under a temporary name and renames it. The same content gives the same bytes."""
     with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo(_MANIFEST), json.dumps(manifest, indent=1, ensure_ascii=False))
-        for name, data in members.items():
+        for name, data in members:
             archive.writestr(_aligned(name, file.tell()), data)
 
 
@@ -53,40 +76,73 @@ def write_archive(path: Path, manifest: Mapping[str, Any], members: Mapping[str,
 # Reading
 
 
-def _mapped(path: Path) -> mmap.mmap:
-    try:
-        with path.open("rb") as file:
-            if not os.fstat(file.fileno()).st_size:
-                raise EngineError(f"{path} is empty (0 bytes): {BUILD_AGAIN}")
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except FileNotFoundError as error:
-        raise EngineError(f"{path} does not exist; trtmatte-build MODEL -o {path.name} makes an engine") from error
-    except OSError as error:
-        raise EngineError(f"{path} cannot be read: {error.strerror or error}") from error
+class _OpenFile:
+    """A file that stays open, so that another one of its name is never read in its place. It closes with its object."""
+
+    def __init__(self, path: Path) -> None:
+        # A pipe would wait for a writer without O_NONBLOCK.
+        flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+        try:
+            self._descriptor = os.open(path, flags)
+            weakref.finalize(self, os.close, self._descriptor)
+            state = os.fstat(self._descriptor)
+        except FileNotFoundError as error:
+            raise EngineError(f"{path} does not exist; trtmatte-build MODEL -o {path.name} makes an engine") from error
+        except (OSError, ValueError) as error:
+            raise EngineError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        if not stat.S_ISREG(state.st_mode):
+            raise EngineError(f"{path} cannot be read: it is a folder, a pipe or a device; expected a file")
+        self.size = state.st_size
+        if not self.size:
+            raise EngineError(f"{path} is empty (0 bytes): {BUILD_AGAIN}")
+
+    def read(self, start: int, size: int, title: str) -> bytes:
+        """A copy of a part of the file."""
+        parts, missing = [], size
+        try:
+            while missing:
+                parts.append(os.pread(self._descriptor, missing, start + size - missing))
+                if not parts[-1]:
+                    raise EngineError(f"{title} ends after the file does; the file is truncated: {BUILD_AGAIN}")
+                missing -= len(parts[-1])
+        except (OSError, MemoryError, OverflowError) as error:
+            raise EngineError(
+                f"{title}, {size} bytes, cannot be read: {error or 'there is no memory for it'}"
+            ) from error
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def entries(self) -> list[zipfile.ZipInfo]:
+        try:
+            with zipfile.ZipFile(cast(IO[bytes], _Directory(self._descriptor, closefd=False))) as archive:
+                return archive.infolist()
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, OSError, struct.error) as error:
+            if os.pread(self._descriptor, 4, 0) == b"PK\3\4":
+                raise EngineError(f"it is truncated or damaged ({error}): {BUILD_AGAIN}") from error
+            raise EngineError(
+                "it is not an engine file, which is a zip archive; trtmatte-build makes engines"
+            ) from error
 
 
-def _members(file: mmap.mmap) -> Iterator[tuple[str, memoryview]]:
-    """The archive's files as parts of what is mapped. Whatever no engine of ours has is refused."""
+class _Directory(io.FileIO):
+    """A file whose zip directory is small: a large one would become millions of objects."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _LARGEST_DIRECTORY:
+            raise EngineError(f"its directory has {size} bytes; expected at most {_LARGEST_DIRECTORY}: {BUILD_AGAIN}")
+        return super().read(-1 if size is None else size) or b""
+
+
+def _members(file: _OpenFile) -> Iterator[tuple[str, Member]]:
+    """The archive's files. Whatever no engine of ours has is refused."""
     seen: set[str] = set()
-    data = memoryview(file)
-    for entry in _entries(file):
+    for entry in file.entries():
         name = entry.orig_filename
         if _leaves_the_archive(name):
             raise EngineError(f"it has a member {name!r}, whose path leaves the archive; do not use this file")
         if name in seen:
             raise EngineError(f"it has two members called {name!r}; do not use this file")
         seen.add(name)
-        yield name, _stored(data, entry)
-
-
-def _entries(file: mmap.mmap) -> list[zipfile.ZipInfo]:
-    try:
-        with zipfile.ZipFile(cast(IO[bytes], file)) as archive:
-            return archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, OSError, struct.error) as error:
-        if file[:4] == b"PK\3\4":
-            raise EngineError(f"it is truncated or damaged ({error}): {BUILD_AGAIN}") from error
-        raise EngineError("it is not an engine file, which is a zip archive; trtmatte-build makes engines") from error
+        yield name, _stored(file, entry)
 
 
 def _leaves_the_archive(name: str) -> bool:
@@ -94,39 +150,45 @@ def _leaves_the_archive(name: str) -> bool:
     return ".." in parts or parts[0] == "" or ":" in name or "\\" in name or "\0" in name
 
 
-def _stored(data: memoryview, entry: zipfile.ZipInfo) -> memoryview:
-    """The bytes of a member where they lie in the file."""
-    name = entry.orig_filename
-    if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size or entry.flag_bits & 1:
+def _stored(file: _OpenFile, entry: zipfile.ZipInfo) -> Member:
+    """A member where it lies in the file."""
+    name, start, size = entry.orig_filename, entry.header_offset, entry.file_size
+    if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != size or entry.flag_bits & 1:
         raise EngineError(
             f"{name} is compressed or encrypted; an engine's members are stored as they are: {BUILD_AGAIN}"
         )
-    start = entry.header_offset
-    header = bytes(data[start : start + _LOCAL_HEADER.size]) if start >= 0 else b""
-    if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\3\4":
+    encoded = name.encode(errors="replace")
+    needed = _LOCAL_HEADER.size + len(encoded)
+    header = file.read(start, needed, name) if 0 <= start <= file.size - needed else b""
+    if header[:4] != b"PK\3\4":
         raise EngineError(f"{name} is not where the archive says; the file is truncated or damaged: {BUILD_AGAIN}")
-    *_, name_length, extra_length = _LOCAL_HEADER.unpack(header)
-    start += _LOCAL_HEADER.size
-    if bytes(data[start : start + name_length]) != name.encode():
+    *_, name_length, extra_length = _LOCAL_HEADER.unpack_from(header)
+    if name_length != len(encoded) or header[_LOCAL_HEADER.size :] != encoded:
         raise EngineError(f"{name} has another name where it lies in the archive; do not use this file")
-    start += name_length + extra_length
-    if start + entry.file_size > len(data):
+    start += needed + extra_length
+    if start + size > file.size:
         raise EngineError(f"{name} ends after the file does; the file is truncated: {BUILD_AGAIN}")
-    member = data[start : start + entry.file_size]
-    if name == _MANIFEST and zlib.crc32(member) != entry.CRC:  # the others have hashes in there
+    if name == _MANIFEST:  # the others have hashes in there
+        return held(_manifest(file, start, entry))
+    return Member(size, lambda: file.read(start, size, name), is_held=False)
+
+
+def _manifest(file: _OpenFile, start: int, entry: zipfile.ZipInfo) -> bytes:
+    if entry.file_size > _LARGEST_MANIFEST:
+        raise EngineError(
+            f"its manifest has {entry.file_size} bytes, expected at most {_LARGEST_MANIFEST}: {BUILD_AGAIN}"
+        )
+    content = file.read(start, entry.file_size, _MANIFEST)
+    if zlib.crc32(content) != entry.CRC:
         raise EngineError(f"its manifest is damaged: {BUILD_AGAIN}")
-    return member
+    return content
 
 
-def _parsed(manifest: memoryview | None) -> Any:
+def _parsed(manifest: Member | None) -> Any:
     if manifest is None:
         raise EngineError(f"it has no {_MANIFEST}; it is a zip archive, but not an engine")
-    if manifest.nbytes > _LARGEST_MANIFEST:
-        raise EngineError(
-            f"its manifest has {manifest.nbytes} bytes, expected at most {_LARGEST_MANIFEST}: {BUILD_AGAIN}"
-        )
     try:
-        return json.loads(bytes(manifest))
+        return json.loads(manifest.read())
     except (ValueError, RecursionError) as error:
         raise EngineError(f"its manifest is damaged ({error}): {BUILD_AGAIN}") from error
 

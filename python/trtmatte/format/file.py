@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from trtmatte.errors import BackendError, EngineError, ModelError
-from trtmatte.format.archive import BUILD_AGAIN, read_archive, write_archive
-from trtmatte.format.program import BACKGROUND, PLATE, Program
+from trtmatte.errors import BackendError, EngineError, FrameError, ModelError
+from trtmatte.format.archive import BUILD_AGAIN, Member, held, read_archive, write_archive
+from trtmatte.format.manifest import FORMAT, checked_manifest
+from trtmatte.format.onnx_file import check_network
+from trtmatte.format.program import Program
+from trtmatte.support.limits import Limits
 from trtmatte.version import __version__
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["CPU_PLAN", "CUDA_PLAN", "FORMAT", "SUFFIX", "EngineFile", "Plan", "read", "write"]
+__all__ = ["CPU_PLAN", "CUDA_PLAN", "FORMAT", "SUFFIX", "EngineFile", "Plan", "read", "read_as", "write"]
 
-FORMAT: Final = 2
 SUFFIX: Final = ".trtm"
 
 CPU_PLAN: Final = ("onnxruntime", "cpu")
@@ -33,9 +34,8 @@ CPU_PLAN: Final = ("onnxruntime", "cpu")
 CUDA_PLAN: Final = ("onnxruntime", "cuda")
 """Target and key of the plan that holds the networks in float16, as ONNX, for GPUs without TensorRT."""
 
-_MEMBER: Final = re.compile(
-    r"network-\d{1,4}\.onnx|plans/[a-z][a-z-]*/[0-9A-Za-z][0-9A-Za-z_.-]*/network-\d{1,4}\.plan"
-)
+_ONNX_TARGET: Final = CPU_PLAN[0]
+"""The target whose plans are no code, but ONNX."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,13 @@ class Plan:
 class EngineFile:
     """A program with all that is needed to run it: its networks in ONNX, and plans compiled from them."""
 
-    def __init__(self, manifest: Mapping[str, Any], members: Mapping[str, memoryview], path: Path | None = None):
+    limits: Limits | None = None
+    """The limits of `restricted`."""
+
+    def __init__(self, manifest: Mapping[str, Any], members: Mapping[str, Member], path: Path | None = None):
         """`members` are all files of the engine but the manifest. `of` and `read` make engines."""
-        self.manifest: dict[str, Any] = _checked_manifest(manifest, members)
+        sizes = {name: member.size for name, member in members.items()}
+        self.manifest: dict[str, Any] = checked_manifest(manifest, sizes)
         self.program: Program = Program.from_json(self.manifest["program"])
         self.path = path
         self._members = members
@@ -82,7 +86,7 @@ class EngineFile:
         an fp16 plan computes in float32, by their first outputs. `key` stands for all that the engine depends on, so
         that the same engine is not built twice.
         """
-        files = {_network_member(name): memoryview(data) for name, data in networks.items()}
+        files = {_network_member(name): held(bytes(data)) for name, data in networks.items()}
         manifest = {
             "format": FORMAT,
             "made_by": f"trtmatte {__version__}",
@@ -95,7 +99,7 @@ class EngineFile:
             "not_built": dict(not_built or {}),
             "keep_fp32": {name: list(nodes) for name, nodes in (keep_fp32 or {}).items()},
             "errors": dict(errors or {}),
-            "members": {name: _described(data) for name, data in files.items()},
+            "members": {name: _described(member.read()) for name, member in files.items()},
         }
         return cls(json.loads(json.dumps(manifest)), files).with_plans(plans, key)
 
@@ -105,19 +109,51 @@ class EngineFile:
         for plan in plans:
             for name, data in plan.networks.items():
                 member = _plan_member(plan.target, plan.key, name)
-                members[member] = memoryview(data)
-                described[member] = _described(members[member])
+                members[member] = held(bytes(data))
+                described[member] = _described(members[member].read())
         entries = [{"target": plan.target, "key": plan.key, "info": dict(plan.info)} for plan in plans]
         new = {(plan.target, plan.key) for plan in plans}
         kept = [each for each in self.manifest["plans"] if (each["target"], each["key"]) not in new]
         changes = {"plans": [*kept, *json.loads(json.dumps(entries))], "members": described, "key": key}
-        return type(self)({**self.manifest, **changes}, members)
+        return self._changed(changes, members)
 
     def with_errors(self, errors: Mapping[str, Any], key: str = "") -> Self:
         """The same engine with the errors that were measured."""
-        return type(self)({**self.manifest, "errors": json.loads(json.dumps(errors)), "key": key}, self._members)
+        return self._changed({"errors": json.loads(json.dumps(errors)), "key": key}, self._members)
 
-    def network(self, name: str) -> memoryview:
+    def _changed(self, changes: Mapping[str, Any], members: Mapping[str, Member]) -> Self:
+        """Another engine, with the same limits."""
+        engine = type(self)({**self.manifest, **changes}, members)
+        engine.limits = self.limits
+        return engine
+
+    def restricted(self, limits: Limits) -> Self:
+        """The engine for a service: without compiled plans, which are code, and with limits on frames.
+
+        Its networks run instead, or plans that are compiled from them here.
+        """
+        code = [plan for plan in self.manifest["plans"] if plan["target"] != _ONNX_TARGET]
+        reasons = {plan["target"]: "the file's plan is code, which safe mode does not run" for plan in code}
+        changes = {
+            "plans": [plan for plan in self.manifest["plans"] if plan not in code],
+            "not_built": {**self.manifest["not_built"], **reasons},
+            "members": {name: each for name, each in self.manifest["members"].items() if not _is_code(name)},
+        }
+        members = {name: member for name, member in self._members.items() if not _is_code(name)}
+        engine = self._changed(changes, members)
+        engine.path, engine.limits = self.path, limits
+        return engine
+
+    def for_frame(self, width: int, height: int) -> Program:
+        """The program for frames of this size, if the limits allow it."""
+        if self.limits is not None and width * height > self.limits.pixels:
+            raise FrameError(
+                f"a frame is {width}x{height} pixels, {width * height} in all; expected at most {self.limits.pixels}: "
+                "give smaller frames, or allow more (safe=Limits(pixels=…))"
+            )
+        return self.program.for_frame(width, height)
+
+    def network(self, name: str) -> bytes:
         """The network of this name: an ONNX model in float32."""
         return self._verified_member(_network_member(name))
 
@@ -140,7 +176,7 @@ class EngineFile:
             found.setdefault(plan["target"], {})[plan["key"]] = plan["info"]
         return found
 
-    def plan(self, target: str, key: str, name: str) -> memoryview | None:
+    def plan(self, target: str, key: str, name: str) -> bytes | None:
         """The plan of one network; None where the engine holds none."""
         member = _plan_member(target, key, name)
         return self._verified_member(member) if member in self._members else None
@@ -148,12 +184,16 @@ class EngineFile:
     @property
     def members(self) -> dict[str, int]:
         """All files but the manifest, and their sizes."""
-        return {name: data.nbytes for name, data in self._members.items()}
+        return {name: member.size for name, member in self._members.items()}
 
     def verify(self) -> None:
         """Checks every member against its hash; raises an EngineError where one differs."""
-        for name in self._members:
-            self._verified_member(name)
+        for _ in self.contents():
+            pass
+
+    def contents(self) -> Iterator[tuple[str, bytes]]:
+        """The names and the contents of all members, checked, one after another."""
+        return ((name, self._verified_member(name)) for name in self._members)
 
     def with_plan_for(self, target: str, gpu: int) -> EngineFile:
         """The engine with a plan of `target` for this GPU, which is the last one of that target.
@@ -162,16 +202,30 @@ class EngineFile:
         """
         raise BackendError(f"{self} has no {target} plan for cuda:{gpu}: build it again on this machine")
 
-    def _verified_member(self, name: str) -> memoryview:
+    def _verified_member(self, name: str) -> bytes:
+        """The content of a member: a copy that has the hash and, for ONNX, may be given to a runtime."""
         if name not in self._members:
             raise EngineError(f"{self} has no {name}; it has {', '.join(sorted(self._members))}")
-        data = self._members[name]
-        if name not in self._verified:
-            found, expected = _sha256(data), self.manifest["members"][name]["sha256"]
-            if found != expected:
-                raise EngineError(f"{name} in {self} has the sha256 {found}, expected {expected}: {BUILD_AGAIN}")
-            self._verified.add(name)
+        member = self._members[name]
+        data = member.read()
+        if member.is_held and name in self._verified:
+            return data
+        found, expected = _sha256(data), self.manifest["members"][name]["sha256"]
+        if found != expected:
+            raise EngineError(f"{name} in {self} has the sha256 {found}, expected {expected}: {BUILD_AGAIN}")
+        if not _is_code(name):
+            self._check_network(name, data)
+        self._verified.add(name)
         return data
+
+    def _check_network(self, name: str, data: bytes) -> None:
+        """Refuse a network that reaches out of the file, or that the program is not made for."""
+        stages = {stage.name: stage for stage in self.program.networks}
+        narrow = name.startswith("plans/" + "/".join(CUDA_PLAN))
+        try:
+            check_network(data, stages.get(Path(name).stem), self.program.tensors, narrow=narrow)
+        except ModelError as error:
+            raise EngineError(f"{name} in {self} cannot be used: {error}; do not use this file") from error
 
     def __str__(self) -> str:
         return f"the engine {self.path}" if self.path else "the engine in memory"
@@ -190,81 +244,41 @@ def _plan_member(target: str, key: str, name: str) -> str:
     return f"plans/{target}/{key}/{name}.plan"
 
 
-def _described(data: memoryview) -> dict[str, Any]:
-    return {"size": data.nbytes, "sha256": _sha256(data)}
+def _is_code(member: str) -> bool:
+    """Report if a member is a compiled plan, and not ONNX."""
+    return member.startswith("plans/") and not member.startswith(f"plans/{_ONNX_TARGET}/")
 
 
-def _sha256(data: memoryview) -> str:
+def _described(data: bytes) -> dict[str, Any]:
+    return {"size": len(data), "sha256": _sha256(data)}
+
+
+def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _checked_manifest(manifest: Any, members: Mapping[str, memoryview]) -> dict[str, Any]:
-    """The manifest in today's format, if it is complete and describes the members."""
-    known = manifest.get("format") if isinstance(manifest, Mapping) else None
-    if not isinstance(known, int) or known < 1:
-        raise EngineError(f"the engine's manifest has no format version: {BUILD_AGAIN}")
-    if known > FORMAT:
-        raise EngineError(
-            f"the engine has format {known} (made by {manifest.get('made_by', 'a newer trtmatte')}), and trtmatte "
-            f"{__version__} reads up to {FORMAT}: update trtmatte, or build the engine again with this one"
-        )
-    expected = {"settings": dict, "source": dict, "program": dict, "plans": list, "errors": dict, "members": dict}
-    for name, kind in expected.items():
-        if not isinstance(manifest.get(name), kind):
-            raise EngineError(f"{name} in the engine's manifest is not as expected: {BUILD_AGAIN}")
-    for plan in manifest["plans"]:
-        if not (isinstance(plan, dict) and isinstance(plan.get("info"), dict)) or not all(
-            isinstance(plan.get(name), str) for name in ("target", "key")
-        ):
-            raise EngineError(f"plans in the engine's manifest are not as expected: {BUILD_AGAIN}")
-    if not isinstance(manifest.get("keep_fp32", {}), dict):
-        raise EngineError(f"keep_fp32 in the engine's manifest is not as expected: {BUILD_AGAIN}")
-    _check_members(manifest["members"], members)
-    return _from_format_1(manifest) if known == 1 else dict(manifest)
-
-
-def _from_format_1(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Format 1 called the plate `background`, and the background `backdrop`."""
-    words = {"background": PLATE, "backdrop": BACKGROUND}
-    try:
-        stages = [
-            {**stage, "inputs": [words.get(name, name) for name in stage["inputs"]]}
-            for stage in manifest["program"]["stages"]
-        ]
-    except (KeyError, TypeError) as error:
-        raise EngineError(f"the engine's program is not as expected ({error}): {BUILD_AGAIN}") from error
-    return {**manifest, "format": FORMAT, "program": {**manifest["program"], "stages": stages}}
-
-
-def _check_members(described: Mapping[str, Any], members: Mapping[str, memoryview]) -> None:
-    for name in sorted({*described, *members}):
-        if not _MEMBER.fullmatch(name):
-            raise EngineError(f"the engine has a member called {name!r}, which no engine has: {BUILD_AGAIN}")
-        if name not in members:
-            raise EngineError(f"the engine lacks {name}, which its manifest lists: {BUILD_AGAIN}")
-        entry = described.get(name)
-        if not isinstance(entry, dict) or not isinstance(entry.get("sha256"), str):
-            raise EngineError(f"the engine's manifest has no hash of {name}: {BUILD_AGAIN}")
-        size = members[name].nbytes
-        if entry.get("size") != size:
-            raise EngineError(
-                f"{name} in the engine has {size} bytes, its manifest says {entry.get('size')}: {BUILD_AGAIN}"
-            )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Files
 
+E = TypeVar("E", bound=EngineFile)
 
-def read(path: str | Path) -> EngineFile:
-    """The engine in a file. Networks and plans are mapped; each is checked against its hash before its first use.
 
-    Plans are code for the device: load only engines that you built, or whose maker you trust.
+def read(path: str | Path, limits: Limits | None = None) -> EngineFile:
+    """The engine in a file. Each network and plan is read at its use, and checked against its hash.
+
+    Plans are code for the device: load only engines that you built, or whose maker you trust. With `limits` the plans
+    are left out (`EngineFile.restricted`).
     """
+    return read_as(EngineFile, path, limits)
+
+
+def read_as(kind: type[E], path: str | Path, limits: Limits | None = None) -> E:
+    """The engine in a file, of a class that can do more."""
     path = Path(path)
-    manifest, members = read_archive(path)
+    manifest, members = read_archive(path, None if limits is None else limits.file_bytes)
     try:
-        return EngineFile(manifest, members, path)
+        engine = kind(manifest, members, path)
+        return engine if limits is None else engine.restricted(limits)
     except (EngineError, ModelError) as error:
         raise EngineError(f"{path} cannot be loaded: {error}") from error
 
@@ -272,6 +286,7 @@ def read(path: str | Path) -> EngineFile:
 def write(engine: EngineFile, path: str | Path) -> EngineFile:
     """Writes an engine and returns the engine in the file. An interrupted write leaves nothing behind."""
     path = Path(path)
-    engine.verify()
-    write_archive(path, engine.manifest, engine._members)
-    return read(path)
+    write_archive(path, engine.manifest, engine.contents())
+    written = read(path)
+    written.verify()
+    return written

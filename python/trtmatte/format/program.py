@@ -8,78 +8,48 @@ it: the layout and type of frames and mattes, and the size of the frame, which `
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from trtmatte.errors import EngineError, FrameError, ModelError
+from trtmatte.format import values
+from trtmatte.format.op_forms import LARGEST_SIDE
 from trtmatte.format.outputs import MATTE_OUTPUTS
+from trtmatte.format.stages import (
+    BACKGROUND,
+    DTYPES,
+    FRAME,
+    PATCHES,
+    PICTURES,
+    PLATE,
+    Attribute,
+    NetworkStage,
+    OpStage,
+    Stage,
+    State,
+    Tensor,
+)
+from trtmatte.format.validate import MOST_STAGES, MOST_TENSORS, patch_capacity, validate
 
-FRAME: Final = "frame"  # the picture to be matted
-PLATE: Final = "plate"  # the photographed empty scene, which some families need
-BACKGROUND: Final = "background"  # the picture that is put behind the subject in a composite
-PICTURES: Final = (FRAME, PLATE, BACKGROUND)
+__all__ = [
+    "BACKGROUND",
+    "DTYPES",
+    "FRAME",
+    "PATCHES",
+    "PICTURES",
+    "PLATE",
+    "Attribute",
+    "NetworkStage",
+    "OpStage",
+    "Program",
+    "Stage",
+    "State",
+    "Tensor",
+    "patch_capacity",
+]
 
-PATCHES: Final = "patches"
-"""The dimension that is known only once the patches of a frame are selected. `Program.capacity` is its upper bound."""
-
-DTYPES: Final = ("float32", "float16", "int32")
-
-Attribute = int | float | tuple[int, ...] | tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A small tensor between stages. Its first dimension is the batch, or `PATCHES`."""
-
-    dtype: str
-    shape: tuple[int | str, ...]
-
-
-@dataclass(frozen=True)
-class State:
-    """Recurrent state: zeros at first, then the `input` of a frame is the `output` of the frame before."""
-
-    name: str
-    input: str
-    output: str
-
-
-@dataclass(frozen=True)
-class NetworkStage:
-    """A network. Its name is that of the ONNX model; inputs and outputs are named as in there."""
-
-    name: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class OpStage:
-    """An op, by its name in `docs/ops.md`. Outputs that nobody needs are empty.
-
-    The attributes are those that the model determines. Where they depend on the frame's size they are those of
-    `Program.size`.
-    """
-
-    op: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attributes: Mapping[str, Attribute] = field(default_factory=dict)
-
-    def integer(self, name: str) -> int:
-        """An attribute that is a whole number."""
-        return _integer(self.attributes[name])
-
-    def number(self, name: str) -> float:
-        """An attribute that is a number."""
-        value = self.attributes[name]
-        if not isinstance(value, (int, float)):
-            raise TypeError(f"{name} of {self.op} is {value!r}; expected a number")
-        return float(value)
-
-
-Stage = NetworkStage | OpStage
+_MOST_NAMES: Final = 256  # inputs or outputs of a stage, attributes of an op, states
 
 
 @dataclass(frozen=True)
@@ -97,7 +67,7 @@ class Program:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check(self)
+        validate(self)
 
     @property
     def pictures(self) -> tuple[str, ...]:
@@ -138,8 +108,8 @@ class Program:
 
     def for_frame(self, width: int, height: int) -> Program:
         """The same program for frames of another size. The networks stay as they are, and so do their tensors."""
-        if width < 1 or height < 1:
-            raise FrameError(f"a frame is {width}x{height} pixels; expected at least 1x1")
+        if not (1 <= width <= LARGEST_SIDE and 1 <= height <= LARGEST_SIDE):
+            raise FrameError(f"a frame is {width}x{height} pixels; expected 1 to {LARGEST_SIDE} a side")
         if self.capacity and (width % 4 or height % 4):
             raise FrameError(
                 f"a frame is {width}x{height} pixels; {self.family} with refinement needs width and height divisible "
@@ -148,7 +118,10 @@ class Program:
         if (width, height) == self.size:
             return self
         stages = tuple(_stage_for_frame(stage, width, height, self.batch) for stage in self.stages)
-        return replace(self, size=(width, height), stages=stages)
+        try:
+            return replace(self, size=(width, height), stages=stages)
+        except ModelError as error:
+            raise FrameError(f"a frame is {width}x{height} pixels, too large: {error}; give smaller frames") from error
 
     def to_json(self) -> dict[str, Any]:
         """The program as JSON's kinds of values."""
@@ -162,52 +135,10 @@ class Program:
     def from_json(cls, data: Any) -> Program:
         """The program that `to_json` described; an EngineError if it is not one."""
         try:
-            return cls(
-                family=_text(data["family"]),
-                variant=_text(data["variant"]),
-                size=(_integer(data["size"][0]), _integer(data["size"][1])),
-                batch=_integer(data["batch"]),
-                tensors={_text(name): _tensor(each) for name, each in data["tensors"].items()},
-                stages=tuple(_stage(each) for each in data["stages"]),
-                states=tuple(State(**{key: _text(each[key]) for key in each}) for each in data["states"]),
-                outputs=_texts(data["outputs"]),
-                settings=dict(data["settings"]),
-            )
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            values.require_shallow(data, "the program")
+            return cls(**_read(data))
+        except ModelError as error:
             raise EngineError(f"the engine's program is not as expected ({error}): build the engine again") from error
-
-
-def _check(program: Program) -> None:
-    """Every value is made once, before it is used, and has a description."""
-    known = set(PICTURES) | {state.input for state in program.states}
-    for stage in program.stages:
-        title = stage.op if isinstance(stage, OpStage) else stage.name
-        _require(known, stage.inputs, f"stage {title} reads")
-        made = [name for name in stage.outputs if name]
-        if known.intersection(made):
-            raise ModelError(f"stage {title} makes {', '.join(sorted(known.intersection(made)))}, which exists already")
-        known.update(made)
-    writers = [stage for stage in program.stages if BACKGROUND in stage.inputs]
-    if len(writers) > 1 or not (writers or program.outputs):
-        raise ModelError(f"{len(writers)} stages write a matte; expected one, or none and other outputs")
-    _require(known, program.outputs, "the outputs are")
-    _require(known, [state.output for state in program.states], "the states become")
-    described = {*program.tensors, *PICTURES, *(name for stage in writers for name in stage.outputs)}
-    _require(described, known, "a description is missing of")
-    for name, tensor in program.tensors.items():
-        if tensor.dtype not in DTYPES:
-            raise ModelError(f"tensor {name} is {tensor.dtype}; expected one of {', '.join(DTYPES)}")
-        if not all(size == PATCHES or (isinstance(size, int) and size > 0) for size in tensor.shape):
-            raise ModelError(f"tensor {name} has the shape {list(tensor.shape)}; expected fixed sizes or {PATCHES}")
-    for state in program.states:
-        if program.tensors[state.input] != program.tensors[state.output]:
-            raise ModelError(f"state {state.name} goes in and comes out with different types or shapes")
-
-
-def _require(known: Iterable[str], names: Iterable[str], title: str) -> None:
-    missing = sorted(set(names) - set(known))
-    if missing:
-        raise ModelError(f"{title} {', '.join(missing)}, which no stage before makes")
 
 
 def _stage_for_frame(stage: Stage, width: int, height: int, batch: int) -> Stage:
@@ -215,47 +146,72 @@ def _stage_for_frame(stage: Stage, width: int, height: int, batch: int) -> Stage
         return stage
     attributes = dict(stage.attributes)
     if stage.op == "FrameSample":
-        attributes["step_y"] = (height, _integer(attributes["height"]))
-        attributes["step_x"] = (width, _integer(attributes["width"]))
+        attributes["step_y"] = (height, stage.integer("height"))
+        attributes["step_x"] = (width, stage.integer("width"))
     if stage.op == "PatchSelect":
         attributes["height"], attributes["width"] = height // 4, width // 4
         attributes["capacity"] = patch_capacity(width, height, batch, attributes)
     return replace(stage, attributes=attributes)
 
 
-def patch_capacity(width: int, height: int, batch: int, attributes: Mapping[str, Any]) -> int:
-    """How many patches `PatchSelect` can select: `k` an image when sampling (mode 0), else all there are."""
-    cells = (width // 4) * (height // 4)
-    return batch * (min(_integer(attributes["k"]), cells) if attributes["mode"] == 0 else cells)
+# ---------------------------------------------------------------------------------------------------------------------
+# From JSON: the types of all values. `validate` checks what they mean
 
 
-def _stage(data: Mapping[str, Any]) -> Stage:
-    if data["kind"] == "network":
-        return NetworkStage(_text(data["name"]), _texts(data["inputs"]), _texts(data["outputs"]))
-    attributes = {
-        _text(name): tuple(value) if isinstance(value, list) else value for name, value in data["attributes"].items()
+def _read(data: Any) -> dict[str, Any]:
+    needed = ("family", "variant", "size", "batch", "tensors", "stages", "states", "outputs", "settings")
+    found = values.members(data, "it", *needed)
+    width, height = (*values.entries(found["size"], "the frame's size", 2), None, None)[:2]
+    tensors = values.members(found["tensors"], "the description of tensors")
+    values.entries(list(tensors), "the description of tensors", MOST_TENSORS)
+    return {
+        "family": values.text(found["family"], "the family"),
+        "variant": values.text(found["variant"], "the variant"),
+        "size": (width, height),
+        "batch": found["batch"],
+        "tensors": {values.name(name, "the name of a tensor"): _tensor(name, each) for name, each in tensors.items()},
+        "stages": tuple(map(_stage, values.entries(found["stages"], "the list of stages", MOST_STAGES))),
+        "states": tuple(map(_state, values.entries(found["states"], "the list of states", _MOST_NAMES))),
+        "outputs": _names(found["outputs"], "an output"),
+        "settings": dict(values.members(found["settings"], "the settings")),
     }
-    inputs, outputs = _texts(data["inputs"]), _texts(data["outputs"])
+
+
+def _tensor(name: str, data: Any) -> Tensor:
+    found = values.members(data, f"tensor {name}", "dtype", "shape")
+    return Tensor(
+        values.text(found["dtype"], f"the type of tensor {name}"),
+        tuple(values.entries(found["shape"], f"the shape of tensor {name}", _MOST_NAMES)),
+    )
+
+
+def _stage(data: Any) -> Stage:
+    found = values.members(data, "a stage", "kind", "inputs", "outputs")
+    inputs = _names(found["inputs"], "an input of a stage")
+    outputs = _names(found["outputs"], "an output of a stage")
+    kind = values.text(found["kind"], "the kind of a stage")
+    if kind == "network":
+        values.members(data, "a network", "name")
+        return NetworkStage(values.name(found["name"], "the name of a network"), inputs, outputs)
+    if kind != "op":
+        raise ModelError(f"the kind of a stage is {values.shown(kind)}; expected op or network")
+    values.members(data, "an op", "op", "attributes")
+    attributes = values.members(found["attributes"], "the attributes of an op")
     if BACKGROUND in inputs:  # the op writes the outputs of today's table, whichever there were when it was built
         outputs = MATTE_OUTPUTS
-    return OpStage(_text(data["op"]), inputs, outputs, attributes)
+    return OpStage(
+        values.name(found["op"], "the name of an op"),
+        inputs,
+        outputs,
+        {name: tuple(value) if isinstance(value, list) else value for name, value in attributes.items()},
+    )
 
 
-def _tensor(data: Mapping[str, Any]) -> Tensor:
-    return Tensor(_text(data["dtype"]), tuple(data["shape"]))
+def _state(data: Any) -> State:
+    found = values.members(data, "a state", "name", "input", "output")
+    return State(*(values.name(found[each], f"the {each} of a state") for each in ("name", "input", "output")))
 
 
-def _texts(values: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(_text(value) for value in values)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a text")
-    return value
-
-
-def _integer(value: Any) -> int:
-    if not isinstance(value, int):
-        raise TypeError(f"{value!r} is not a whole number")
-    return value
+def _names(data: Any, title: str) -> tuple[str, ...]:
+    """Names, which are empty for outputs that nobody needs."""
+    return tuple(values.text(each, title) for each in values.entries(data, f"the list of what is {title}", _MOST_NAMES))

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from trtmatte.errors import ModelError
+from trtmatte.errors import EngineError, ModelError, printable
 from trtmatte.format import file as engine_file
+from trtmatte.format.archive import BUILD_AGAIN
 from trtmatte.format.file import EngineFile
 from trtmatte.format.outputs import MATTE_OUTPUTS
 from trtmatte.format.program import PATCHES, PICTURES, OpStage, Program, Stage
@@ -24,6 +25,7 @@ _HEAD: Final = 10  # columns before what a line says
 _SHOWN_OPERATORS: Final = 12
 _STAYS: Final = "\0"  # a space at which no line may end
 _PATCHES: Final = "N"
+_MOST: Final = 10**18  # weights or multiplications of a network; a file may say more than a float can hold
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -53,11 +55,14 @@ def of_engine(engine: EngineFile) -> Facts:
     manifest = engine.manifest
     kept = ("format", "made_by", "source", "plans", "errors")
     about = {name: manifest[name] for name in kept if name in manifest} | {"members": engine.members}
-    return {"kind": "engine", **of_program(engine.program, _networks(engine)), "engine": about}
+    return {"kind": "engine", **of_program(engine.program, _networks(engine), is_ours=False), "engine": about}
 
 
-def of_program(program: Program, networks: Sequence[ModelProto] = ()) -> Facts:
-    """The facts about a program, and about those of its networks that are given, in the program's order."""
+def of_program(program: Program, networks: Sequence[ModelProto] = (), *, is_ours: bool = True) -> Facts:
+    """The facts about a program, and about those of its networks that are given, in the program's order.
+
+    Networks that we have just made have shapes that onnx may infer. A file's could make it abort the process.
+    """
     models = dict(zip((stage.name for stage in program.networks), networks, strict=False))
     return {
         "family": program.family,
@@ -68,7 +73,7 @@ def of_program(program: Program, networks: Sequence[ModelProto] = ()) -> Facts:
         "states": [{**_value(program, each.input), "name": each.name} for each in program.states],
         "outputs": list(program.outputs),
         "patches": program.capacity,
-        "stages": [_stage(stage, program, models) for stage in program.stages],
+        "stages": [_stage(stage, program, models, is_ours) for stage in program.stages],
     }
 
 
@@ -97,12 +102,16 @@ def _networks(engine: EngineFile) -> list[ModelProto]:
     """The networks of an engine; none on a machine without onnx, which can still run engines."""
     try:
         import onnx
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     except ImportError:
         return []
-    return [onnx.load_from_string(bytes(engine.network(stage.name))) for stage in engine.program.networks]
+    try:
+        return [onnx.load_from_string(engine.network(stage.name)) for stage in engine.program.networks]
+    except (ValueError, RecursionError, DecodeError) as error:
+        raise EngineError(f"the networks of {engine} cannot be read ({error}): {BUILD_AGAIN}") from error
 
 
-def _stage(stage: Stage, program: Program, models: Mapping[str, ModelProto]) -> Facts:
+def _stage(stage: Stage, program: Program, models: Mapping[str, ModelProto], is_ours: bool) -> Facts:
     facts: Facts = {
         "inputs": [_value(program, name) for name in stage.inputs],
         "outputs": [_value(program, name) for name in stage.outputs if name],
@@ -113,7 +122,7 @@ def _stage(stage: Stage, program: Program, models: Mapping[str, ModelProto]) -> 
         }
         return {"kind": "op", "name": stage.op, **facts, "full_frames": _full_frames(stage), "attributes": attributes}
     facts = {"kind": "network", "name": stage.name, **facts, "full_frames": _full_frames(stage)}
-    return facts | (_network(models[stage.name], program) if stage.name in models else {})
+    return facts | (_network(models[stage.name], program, is_ours) if stage.name in models else {})
 
 
 def _full_frames(stage: Stage) -> Facts:
@@ -131,18 +140,19 @@ def _value(program: Program, name: str) -> Facts:
     return {"name": name, "shape": list(tensor.shape), "dtype": tensor.dtype}
 
 
-def _network(model: ModelProto, program: Program) -> Facts:
+def _network(model: ModelProto, program: Program, is_ours: bool) -> Facts:
     """`macs` counts the multiplications of convolutions and matrices in one run, with the largest number of patches."""
+    macs = _macs(_with_patches(model, program.capacity) if is_ours else model)
     return {
         "nodes": len(model.graph.node),
-        "weights": sum(math.prod(each.dims) for each in model.graph.initializer),
-        "macs": _macs(model, program.capacity),
+        "weights": min(_MOST, sum(math.prod(each.dims) for each in model.graph.initializer)),
+        "macs": None if macs is None else min(_MOST, macs),
     }
 
 
-def _macs(model: ModelProto, patches: int) -> int | None:
+def _macs(model: ModelProto) -> int | None:
     """The multiplications; None if the model lacks a shape that they depend on."""
-    graph = _with_patches(model, patches).graph
+    graph = model.graph
     shapes = {each.name: _shape(each) for each in (*graph.input, *graph.value_info, *graph.output)}
     shapes |= {each.name: tuple(each.dims) for each in graph.initializer}
     total = 0
@@ -177,8 +187,8 @@ def _is_open(value: ValueInfoProto) -> bool:
 
 
 def _multiplications(node: NodeProto, shapes: Mapping[str, tuple[int, ...] | None]) -> int | None:
-    first, weights, result = (shapes.get(name) for name in (node.input[0], node.input[1], node.output[0]))
-    if first is None or weights is None or result is None:
+    first, weights, result = (shapes.get(name) for name in (*[*node.input, "", ""][:2], *[*node.output, ""][:1]))
+    if not first or weights is None or result is None:
         return None
     if node.op_type == "Conv":
         return math.prod(result) * math.prod(weights[1:])
@@ -217,19 +227,21 @@ def describe(facts: Facts) -> str:
     lines.append("stages")
     for number, stage in enumerate(facts["stages"], 1):
         lines += _stage_lines(number, stage)
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def describe_unmatched(facts: Facts) -> str:
     operators = [f"{name} {count}" for name, count in facts["operators"].items()]
     more = len(operators) - _SHOWN_OPERATORS
     shown = ", ".join(operators[:_SHOWN_OPERATORS]) + (f" and {more} more kinds" if more > 0 else "")
-    return "\n".join(
-        [
-            _line("inputs", ", ".join(f"{each['name']} {each['shape']}" for each in facts["inputs"])),
-            _line("outputs", ", ".join(f"{each['name']} {each['shape']}" for each in facts["outputs"])),
-            _line("operators", shown),
-        ]
+    return printable(
+        "\n".join(
+            [
+                _line("inputs", ", ".join(f"{each['name']} {each['shape']}" for each in facts["inputs"])),
+                _line("outputs", ", ".join(f"{each['name']} {each['shape']}" for each in facts["outputs"])),
+                _line("operators", shown),
+            ]
+        )
     )
 
 

@@ -90,6 +90,8 @@ def _first(wanted: Iterable[Backend], engine: EngineFile, device: int) -> tuple[
             return Choice(backend, device, list(built.plans[backend.name])[-1], built), problems
         except (BackendError, EngineError) as error:
             problems.append(str(error))
+        except Exception as error:  # the libraries' own exceptions share no base
+            problems.append(f"{backend.title} cannot build a plan of the engine's networks: {error}")
     without_plans = (backend for backend in available if not backend.has_plans)
     return next((Choice(backend, device) for backend in without_plans), None), problems
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from trtmatte import _core
-from trtmatte.backends.interface import LoadRequest, Network
-from trtmatte.errors import BackendError
+from trtmatte.backends.interface import LoadRequest, Network, Run
+from trtmatte.errors import BackendError, TrtmatteError
 from trtmatte.format.file import CPU_PLAN, CUDA_PLAN, EngineFile
 from trtmatte.runtime.choice import Choice
 
@@ -24,8 +25,8 @@ def load_networks(engine: EngineFile, choice: Choice, patches: int, memory: Any 
 
     `memory` is the session's device memory, whose device is the current one; None on the CPU.
     """
-    with _sharing:
-        return choice.backend.load(
+    with _sharing, _naming(f"the networks of {engine}"):
+        networks = choice.backend.load(
             LoadRequest(
                 names=tuple(stage.name for stage in engine.program.networks),
                 model=lambda name: _model(engine, name, CPU_PLAN if choice.device is None else CUDA_PLAN),
@@ -37,15 +38,43 @@ def load_networks(engine: EngineFile, choice: Choice, patches: int, memory: Any 
                 once=lambda key, make: _once(engine, choice, key, make),
             )
         )
+    return {name: _Named(name, network) for name, network in networks.items()}
+
+
+class _Named:
+    """A network whose errors name it."""
+
+    def __init__(self, name: str, network: Network) -> None:
+        self._name, self._network = name, network
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._network, attribute)
+
+    def bind(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Run:
+        with _naming(f"the stage {self._name}"):
+            return self._network.bind(inputs, outputs)
+
+
+@contextmanager
+def _naming(title: str) -> Iterator[None]:
+    """Name what failed in the errors of libraries, whose exceptions share no base."""
+    try:
+        yield
+    except BackendError as error:
+        raise BackendError(f"{title} cannot be used: {error}") from error
+    except (TrtmatteError, MemoryError):
+        raise
+    except Exception as error:
+        raise BackendError(f"{title} cannot be used: {error}: build the engine again") from error
 
 
 def _model(engine: EngineFile, name: str, form: tuple[str, str]) -> bytes:
     """A network in ONNX, in the form for this kind of device if the engine has it."""
     plan = engine.plan(*form, name)
-    return bytes(engine.network(name) if plan is None else plan)
+    return engine.network(name) if plan is None else plan
 
 
-def _plan(engine: EngineFile, choice: Choice, name: str) -> memoryview:
+def _plan(engine: EngineFile, choice: Choice, name: str) -> bytes:
     plan = (choice.source or engine).plan(choice.backend.name, choice.key, name)
     if plan is None:
         raise BackendError(f"{engine} has no plan of {name}: build it again on this machine")

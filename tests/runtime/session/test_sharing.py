@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import subprocess
 import sys
 import threading
@@ -23,8 +24,8 @@ def test_sessions_of_an_engine_share_its_networks(backend):
     engine = engines.memory.__wrapped__()
     choice = choose(backend, "cpu", engine)
     first, second = load_networks(engine, choice, 0), load_networks(engine, choice, 0)
-    assert first["network-0"] is second["network-0"]
-    network = weakref.ref(first["network-0"])
+    assert vars(first["network-0"]) == vars(second["network-0"])
+    network = weakref.ref(vars(first["network-0"])["_network"])
     session = engine.session(backend=backend)
     del engine, first, second
     gc.collect()
@@ -140,11 +141,21 @@ def test_a_batch_is_a_multiple_of_the_engine_s():
     assert engines.memory(2).session().state["memory"].shape[0] == 2
 
 
-def test_a_damaged_network_is_the_backend_s_error(backend):
+def test_a_network_that_the_library_cannot_load_is_the_backend_s_error(backend):
     good = engines.memory()
-    bad = type(good).of(good.program, {"network-0": b"no network"})
-    with pytest.raises(BackendError, match="cannot load the network"):
+    network = good.network("network-0").replace(b"ReduceMean", b"NoSuchNode")
+    bad = type(good).of(good.program, {"network-0": network})
+    with pytest.raises(BackendError, match=r"the networks of the engine in memory cannot be used: .* cannot load the"):
         bad.session(backend=backend)
+
+
+def test_errors_of_the_library_when_arrays_are_bound_name_the_network(backend, monkeypatch):
+    def fail(network, inputs, outputs):
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(importlib.import_module(f"trtmatte.backends.{backend}").Network, "bind", fail)
+    with pytest.raises(BackendError, match="the stage network-0 cannot be used: no room: build the engine again"):
+        engines.memory().session(backend=backend)
 
 
 def test_an_engine_is_given_by_its_path(tmp_path, backend):

@@ -40,7 +40,7 @@ class LoadedPlan:
     """A plan loaded on the current device. Any thread may read it; each thread makes its own contexts."""
 
     def __init__(self, plan: Any, *, target: str, name: str = "network", runtime_cache: bytes = b"") -> None:
-        """`plan` is any buffer, such as a mapped file. `runtime_cache` is an earlier result of `runtime_cache()`."""
+        """`plan` is any buffer. `runtime_cache` is an earlier result of `runtime_cache()`."""
         self._trt, self._log = bindings.load(target), bindings.log(target)
         self.target, self.name = target, name
         with self._log.recorded() as errors:

@@ -363,7 +363,7 @@ class Session:
         return self._scheduled(frames.size)
 
     def _scheduled(self, size: tuple[int, int]) -> _Sized:
-        program = self._program.for_frame(*size)
+        program = self._engine.for_frame(*size)
         return _Sized(size, self._executor.schedule(program), program)
 
     def _results(self, sized: _Sized, frames: Frames, out: Any) -> Results:

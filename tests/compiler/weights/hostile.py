@@ -31,14 +31,14 @@ class Harmless(nn.Module):
 class Writes(nn.Module):
     def __init__(self, path: str) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(2))
+        self.weight: Tensor = nn.Parameter(torch.ones(2))
         self.path = path
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.weight
 
     @torch.jit.export
-    def __getstate__(self):  # type: ignore[no-untyped-def]
+    def __getstate__(self):
         return (self.path, self.weight)
 
     @torch.jit.export
@@ -52,14 +52,14 @@ class Writes(nn.Module):
 class Loops(nn.Module):
     def __init__(self, path: str) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(2))
+        self.weight: Tensor = nn.Parameter(torch.ones(2))
         self.path = path
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.weight
 
     @torch.jit.export
-    def __getstate__(self):  # type: ignore[no-untyped-def]
+    def __getstate__(self):
         return (self.path, self.weight)
 
     @torch.jit.export
@@ -86,7 +86,7 @@ def scripted(module: nn.Module) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        torch.jit.save(torch.jit.script(module.eval()), buffer)  # type: ignore[no-untyped-call]
+        torch.jit.save(torch.jit.script(module.eval()), buffer)
     return buffer.getvalue()
 
 

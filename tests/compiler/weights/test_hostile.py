@@ -46,7 +46,7 @@ def test_the_attack_works_where_code_runs(tmp_path: Path) -> None:
 
     witness, path = tmp_path / "written", tmp_path / "model.pt"
     path.write_bytes(hostile.VARIATIONS["a module within"](str(witness), False))
-    torch.jit.load(str(path))  # type: ignore[no-untyped-call]
+    torch.jit.load(str(path))
     assert witness.exists()
 
 

@@ -54,7 +54,7 @@ def read(path: Path) -> dict[str, Tensor]:
 
 
 def assert_read_as_torch_reads(path: Path) -> None:
-    ours, theirs = read(path), torch.jit.load(str(path)).state_dict()  # type: ignore[no-untyped-call]
+    ours, theirs = read(path), torch.jit.load(str(path)).state_dict()
     assert list(ours) == list(theirs)
     for key, value in theirs.items():
         assert ours[key].dtype == value.dtype

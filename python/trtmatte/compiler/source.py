@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trtmatte.compiler.families import catalog
+from trtmatte.compiler.graph.beside import open_beside
 from trtmatte.compiler.options import read_recipe
 from trtmatte.errors import ModelError, SettingError
 from trtmatte.models import store
@@ -69,10 +70,18 @@ def _other_files(path: Path) -> Iterator[str]:
         while found >= 0:
             start = found + len(_LOCATION)
             length, start = _varint(data, start)
-            name = data[start : start + length].decode(errors="replace")
-            if length < 4096 and "\0" not in name and (path.parent / name).is_file():
+            name = data[start : start + min(length, 4096)].decode(errors="replace")
+            if _is_beside(path, name):
                 yield name
             found = data.find(_LOCATION, start)
+
+
+def _is_beside(path: Path, name: str) -> bool:
+    try:
+        os.close(open_beside(path, name))
+    except (OSError, ModelError):  # reading the model raises it, if this is a name
+        return False
+    return True
 
 
 def _varint(data: mmap.mmap, start: int) -> tuple[int, int]:

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import ModelProto, TensorProto, external_data_helper, numpy_helper, version_converter
+from onnx import ModelProto, TensorProto, numpy_helper, version_converter
 
+from trtmatte.compiler.graph import external_data
 from trtmatte.compiler.graph.functions import DOMAIN, OPSET
 from trtmatte.compiler.graph.onnx_graph import Graph
 from trtmatte.errors import ModelError
@@ -59,10 +60,10 @@ def _parse(path: Path) -> ModelProto:
 
 def _load_external_data(model: ModelProto, path: Path) -> None:
     try:
-        external_data_helper.load_external_data_for_model(model, str(path.parent))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        external_data.embed(model, path)
+    except OSError as error:
         raise ModelError(
-            f"{path} keeps its weights in other files, which cannot be read ({_first_line(error)}); "
+            f"{path} keeps its weights in other files, which cannot be read ({error.strerror or error}); "
             "put them beside it, under the names they were exported with"
         ) from error
 

@@ -26,6 +26,7 @@ from trtmatte.format.file import EngineFile
 from trtmatte.reports import validate as validation
 from trtmatte.runtime.session import Session as RuntimeSession
 from trtmatte.runtime.session.background import Picture, read_background
+from trtmatte.support.limits import Limits
 from trtmatte.support.renamed import notice
 
 __all__ = ["Engine", "Session", "build", "export", "load"]
@@ -81,6 +82,7 @@ def build(
     force: bool = False,
     verbose: bool = False,
     progress: Progress | None = None,
+    safe: bool | Limits = False,
     **options: Any,
 ) -> Engine:
     """Build the engine of a model: an ONNX file, a checkpoint, a recipe (`.toml`), or the name of a known model.
@@ -92,8 +94,11 @@ def build(
     `out` is the file to write; without it the engine stays in the cache. `validate` measures the errors of every
     backend that runs here, on `frames` (a video or a folder of pictures) or on generated frames, and stores them in the
     engine.
+
+    `safe` is for models of strangers: they may not have more bytes or larger frames than `Limits`, nor weights in other
+    files.
     """
-    request = compiler.Request.of(model, out, verbose=verbose, progress=progress, **options)
+    request = compiler.Request.of(model, out, verbose=verbose, progress=progress, safe=safe, **options)
     engine = request.built(force=force)
     if validate or frames is not None:
         engine = _validated(engine, frames, force, progress)

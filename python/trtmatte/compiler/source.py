@@ -15,6 +15,7 @@ from trtmatte.compiler.options import read_recipe
 from trtmatte.errors import ModelError, SettingError
 from trtmatte.models import store
 from trtmatte.models.download import sha256
+from trtmatte.support.limits import Limits
 
 __all__ = ["Source", "locate"]
 
@@ -29,8 +30,8 @@ class Source:
     about: Mapping[str, Any]
 
 
-def locate(model: str | Path) -> tuple[Source, dict[str, Any]]:
-    """The model's file, and the options of the recipe that names it."""
+def locate(model: str | Path, limits: Limits | None = None) -> tuple[Source, dict[str, Any]]:
+    """The model's file, and the options of the recipe that names it. With `limits`, it must be one file within them."""
     options: dict[str, Any] = {}
     if Path(model).suffix == ".toml":
         model, options = read_recipe(Path(model))
@@ -38,7 +39,17 @@ def locate(model: str | Path) -> tuple[Source, dict[str, Any]]:
     if path.is_dir():
         raise ModelError(f"{path} is a folder; expected a model file, a recipe or the name of a known model")
     if path.is_file():
-        return Source(path, _about(path)), options
+        if limits is not None and path.stat().st_size > limits.file_bytes:
+            raise ModelError(
+                f"{path} has {path.stat().st_size} bytes; expected at most {limits.file_bytes} in safe mode"
+            )
+        about = _about(path)
+        if limits is not None and "other_files" in about:
+            raise ModelError(
+                f"{path} keeps weights in {', '.join(about['other_files'])}; expected one file in safe mode: "
+                "export the model with its weights inside"
+            )
+        return Source(path, about), options
     try:
         known = catalog.find(str(model))
     except SettingError as error:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trtmatte.compiler.families import networks, registry
 from trtmatte.compiler.weights import reading
-from trtmatte.compiler.weights.tensors import Foreign, StoredTensor, shown
+from trtmatte.compiler.weights.tensors import Foreign, StoredTensor
 from trtmatte.errors import ModelError
+from trtmatte.support.shown import shown
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -9,7 +9,8 @@ import zlib
 from pathlib import Path
 from typing import Final
 
-from trtmatte.compiler.weights.tensors import UnreadableError, shown
+from trtmatte.compiler.weights.tensors import UnreadableError
+from trtmatte.support.shown import shown
 
 __all__ = ["Archive"]
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from trtmatte.compiler.weights import scripted
 from trtmatte.compiler.weights.archive import Archive
-from trtmatte.compiler.weights.tensors import Storage, StoredTensor, Type, UnreadableError, shown
+from trtmatte.compiler.weights.tensors import Storage, StoredTensor, Type, UnreadableError
 from trtmatte.compiler.weights.unpickle import unpickle
 from trtmatte.errors import ModelError
+from trtmatte.support.shown import shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,7 +157,7 @@ def _pickled(path: Path) -> Any:
     version, at = unpickle(data, at, persistent)
     system, at = unpickle(data, at, persistent)
     if version != _VERSION or not isinstance(system, dict):
-        raise UnreadableError(f"it has the version {shown(version)}; expected {_VERSION}")
+        raise UnreadableError(f"it has another version than {_VERSION}")
     if system.get("little_endian") is not True:
         raise UnreadableError(_BIG_ENDIAN, whole=True)
     content, at = unpickle(data, at, persistent)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["REBUILD", "Foreign", "Storage", "StoredTensor", "Type", "UnreadableError", "shown"]
+__all__ = ["REBUILD", "Foreign", "Storage", "StoredTensor", "Type", "UnreadableError"]
 
 
 class UnreadableError(ValueError):
@@ -95,7 +95,7 @@ class StoredTensor:
         """The size of the tensor in memory. Raises `UnreadableError` for a shape that is none."""
         for numbers in (self.shape, self.stride, (self.offset,)):
             if not isinstance(numbers, tuple) or not all(type(each) is int and 0 <= each < 1 << 48 for each in numbers):
-                raise UnreadableError(f"a tensor in it has the shape, stride or offset {shown(numbers)}")
+                raise UnreadableError("the shape, stride or offset of a tensor in it is none")
         if len(self.shape) != len(self.stride) or len(self.shape) > 16:
             raise UnreadableError(f"a tensor in it has {len(self.shape)} dimensions and {len(self.stride)} strides")
         count: int = math.prod(self.shape)
@@ -116,20 +116,6 @@ class StoredTensor:
         flat = torch.frombuffer(data, dtype=dtype, count=held)
         view = flat.as_strided(self.shape, self.stride, self.offset)
         return view.clone(memory_format=torch.contiguous_format)
-
-
-def shown(value: Any) -> str:
-    """Text from a file, short and without control characters."""
-    text = (
-        str(value) if isinstance(value, (str, Exception)) else repr(value) if _is_plain(value) else type(value).__name__
-    )
-    text = text if text.isprintable() else ascii(text)[1:-1]
-    return text if len(text) <= 100 else f"{text[:100]}…"
-
-
-def _is_plain(value: Any) -> bool:
-    numbers = value if isinstance(value, tuple) else (value,)
-    return len(numbers) <= 16 and all(isinstance(each, (int, float)) and abs(each) < 1e300 for each in numbers)
 
 
 def _view(storage: Any, offset: Any, shape: Any, stride: Any, *_others: Any) -> StoredTensor:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from trtmatte.compiler.weights.tensors import REBUILD, Foreign, Type, UnreadableError, shown
+from trtmatte.compiler.weights.tensors import REBUILD, Foreign, Type, UnreadableError
+from trtmatte.support.shown import shown
 
 __all__ = ["Record", "unpickle"]
 

@@ -89,7 +89,7 @@ def _parsed(content: bytes) -> ModelProto:
 
 
 def answer(order: BinaryIO) -> None:
-    """What the process does: read a model, and write the graph, or why there is none, to the standard output."""
+    """Read a model, as the process does, and write its graph, or why there is none, to the standard output."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print
     _set_limits()

@@ -29,7 +29,7 @@ _BIG_ENDIAN: Final = "was written on a big-endian machine; load it there and sav
 
 
 def read(path: Path) -> Any:
-    """What a file holds, with a `StoredTensor` for each tensor of PyTorch. Raises a ModelError with the reason."""
+    """The content of a file, with a `StoredTensor` for each tensor of PyTorch. Raises a ModelError with the reason."""
     reader = _reader(path)
     try:
         return reader(path)

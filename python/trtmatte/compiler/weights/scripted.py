@@ -25,7 +25,10 @@ _NAMES: Final = re.compile(r'"([^"\\\n]*)"')
 
 
 class _Class(NamedTuple):
-    """What the text of a module's class says. Without `buffers`, as in old files, each other tensor is one."""
+    """The text of a module's class, as far as it counts here.
+
+    Without `buffers`, as in old files, each other tensor is one.
+    """
 
     parameters: frozenset[str]
     buffers: frozenset[str] | None

@@ -88,7 +88,7 @@ _OLD_MODULES: Final = {"__builtin__": "builtins"}
 
 
 class _Global:
-    """What a pickle named: one of our functions, a type, or a class of TorchScript."""
+    """A name in a pickle: one of our functions, a type, or a class of TorchScript."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -37,7 +37,7 @@ FLOORS: Final = (  # the lowest first; a room may import rooms on lower floors, 
     {FACE},
 )
 INNER_FLOORS: Final = {  # the same within a room; its other files are on top
-    "compiler": ({"graph"}, {"families"}),
+    "compiler": ({"graph", "weights"}, {"families"}),
     "runtime": ({"choice"}, {"networks"}, {"session"}),
     "format": (
         {"archive", "outputs", "stages", "values"},

@@ -139,7 +139,7 @@ def _wheel(release: Release, cache: Path, python: str) -> Path:
         target = ["--python-version", python, "--implementation", "cp"]
         for glibc in ("2_17", "2_28"):
             target += ["--platform", f"manylinux_{glibc}_x86_64"]
-        _run(sys.executable, "-m", "pip", "download", *options, *target, release.bindings)
+        _run(sys.executable, "-I", "-m", "pip", "download", *options, *target, release.bindings)
     return _checked(next(cache.glob(pattern)), release.bindings_hashes[python])
 
 

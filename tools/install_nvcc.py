@@ -31,7 +31,7 @@ KERNEL = "#include <cuda_fp16.h>\n__global__ void halve(__half* x) { x[threadIdx
 def install(folder: Path) -> Path:
     """Install nvcc. Returns its path."""
     target = ["--target", str(folder), "--no-deps", "--quiet", "--upgrade"]
-    subprocess.run([sys.executable, "-m", "pip", "install", *target, *WHEELS], check=True)
+    subprocess.run([sys.executable, "-I", "-m", "pip", "install", *target, *WHEELS], check=True)
     root = next((folder / "nvidia").glob("cu*"))
     libraries = root / "lib64"  # where nvcc looks for them
     if not libraries.exists():

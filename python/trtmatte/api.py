@@ -106,6 +106,7 @@ def build(
     force: bool = False,
     verbose: bool = False,
     progress: Progress | None = None,
+    safe: bool | Limits = False,
     **options: Any,
 ) -> Engine:
     """Build the engine of a model: an ONNX file, a checkpoint, a recipe (`.toml`), or the name of a known model.
@@ -117,8 +118,11 @@ def build(
     `out` is the file to write; without it the engine stays in the cache. `validate` measures the errors of every
     backend that runs here, on `frames` (a video or a folder of pictures) or on generated frames, and stores them in the
     engine.
+
+    `safe` is for models of strangers: they may not have more bytes or larger frames than `Limits`, nor weights in other
+    files.
     """
-    request = compiler.Request.of(model, out, verbose=verbose, progress=progress, **options)
+    request = compiler.Request.of(model, out, verbose=verbose, progress=progress, safe=safe, **options)
     engine = request.built(force=force)
     if validate or frames is not None:
         engine = _validated(engine, frames, force, progress)

@@ -43,6 +43,7 @@ class Served:
 class Site:
     def __init__(self) -> None:
         self.files: dict[str, Served] = {}
+        self.untold = False  # how long the answers are
         site = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -73,7 +74,8 @@ class Site:
             return
         body = served.content[start:]
         handler.send_response(206 if start else 200)
-        handler.send_header("Content-Length", str(len(body)))
+        if not self.untold:
+            handler.send_header("Content-Length", str(len(body)))
         if start:
             handler.send_header("Content-Range", f"bytes {start}-{len(served.content) - 1}/{len(served.content)}")
         handler.end_headers()

@@ -24,6 +24,7 @@ from trtmatte.format.file import EngineFile, Plan
 from trtmatte.format.program import Program
 from trtmatte.models.download import sha256
 from trtmatte.support.files import require_writable
+from trtmatte.support.limits import SAFE, Limits
 from trtmatte.support.packages import code_hash, version_of
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ _PACKAGES: Final = ("onnx", "torch")  # their versions can show in an engine
 
 @dataclass(frozen=True)
 class Request:
-    """Everything that decides what is built. With `lenient`, a target that cannot build the model is left out."""
+    """Everything that decides what is built. With `lenient`, a target that cannot build the model is left out.
+
+    `limits` are for models of strangers.
+    """
 
     source: Source
     options: Options
@@ -44,6 +48,7 @@ class Request:
     verbose: bool
     progress: Progress | None
     out: Path | None
+    limits: Limits | None = None
 
     @classmethod
     def of(
@@ -53,11 +58,13 @@ class Request:
         *,
         verbose: bool = False,
         progress: Progress | None = None,
+        safe: bool | Limits = False,
         **options: Any,
     ) -> Request:
         """The request of a user: `options` override those of a recipe. Wrong values raise errors here."""
         place = None if out is None else require_writable(Path(out), "engine.trtm")
-        source, recipe = locate(model)
+        limits = SAFE if safe is True else safe or None
+        source, recipe = locate(model, limits)
         chosen = Options.of({**recipe, **{name: value for name, value in options.items() if value is not None}})
         targets = _targets(chosen.target)
         if chosen.export is not None:
@@ -65,7 +72,11 @@ class Request:
                 f"export is {chosen.export!r}, which makes no engine: use trtmatte-build --export or trtmatte.export, "
                 "or leave export out"
             )
-        return cls(source, replace(chosen, target=targets), not chosen.target, verbose, progress, place)
+        if limits is not None and chosen.size[0] * chosen.size[1] > limits.pixels:
+            raise SettingError(
+                f"size is {chosen.size[0]}x{chosen.size[1]}; expected at most {limits.pixels} pixels in safe mode"
+            )
+        return cls(source, replace(chosen, target=targets), not chosen.target, verbose, progress, place, limits)
 
     @functools.cached_property
     def key(self) -> str:
@@ -99,7 +110,7 @@ class Request:
         """The engine, in memory."""
         from trtmatte.compiler.graph import cpu
 
-        program, networks = read_program(self.source.path, self.options, self.progress)
+        program, networks = read_program(self.source, self.options, self.progress, self.limits)
         keep_fp32 = plans.keep_fp32(program, networks) if self.options.precision == "fp16" else None
         made, not_built = self._plans(program, networks, keep_fp32)
         if ONNX_TARGET in self.options.target:

@@ -97,7 +97,7 @@ def export(
     _require_tensorrt(chosen)
     library = _plugins() if suffix == PLAN else None
 
-    program, networks = read_program(source.path, chosen, progress)
+    program, networks = read_program(source, chosen, progress)
     kept = plans.keep_fp32(program, networks) if chosen.precision == "fp16" else None
     made = graph(program, networks, chosen.form, kept, read_background)
     content = made.SerializeToString()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtmatte.backends.tensorrt import BuildCancelledError, Progress
+from trtmatte.compiler import importing
 from trtmatte.compiler.options import Options
+from trtmatte.compiler.source import Source
 from trtmatte.format.program import Program
+from trtmatte.support.limits import Limits
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -15,13 +17,22 @@ if TYPE_CHECKING:
 __all__ = ["read_program"]
 
 
-def read_program(path: Path, options: Options, progress: Progress | None) -> tuple[Program, dict[str, ModelProto]]:
-    """The program of a model file, and its networks by name."""
-    from trtmatte.compiler.families import reading
+def read_program(
+    source: Source, options: Options, progress: Progress | None, limits: Limits | None = None
+) -> tuple[Program, dict[str, ModelProto]]:
+    """The program of a model file, and its networks by name. With `limits`, other files are not read."""
     from trtmatte.compiler.graph.cut import cut
 
     _tell(progress, 0.0)
-    graph = reading.read(path, family=options.family, size=options.size, batch=options.batch, **options.settings)
+    graph = importing.read(
+        source.path,
+        known=source.about["sha256"],
+        family=options.family,
+        size=options.size,
+        batch=options.batch,
+        self_contained=limits is not None,
+        **options.settings,
+    )
     program, models = cut(graph)
     _tell(progress, 1.0)
     return program, {stage.name: model for stage, model in zip(program.networks, models, strict=True)}

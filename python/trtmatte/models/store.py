@@ -7,8 +7,9 @@ from pathlib import Path
 
 from trtmatte.errors import DownloadError
 from trtmatte.models.download import sha256
-from trtmatte.models.model import Model, Source
+from trtmatte.models.model import FOLDER, Model, Source
 from trtmatte.support import files
+from trtmatte.support.cache_folder import private_folder
 
 __all__ = ["pull"]
 
@@ -18,7 +19,7 @@ def pull(model: Model) -> Path:
     if _is_good(model):
         return model.path
     _refuse(model)
-    model.path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(FOLDER)
     with files.alone(model.path.with_name(f"{model.file}.lock")):
         if not _is_good(model):
             _fetch(model)
@@ -26,8 +27,15 @@ def pull(model: Model) -> Path:
 
 
 def _is_good(model: Model) -> bool:
-    """Report if the file is there and right. Without a known hash, a file put there by hand is accepted."""
-    return model.is_here and model.sha256 in (None, sha256(model.path))
+    """Report if the file is there and right.
+
+    Without a known hash, a file put there by hand is accepted from a folder that nobody else can write.
+    """
+    if not model.is_here:
+        return False
+    if model.sha256 is None:
+        return private_folder(FOLDER) == model.path.parent
+    return model.sha256 == sha256(model.path)
 
 
 def _refuse(model: Model) -> None:

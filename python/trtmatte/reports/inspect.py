@@ -43,10 +43,11 @@ def inspect(
     """The facts about an engine, or about the program that a model file becomes with these options, as JSON values."""
     if path.suffix == engine_file.SUFFIX:
         return of_engine(engine_file.read(path))
+    from trtmatte.compiler import importing
     from trtmatte.compiler.families import reading
     from trtmatte.compiler.graph.cut import cut
 
-    model = reading.read(path, family=family, size=size, batch=batch, **(settings or {}))
+    model = importing.read(path, family=family, size=size, batch=batch, **(settings or {}))
     kind = "onnx" if reading.is_onnx(path) else "checkpoint"
     return {"kind": kind, **of_program(*cut(model))}
 
@@ -88,13 +89,16 @@ def of_unmatched(path: Path) -> Facts:
     try:
         if not is_onnx(path):
             return {}
-        graph = reading.load(path)
+        graph = reading.parse(path).graph
     except ModelError:
         return {}
+    weights = {each.name for each in graph.initializer}
     return {
-        "inputs": [{"name": name, "shape": list(shape_of(info) or ())} for name, info in graph.inputs.items()],
-        "outputs": [{"name": name, "shape": list(shape_of(info) or ())} for name, info in graph.outputs.items()],
-        "operators": dict(Counter(node.op_type for node in graph.nodes).most_common()),
+        "inputs": [
+            {"name": each.name, "shape": list(shape_of(each) or ())} for each in graph.input if each.name not in weights
+        ],
+        "outputs": [{"name": each.name, "shape": list(shape_of(each) or ())} for each in graph.output],
+        "operators": dict(Counter(each.op_type for each in graph.node if each.op_type != "Constant").most_common()),
     }
 
 

@@ -94,7 +94,7 @@ def of_nothing_known(folder):
         (empty, "no ONNX graph"),
         (a_web_page, "not a complete ONNX file"),
         (without_external_data, "weights in other files"),
-        (with_external_data_cut_short, "weights in other files"),
+        (with_external_data_cut_short, "that file has 7 bytes"),
         (with_nan, "NaN in the constant weights"),
         (of_an_old_opset, "opset 9; expected 11 or later"),
         (with_foreign_operators, "com.microsoft"),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-import re
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trtmatte.compiler.families import networks, registry
+from trtmatte.compiler.weights import reading
+from trtmatte.compiler.weights.tensors import Foreign, StoredTensor
 from trtmatte.errors import ModelError
+from trtmatte.support.shown import shown
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["load_network", "load_state", "recognise"]
 
 Shapes = Mapping[str, tuple[int, ...]]
+Stored = Any  # a StoredTensor, or a Tensor
 
 # The keys under which training scripts store the weights, and the prefixes that wrappers add to every name.
 _STATE_KEYS = ("state_dict", "model_state_dict", "model", "network", "net", "generator", "params", "weights")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
+
+_DEEPEST = 16  # so many wrappers are taken off
 
 _COUNTER = ".num_batches_tracked"  # old files lack it and nothing depends on it
 
@@ -42,9 +46,8 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     networks.require_torch(f"reading the checkpoint {path}")
-    read = _reader(path)
-    state = _strip_prefixes(_find_state(read(path), path))
-    return _completed(_checked(state, path), path)
+    state = reading.tensors(_strip_prefixes(_find_state(reading.read(path), path)), path)
+    return _completed({key: _plain(value.detach(), key, path) for key, value in state.items()}, path)
 
 
 def recognise(state: Mapping[str, Tensor], source: str = "the checkpoint") -> tuple[str, dict[str, Any]]:
@@ -60,127 +63,44 @@ def recognise(state: Mapping[str, Tensor], source: str = "the checkpoint") -> tu
     return nearest.candidate.name, dict(nearest.candidate.options)
 
 
-# Reading
-
-
-def _reader(path: Path) -> Callable[[Path], Any]:
-    """The reader for this file. Raises an error that names the file's real type if there is none."""
-    if not path.is_file():
-        raise ModelError(f"{path} is no file; pass the path of a checkpoint")
-    with path.open("rb") as file:
-        head = file.read(64)
-    if not head:
-        raise ModelError(f"{path} is empty (0 bytes); download or copy it again")
-    if head.startswith(b"PK"):
-        return _read_torchscript if _is_torchscript(path) else _read_pickle
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32:
-        return _read_safetensors
-    if head.startswith(b"\x80"):
-        return _read_pickle
-    raise ModelError(f"{path} is not a checkpoint: {_what_else(head)}")
-
-
-def _what_else(head: bytes) -> str:
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return "it is a web page; the download brought the page of the model instead of the model, open it in a browser"
-    if head.startswith(b"version https://git-lfs"):
-        return "it is a Git LFS pointer; run git lfs pull where it comes from"
-    return (
-        f"it begins with {head[:8]!r}, which no .pth, .safetensors or TorchScript file does; "
-        "pass an ONNX model with the suffix .onnx"
-    )
-
-
-def _is_torchscript(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except zipfile.BadZipFile as error:
-        raise _damaged(path, error) from error
-
-
-def _read_pickle(path: Path) -> Any:
-    import torch
-
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if wanted is None:
-            raise _damaged(path, error) from error
-        raise ModelError(
-            f"{path} is a pickle that wants to call {wanted[1]}, and trtmatte runs no code from a model file; "
-            "a checkpoint must hold tensors alone: save model.state_dict() and pass that file"
-        ) from error
-
-
-def _read_torchscript(path: Path) -> dict[str, Tensor]:
-    import torch
-
-    try:
-        module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
-    except Exception as error:
-        raise _damaged(path, error) from error
-    state: dict[str, Tensor] = module.state_dict()
-    if not state:
-        raise ModelError(
-            f"{path} is a frozen TorchScript file without named weights; pass the model's .pth or .onnx file"
-        )
-    return state
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise ModelError(f"{path} needs the package safetensors to be read: pip install safetensors") from error
-    try:
-        return load_file(path)
-    except Exception as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> ModelError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return ModelError(f"{path} is truncated or damaged and cannot be read; download or copy it again ({reason})")
-
-
 # Unwrapping
 
 
-def _find_state(content: Any, path: Path) -> dict[str, Tensor]:
+def _find_state(content: Any, path: Path) -> dict[str, Stored]:
     """The weights, taken out of the dictionaries that training scripts save around them."""
-    if not isinstance(content, Mapping):
+    for _ in range(_DEEPEST):
+        wrapped = content if isinstance(content, dict) else {}
+        inner = [wrapped[key] for key in _STATE_KEYS if isinstance(wrapped.get(key), dict)]
+        if not inner:
+            break
+        content = inner[0]
+    if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__}, not a state_dict; save model.state_dict() instead")
-    for key in _STATE_KEYS:
-        if isinstance(content.get(key), Mapping):
-            return _find_state(content[key], path)
     if not content:
         raise ModelError(f"{path} holds no weights; save model.state_dict() instead")
     for key, value in content.items():
-        if not _is_tensor(value):
+        if not _is_tensor(value) or not isinstance(key, str):
+            what = value.what if isinstance(value, Foreign) else type(value).__name__
             raise ModelError(
-                f"{path} holds a {type(value).__name__} under {key!r} where a tensor is expected; "
+                f"{path} holds a {what} under {shown(key)!r} where a tensor is expected; "
                 f"put the weights alone, or under 'state_dict'"
             )
-    return {str(key): value for key, value in content.items()}
+    return content
 
 
 def _is_tensor(value: Any) -> bool:
     import torch
 
-    return isinstance(value, torch.Tensor)
+    return isinstance(value, (StoredTensor, torch.Tensor))
 
 
-def _strip_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in state):
-            return _strip_prefixes({key.removeprefix(prefix): value for key, value in state.items()})
+def _strip_prefixes(state: dict[str, Stored]) -> dict[str, Stored]:
+    for _ in range(_DEEPEST):
+        prefix = next((each for each in _PREFIXES if all(key.startswith(each) for key in state)), None)
+        if prefix is None:
+            break
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
-
-
-def _checked(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    return {key: _plain(value.detach(), key, path) for key, value in state.items()}
 
 
 def _plain(value: Tensor, key: str, path: Path) -> Tensor:
@@ -190,7 +110,7 @@ def _plain(value: Tensor, key: str, path: Path) -> Tensor:
     bad = int((~value.isfinite()).sum())
     if bad:
         raise ModelError(
-            f"{path} has {bad} of {value.numel()} values of {key!r} that are NaN or infinite; "
+            f"{path} has {bad} of {value.numel()} values of {shown(key)!r} that are NaN or infinite; "
             "the training diverged or the file is damaged: take an earlier checkpoint"
         )
     return value
@@ -266,12 +186,12 @@ def _explain(nearest: _Difference, shapes: Shapes, source: str) -> str:
             f"{source} holds the weights of no network that trtmatte knows ({', '.join(networks.names())}); "
             f"the nearest, {called}, shares {agreeing} of its {len(shapes)} tensors: export the model to ONNX instead"
         )
-    reshaped = [f"{key} is {list(shapes[key])}, not {list(expected[key])}" for key in nearest.reshaped]
+    reshaped = [f"{shown(key)} is {list(shapes[key])}, not {list(expected[key])}" for key in nearest.reshaped]
     parts = (("missing", nearest.missing), ("unexpected", nearest.unexpected), ("of another shape", reshaped))
     differs = "; ".join(f"{len(items)} {what}: {_some(items)}" for what, items in parts if items)
     return f"{source} is almost {called}, but differs: {differs}. Rename or complete these, or export the model to ONNX"
 
 
 def _some(items: list[str], limit: int = 3) -> str:
-    shown = ", ".join(items[:limit])
-    return f"{shown}, …" if len(items) > limit else shown
+    first = ", ".join(shown(item) for item in items[:limit])
+    return f"{first}, …" if len(items) > limit else first

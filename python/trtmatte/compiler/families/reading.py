@@ -12,7 +12,8 @@ from trtmatte.compiler.families.registry import Family
 from trtmatte.compiler.graph import reading
 from trtmatte.compiler.graph.matching import pictures
 from trtmatte.compiler.graph.onnx_graph import Graph
-from trtmatte.errors import ModelError, SettingError
+from trtmatte.errors import ModelError, SettingError, TrtmatteError
+from trtmatte.support.shown import shown
 
 __all__ = ["is_onnx", "read", "recognise"]
 
@@ -23,19 +24,27 @@ def read(
     family: str | None = None,
     size: tuple[int, int] = (1920, 1080),
     batch: int = 1,
+    self_contained: bool = False,
     **settings: Any,
 ) -> ModelProto:
     """The trtmatte graph of an ONNX file or a checkpoint, for frames of `size` (width and height).
 
-    `settings` are those of the family. A name that it does not have raises a SettingError.
+    `settings` are those of the family. A name that it does not have raises a SettingError. With `self_contained`, an
+    ONNX file must have its weights inside. `compiler.importing.read` does the same for files of strangers.
     """
     path = Path(path)
     if min(size) < 1 or batch < 1:
         raise SettingError(f"size is {size[0]}x{size[1]} and batch is {batch}; expected at least 1x1 and 1")
     if is_onnx(path):
-        graph = reading.load(path)
-        chosen = registry.family(family) if family is not None else recognise(graph)
-        return chosen.from_onnx(graph, size, batch, chosen.checked(settings))
+        try:
+            graph = reading.load(path, self_contained=self_contained)
+            chosen = registry.family(family) if family is not None else recognise(graph)
+            return chosen.from_onnx(graph, size, batch, chosen.checked(settings))
+        except TrtmatteError:
+            raise
+        except Exception as error:  # a pass, numpy or onnx met what no valid model of the family has
+            reason = f"{type(error).__name__}: {error}".strip(": ").splitlines()[0]
+            raise ModelError(f"{path} is not what its nodes promise ({shown(reason)}); export it again") from error
     from trtmatte.compiler.families import checkpoint
 
     network, variant = checkpoint.load_network(path)
@@ -61,6 +70,8 @@ def recognise(graph: Graph) -> Family:
 
 def is_onnx(path: Path) -> bool:
     """Report if this is an ONNX file: it begins with its format's version, which no checkpoint does."""
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{path} is no file; pass the path of a model")
     try:
         with path.open("rb") as file:
             return path.suffix == ".onnx" or file.read(1) == b"\x08"

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import ModelProto, TensorProto, external_data_helper, numpy_helper, version_converter
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper, version_converter
 
+from trtmatte.compiler.graph import external_data
 from trtmatte.compiler.graph.functions import DOMAIN, OPSET
 from trtmatte.compiler.graph.onnx_graph import Graph
 from trtmatte.errors import ModelError
 
 OLDEST_OPSET = 11
+LARGEST = (2 << 30) - 1  # bytes, protobuf's own limit
+MOST_NODES = 20_000  # of all graphs
 
 
-def load(path: str | Path) -> Graph:
-    """The graph of an ONNX file, with float32 in place of float16. Raises a ModelError with the problem."""
+def load(path: str | Path, *, self_contained: bool = False) -> Graph:
+    """The graph of an ONNX file, with float32 in place of float16. Raises a ModelError with the problem.
+
+    With `self_contained`, no other file is read: a model that has weights there is refused.
+    """
     path = Path(path)
-    model = _parse(path)
+    model = parse(path)
+    if self_contained and external_data.tensors(model):
+        raise ModelError(f"{path} keeps weights in other files; expected one file in safe mode: export them inside")
     _load_external_data(model, path)
     try:
         onnx.checker.check_model(model)
@@ -45,24 +54,39 @@ def from_model(model: ModelProto, title: str = "the model") -> Graph:
     return graph
 
 
-def _parse(path: Path) -> ModelProto:
+def parse(path: Path) -> ModelProto:
+    """The model in an ONNX file, as it is there. No library but protobuf sees it, and other files are not read."""
     try:
-        model = onnx.load(path, load_external_data=False)
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > LARGEST:
+                raise ModelError(f"{path} has {size} bytes; expected at most {LARGEST}, as ONNX files have")
+            model = onnx.load_model_from_string(file.read())
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
     except DecodeError as error:
         raise ModelError(f"{path} is not a complete ONNX file; download or export it again") from error
     if not model.graph.node or not model.graph.output:
         raise ModelError(f"{path} holds no ONNX graph; is it the right file?")
+    _check_nodes(model, path)
     return model
+
+
+def _check_nodes(model: ModelProto, path: Path) -> None:
+    nodes = sum(isinstance(each, NodeProto) for each in external_data.messages(model))
+    if nodes > MOST_NODES:
+        raise ModelError(f"{path} has {nodes} nodes; expected at most {MOST_NODES}: matting networks have 2,000")
+    if model.graph.sparse_initializer:
+        raise ModelError(f"{path} has sparse weights; expected dense ones: export it without sparsity")
+    del model.training_info[:], model.functions[:]
 
 
 def _load_external_data(model: ModelProto, path: Path) -> None:
     try:
-        external_data_helper.load_external_data_for_model(model, str(path.parent))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        external_data.embed(model, path)
+    except OSError as error:
         raise ModelError(
-            f"{path} keeps its weights in other files, which cannot be read ({_first_line(error)}); "
+            f"{path} keeps its weights in other files, which cannot be read ({error.strerror or error}); "
             "put them beside it, under the names they were exported with"
         ) from error
 

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from onnx import NodeProto, ValueInfoProto, helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
-from trtmatte.compiler.graph.onnx_graph import Graph, attributes, shape_of, subgraphs
+from trtmatte.compiler.graph.onnx_graph import Array, Graph, attributes, shape_of, subgraphs
 from trtmatte.errors import ModelError
 
-_RANDOM: Final = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
+_FOLDED: Final = """
+    Abs Add And ArgMax ArgMin BatchNormalization Cast CastLike Ceil Clip Concat ConstantOfShape Conv CumSum
+    DequantizeLinear Div Dropout Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND Gemm Greater
+    GreaterOrEqual HardSigmoid HardSwish Identity LeakyRelu Less LessOrEqual Log MatMul Max Mean Min Mod Mul Neg NonZero
+    Not OneHot Or Pad Pow PRelu Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape Resize
+    Round ScatterElements ScatterND Shape Sigmoid Sign Size Slice Softmax Split Sqrt Squeeze Sub Sum Tanh Tile Transpose
+    Trilu Unsqueeze Upsample Where Xor
+"""  # operators that only compute; ImageDecoder, for one, opens pictures
+_COMPUTES: Final = frozenset(_FOLDED.split())
+_GROWING: Final = {"ConstantOfShape", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile", "Upsample"}
 _LARGEST_FOLDED: Final = 1 << 22  # elements; a constant larger than that is better computed than stored
+_MOST_FOLDED: Final = 1 << 28  # bytes of all constants that are made
 _SMALL: Final = 64  # elements; what shape inference may want to know the values of
 _WITHOUT_EFFECT: Final = {"Identity", "Dropout", "Cast", "Expand", "Reshape", "Slice", "Pad", "Transpose", "Resize"}
 
@@ -43,17 +54,42 @@ def set_shape(value: ValueInfoProto, shape: Sequence[int | str]) -> None:
 def fold_constants(graph: Graph) -> None:
     """Compute every node whose inputs are constants."""
     _choose_branches(graph)
-    folded = {id(node): node for node in _constant_nodes(graph)}
-    if not folded:
-        return
-    nodes = list(folded.values())
-    results = [name for node in nodes for name in node.output if name]
-    infos = {name: ValueInfoProto(name=name) for name in results}
-    evaluator = ReferenceEvaluator(graph.model(nodes, {}, infos))
-    for name, array in zip(results, evaluator.run(None, {}), strict=True):
-        graph.constants[name] = np.asarray(array)
+    folded = _evaluate(graph, _constant_nodes(graph))
     graph.nodes = [node for node in graph.nodes if id(node) not in folded]
     graph.changed()
+
+
+def _evaluate(graph: Graph, nodes: Sequence[NodeProto]) -> set[int]:
+    """Add the results of nodes to the constants. Returns the ids of the nodes that were computed.
+
+    A node whose result may be large is left for the runtime. So are the nodes that read it.
+    """
+    computed: set[int] = set()
+    made = 0
+    for node in nodes:
+        given = {name: graph.constants.get(name) for name in node.input if name}
+        if made > _MOST_FOLDED or any(array is None for array in given.values()) or _may_be_large(graph, node, given):
+            continue
+        results = _results(graph, node, given)
+        graph.constants.update(results)
+        made += sum(array.nbytes for array in results.values())
+        computed.add(id(node))
+    return computed
+
+
+def _results(graph: Graph, node: NodeProto, given: Mapping[str, Any]) -> dict[str, Array]:
+    names = [name for name in node.output if name]
+    infos = [ValueInfoProto(name=name) for name in names]
+    made = helper.make_graph([node], "folded", [ValueInfoProto(name=name) for name in given], infos)
+    evaluator = ReferenceEvaluator(helper.make_model(made, opset_imports=[helper.make_opsetid("", graph.opset)]))
+    return {name: np.asarray(array) for name, array in zip(names, evaluator.run(None, dict(given)), strict=True)}
+
+
+def _may_be_large(graph: Graph, node: NodeProto, given: Mapping[str, Any]) -> bool:
+    """Report if a result may have too many elements. Where its shape is not known, its inputs bound it."""
+    if all(static_shape(graph, name) is not None for name in node.output if name):
+        return False
+    return node.op_type in _GROWING or math.prod(max(array.size, 1) for array in given.values()) > _LARGEST_FOLDED
 
 
 def infer_shapes(graph: Graph) -> None:
@@ -106,9 +142,9 @@ def _constant_nodes(graph: Graph) -> list[NodeProto]:
     known = {*graph.constants, ""}
     found = []
     for node in graph.nodes:
-        if node.domain or node.op_type in _RANDOM or subgraphs(node) or not known.issuperset(node.input):
+        if node.domain or node.op_type not in _COMPUTES or subgraphs(node) or not known.issuperset(node.input):
             continue
-        if any(np.prod(static_shape(graph, name) or ()) > _LARGEST_FOLDED for name in node.output):
+        if any(math.prod(static_shape(graph, name) or ()) > _LARGEST_FOLDED for name in node.output):
             continue
         found.append(node)
         known.update(node.output)

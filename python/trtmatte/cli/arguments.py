@@ -13,7 +13,15 @@ from trtmatte.errors import SettingError
 from trtmatte.support.renamed import notice_text
 from trtmatte.support.text import one_line
 
-__all__ = ["Parser", "add_family_flags", "add_old_name", "add_set_flag", "described", "family_settings"]
+__all__ = [
+    "Parser",
+    "add_family_flags",
+    "add_old_name",
+    "add_safe_flag",
+    "add_set_flag",
+    "described",
+    "family_settings",
+]
 
 _KINDS: Final = {
     int: values.whole(0),
@@ -65,6 +73,16 @@ def add_set_flag(parser: argparse._ActionsContainer, help: str) -> None:
     """Add `--set NAME=VALUE`, which collects settings of a family."""
     parser.add_argument(
         "--set", type=values.setting, action="append", default=[], dest="settings", metavar="NAME=VALUE", help=help
+    )
+
+
+def add_safe_flag(parser: argparse._ActionsContainer) -> None:
+    """Add `--safe`, for files of strangers."""
+    parser.add_argument(
+        "--safe",
+        action="store_true",
+        help="for files of strangers: run no plans of an engine, read no other files that a model names, and refuse "
+        "what is too large",
     )
 
 

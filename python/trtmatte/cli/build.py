@@ -12,7 +12,7 @@ from typing import Any, Final
 from trtmatte import api
 from trtmatte.api import Engine
 from trtmatte.cli import process, values
-from trtmatte.cli.arguments import Parser, add_family_flags, add_old_name, family_settings
+from trtmatte.cli.arguments import Parser, add_family_flags, add_old_name, add_safe_flag, family_settings
 from trtmatte.compiler.export import ONNX, PLAN, SUFFIXES, Exported
 from trtmatte.compiler.families import registry
 from trtmatte.compiler.options import EXPORTS, PRECISIONS, TARGETS, Options, read_recipe
@@ -66,6 +66,8 @@ def _export(given: Mapping[str, Any], **more: Any) -> Built:
     options = dict(given)
     kind, out, triton = _export_of(given), options.pop("out"), given["triton"]
     options.pop("export")
+    if options.pop("safe"):
+        raise SettingError("safe is for engines, and an export is built; leave one of them out")
     if out is None and kind == "triton" and triton is None:
         raise SettingError("export is triton, and out is left out; expected the model repository: -o DIR")
     if out is None and triton is None:
@@ -134,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="show TensorRT's messages, and store the layers of the plans in the engine",
     )
+    add_safe_flag(parser)
     add("--quiet", action="store_true", help="print only files and errors")
     add_family_flags(parser.add_argument_group("settings of the model's family"))
     _add_export(parser.add_argument_group("exports, for use outside Python").add_argument, default)

@@ -98,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
             done=advance,
             tell=_say,
             reads=[args.engine or args.model],
+            safe=args.safe,
             **sessions.session_arguments(args),
         )
         if problems and len(tasks) == 1:

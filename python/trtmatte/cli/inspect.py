@@ -7,10 +7,11 @@ import json
 from typing import TYPE_CHECKING
 
 from trtmatte.cli import values
-from trtmatte.cli.arguments import add_set_flag, described, family_settings
+from trtmatte.cli.arguments import add_safe_flag, add_set_flag, described, family_settings
 from trtmatte.cli.process import WRONG, complain, tell
 from trtmatte.errors import ModelError, TrtmatteError
 from trtmatte.reports import inspect as inspection
+from trtmatte.support.limits import SAFE
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -34,6 +35,7 @@ def add_parser(subparsers: Subparsers) -> None:
         parser, "a setting of the family, such as downsample_ratio=0.25, input_size=512x512 or mean=0.5,0.5,0.5"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_safe_flag(parser)
     parser.set_defaults(run=run)
 
 
@@ -44,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
         "size": args.size,
         "batch": args.batch,
         "settings": family_settings({}, args.settings),
+        "limits": SAFE if args.safe else None,
     }
     try:
         facts = inspection.inspect(args.model, **options)

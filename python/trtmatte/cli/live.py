@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from trtmatte.cli import sessions, values
 from trtmatte.cli.arguments import add_old_name
 from trtmatte.cli.process import complain, log, tell
+from trtmatte.support.limits import SAFE, Limits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,10 +84,11 @@ def run(args: argparse.Namespace) -> int:
             window=window,
             virtual_camera=virtual_camera,
             view=args.output,
-            plate=_plate(args.plate),
+            plate=_plate(args.plate, SAFE if args.safe else None),
             background=args.background,
             mirror=args.mirror,
             overlay=not args.hide_fps,
+            safe=args.safe,
             **sessions.session_arguments(args),
         )
         stack.enter_context(closing(live))
@@ -97,10 +99,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _plate(place: Path | None) -> Any:
+def _plate(place: Path | None, limits: Limits | None) -> Any:
     from trtmatte.media import pictures
 
-    return None if place is None else pictures.read(place)[..., ::-1]
+    return None if place is None else pictures.read(place, limits=limits)[..., ::-1]
 
 
 def _say(message: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from trtmatte.api import Engine, build, load
 from trtmatte.backends import registry as backends
 from trtmatte.cli import values
-from trtmatte.cli.arguments import add_family_flags, family_settings
+from trtmatte.cli.arguments import add_family_flags, add_safe_flag, family_settings
 from trtmatte.compiler.options import PRECISIONS
 from trtmatte.errors import SettingError
 from trtmatte.support import progress
@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> 
         metavar="C",
         help="reset the states if the picture changes by more than this, 0…1; try 0.3 (default: never)",
     )
+    add_safe_flag(what)
     build = parser.add_argument_group("build options, for --model")
     build.add_argument(
         "--precision",
@@ -71,9 +72,9 @@ def engine(args: argparse.Namespace, size: tuple[int, int], *, quiet: bool = Fal
                 f"{', '.join(settings)} is a build option, and {args.engine} is built already; "
                 "give --model in place of --engine, or build another with trtmatte-build"
             )
-        return load(args.engine)
+        return load(args.engine, safe=args.safe)
     with progress.steps(quiet) as advance:
-        return build(args.model, size=size, progress=advance, **settings)
+        return build(args.model, size=size, progress=advance, safe=args.safe, **settings)
 
 
 def session_arguments(args: argparse.Namespace) -> dict[str, Any]:

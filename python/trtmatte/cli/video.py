@@ -170,6 +170,7 @@ def run(args: argparse.Namespace) -> int:
         num_workers=args.num_workers,
         progress=not (args.quiet or args.disable_progress),
         reads=[args.engine or args.model],
+        safe=args.safe,
         **sessions.session_arguments(args),
     )
     if not args.quiet:

@@ -211,4 +211,4 @@ def _joined(size: tuple[int, int]) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    process.build()

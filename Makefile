@@ -9,14 +9,14 @@ PIP := $(RUN)python -m pip install --quiet --disable-pip-version-check
 CORE := $(shell find csrc cmake -type f 2>/dev/null) CMakeLists.txt
 CPP := $(shell find csrc tests/native examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: help demo test core lint types unit test-one slow emulated cuda-core plugins tensorrt kernels gpu fuzz sanitize bench format clean FORCE
+.PHONY: help demo test core lint types unit test-one slow emulated cuda-core plugins tensorrt kernels gpu fuzz faults sanitize bench format clean FORCE
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
 demo: $(VENV)/.core ## build the core, fetch a model and a film, and put a green background behind the person
 	$(RUN)python examples/demo.py
 
-test: lint types unit emulated ## run all checks: what CI runs
+test: lint types unit emulated sanitize ## run all checks: what CI runs
 
 # One step of `make test` each
 
@@ -57,6 +57,10 @@ slow: $(VENV)/.test $(VENV)/.core ## run the slow tests
 
 fuzz: $(VENV)/.test $(VENV)/.core ## attack every part that reads files of strangers, ten seconds each
 	$(RUN)python -m fuzz
+
+faults: $(VENV)/.test $(VENV)/.core ## let every file operation and allocation fail, and kill at 200 moments: half an hour
+	$(RUN)python -m tests.faults
+	$(RUN)python -m tests.faults.kills
 
 sanitize: $(VENV)/.test ## run the native tests with AddressSanitizer and UndefinedBehaviorSanitizer
 	$(ON_PATH) tests/native/sanitize.sh

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -48,8 +49,11 @@ class Target:
         return mutate(data, chance, self.corpus) if structured and chance.random() < 0.1 else data
 
     def again(self, data: bytes, chance: Random) -> bytes:
-        """One more change, which keeps the structure where the target knows one."""
-        return mutate(data, chance, self.corpus) if self._mutate is None else self._mutate(data, chance)
+        """One more change: of the structure where the target knows one, and as long as earlier changes left it."""
+        if self._mutate is not None:
+            with suppress(Exception):
+                return self._mutate(data, chance)
+        return mutate(data, chance, self.corpus)
 
 
 def hostile(name: str) -> list[Path]:

@@ -12,6 +12,6 @@ from fuzz.target import names
 
 @pytest.mark.parametrize("target", names())
 def test_a_target_withstands(target: str, tmp_path: Path) -> None:
-    result = run(target, tries=400, seconds=60, seed=1, out=tmp_path)
+    result = run(target, tries=400, seconds=30, seed=1, out=tmp_path)
     assert not result.problems, "\n".join(problem.text for problem in result.problems.values())
-    assert result.tries >= 50
+    assert result.tries >= 10

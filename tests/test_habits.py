@@ -64,10 +64,11 @@ def test_the_targets_in_the_documents_exist(page: Path) -> None:
     assert named <= targets()
 
 
-@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "RELEASING.md"])
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "RELEASING.md", "SECURITY.md", "docs/testing.md"])
 def test_the_paths_in_the_documents_exist(page: str) -> None:
     text = (ROOT / page).read_text()
-    for name in re.findall(r"(?<![\w./-])((?:csrc|python|tests|benchmarks|docs|tools|requirements)/[\w./-]*)", text):
+    folders = "csrc|python|tests|fuzz|benchmarks|docs|tools|requirements"
+    for name in re.findall(rf"(?<![\w./-])((?:{folders})/[\w./-]*)", text):
         assert (ROOT / name.rstrip(".")).exists(), f"{page} names {name}, which does not exist"
 
 

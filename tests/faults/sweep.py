@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["ERRORS", "Outcome", "Plan", "Report", "compiled", "preloaded", "sweep"]
+__all__ = ["ERRORS", "Outcome", "Plan", "Report", "attempt", "compiled", "enter", "preloaded", "status_of", "sweep"]
 
 SHORT: Final = -1
 ERRORS: Final[Mapping[str, int]] = {
@@ -93,6 +93,7 @@ def sweep(
     """Run until the chosen operation does not come any more. `then` runs after that in the same process."""
     report = Report()
     number = plan.first
+    gc.freeze()  # so that a fork shares what is here, even when it collects
     while True:
         reset()
         outcome = attempt(folder, run, plan, number, then)
@@ -133,27 +134,33 @@ def attempt(
 
 
 def _run(folder: Path, run: Callable[[], int], plan: Plan, number: int, then: Callable[[], int] | None) -> Outcome:
-    log = folder.parent / f"{folder.name}.log"
-    with log.open("w+b") as told:
-        for standard in (1, 2):
-            os.dup2(told.fileno(), standard)
-    os.chdir(folder)
-    os.environ["TRTMATTE_CACHE"] = str(folder / "cache")
+    log = enter(folder)
     library = ctypes.CDLL(None)
     library.faults_what.restype = ctypes.c_char_p
     library.faults_end.restype = ctypes.c_long
     library.faults_begin(plan.mode, bytes(folder), ctypes.c_long(number), ERRORS[plan.error], plan.after)
-    status = _status(run)
+    status = status_of(run)
     operations = library.faults_end()
     sys.stdout.flush()
     sys.stderr.flush()
     gc.collect()
     leaked = tuple(_descriptors(folder))
     told = log.read_text(errors="replace")
-    return Outcome(status, operations, library.faults_what().decode(), told, leaked, _status(then) if then else 0)
+    return Outcome(status, operations, library.faults_what().decode(), told, leaked, status_of(then) if then else 0)
 
 
-def _status(run: Callable[[], int]) -> int:
+def enter(folder: Path) -> Path:
+    """Make a forked process one of a scenario: its folders, and a log for what it prints. Returns the log."""
+    log = folder.parent / f"{folder.name}.log"
+    with log.open("wb") as file:
+        for standard in (1, 2):
+            os.dup2(file.fileno(), standard)
+    os.chdir(folder)
+    os.environ["TRTMATTE_CACHE"] = str(folder / "cache")
+    return log
+
+
+def status_of(run: Callable[[], int]) -> int:
     try:
         return run()
     except SystemExit as error:

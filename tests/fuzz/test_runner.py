@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from random import Random
 
@@ -66,6 +67,16 @@ def test_inputs_depend_on_seed_and_number_alone() -> None:
     assert inputs[2:] != [one.input(4, number) for number in range(2, 500)]
 
 
+def test_a_structure_that_is_broken_is_damaged_as_bytes() -> None:
+    def mutate_whole(data: bytes, _: Random) -> bytes:
+        assert data in target.seeds
+        return data[:-1]
+
+    target = Target(VICTIM)
+    target._mutate = mutate_whole
+    assert len({target.input(0, number) for number in range(200)}) > 50
+
+
 def test_mutations_change_what_they_are_given() -> None:
     data = b'{"width": 640, "scale": 0.25, "names": ["a", "b"]}' * 3
     changed = [mutate(data, Random(seed), [b"another"]) for seed in range(2000)]
@@ -95,3 +106,9 @@ def test_a_target_that_cannot_be_loaded_in_a_child(tmp_path: Path) -> None:
     result = run(VICTIM, tries=10, out=tmp_path, limits=Limits(loading=0))
     assert result.findings == {"loading": 1}
     assert "found 1 loading" in report.line(result)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is not None, reason="atheris is installed")
+def test_coverage_needs_atheris(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert command.main([VICTIM, "--coverage", "--out", str(tmp_path)]) == 1
+    assert "--coverage needs atheris: pip install atheris" in capfd.readouterr().err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from trtmatte.errors import DownloadError
+from trtmatte.errors import DownloadError, TrtmatteError
 from trtmatte.models.download import sha256
 from trtmatte.models.model import FOLDER, Model, Source
 from trtmatte.support import files
@@ -16,6 +16,16 @@ __all__ = ["pull"]
 
 def pull(model: Model) -> Path:
     """The file of a known model, downloaded from the first of its sources that has it unless it is in the cache."""
+    try:
+        return _pulled(model)
+    except TrtmatteError:
+        raise
+    except OSError as error:
+        why = f"{model.path} cannot be kept: {error.strerror or error}"
+        raise DownloadError(f"{why}; free some space, or set TRTMATTE_CACHE to another folder") from error
+
+
+def _pulled(model: Model) -> Path:
     if _is_good(model):
         return model.path
     _refuse(model)

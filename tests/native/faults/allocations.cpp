@@ -16,7 +16,7 @@ namespace {
 uintptr_t core_begin = 0, core_end = 0;
 
 int find_in(dl_phdr_info* info, size_t, void*) {
-  if (strstr(info->dlpi_name, "/_core.") == nullptr) return 0;
+  if (strstr(info->dlpi_name, "/trtmatte/_core.") == nullptr) return 0;
   for (int i = 0; i < info->dlpi_phnum; ++i) {
     const ElfW(Phdr) & part = info->dlpi_phdr[i];
     if (part.p_type != PT_LOAD) continue;

@@ -21,9 +21,9 @@ char what_failed[64];
 int error_number() { return error; }
 const char* folder() { return below_folder; }
 
-bool fails(const char* what) {
+bool fails(const char* what, bool later) {
   const long number = count++;
-  if (chosen < 0 || number < chosen || (number > chosen && !all_after)) return false;
+  if (chosen < 0 || number < chosen || (number > chosen && !(all_after && later))) return false;
   if (number == chosen) snprintf(what_failed, sizeof what_failed, "%s", what);
   return true;
 }

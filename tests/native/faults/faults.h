@@ -14,7 +14,7 @@ enum Mode { kOff, kFiles, kAllocations };
 
 extern std::atomic<int> mode;
 
-// In place of an error: half of the bytes are transferred.
+// In place of an error: half of the bytes are written.
 constexpr int kShort = -1;
 
 // The error that the chosen operation has.
@@ -23,8 +23,8 @@ int error_number();
 // The folder whose files are counted.
 const char* folder();
 
-// Count the operation that begins now. True if it is to fail.
-bool fails(const char* what);
+// Count the operation that begins now. True if it is to fail. With `later`, also if it comes after the chosen one.
+bool fails(const char* what, bool later = true);
 
 // Forget where the core is, since it may have been loaded meanwhile.
 void find_core();

@@ -67,7 +67,7 @@ bool refused(const char* what) {
   return true;
 }
 
-// How many bytes a call may transfer; -1 if it fails.
+// How many bytes a call may write; -1 if it fails.
 ssize_t allowed(const char* what, size_t bytes) {
   if (!fails(what)) return static_cast<ssize_t>(bytes);
   if (error_number() == kShort) return static_cast<ssize_t>(bytes > 1 ? bytes / 2 : bytes);
@@ -164,9 +164,8 @@ int truncate64(const char* path, off64_t size) {
 
 ssize_t read(int descriptor, void* to, size_t bytes) {
   REAL(read);
-  if (!is_watched(descriptor)) return real_read(descriptor, to, bytes);
-  const ssize_t some = allowed("read", bytes);
-  return some < 0 ? -1 : real_read(descriptor, to, some);
+  if (is_watched(descriptor) && refused("read")) return -1;
+  return real_read(descriptor, to, bytes);
 }
 
 ssize_t write(int descriptor, const void* from, size_t bytes) {
@@ -176,17 +175,24 @@ ssize_t write(int descriptor, const void* from, size_t bytes) {
   return some < 0 ? -1 : real_write(descriptor, from, some);
 }
 
-#define AT_PLACE(name, Buffer)                                                         \
-  ssize_t name(int descriptor, Buffer buffer, size_t bytes, off64_t place) {           \
-    REAL(name);                                                                        \
-    if (!is_watched(descriptor)) return real_##name(descriptor, buffer, bytes, place); \
-    const ssize_t some = allowed(#name, bytes);                                        \
-    return some < 0 ? -1 : real_##name(descriptor, buffer, some, place);               \
+#define READ_AT(name)                                                   \
+  ssize_t name(int descriptor, void* to, size_t bytes, off64_t place) { \
+    REAL(name);                                                         \
+    if (is_watched(descriptor) && refused(#name)) return -1;            \
+    return real_##name(descriptor, to, bytes, place);                   \
   }
-AT_PLACE(pread, void*)
-AT_PLACE(pread64, void*)
-AT_PLACE(pwrite, const void*)
-AT_PLACE(pwrite64, const void*)
+READ_AT(pread)
+READ_AT(pread64)
+
+#define WRITE_AT(name)                                                               \
+  ssize_t name(int descriptor, const void* from, size_t bytes, off64_t place) {      \
+    REAL(name);                                                                      \
+    if (!is_watched(descriptor)) return real_##name(descriptor, from, bytes, place); \
+    const ssize_t some = allowed(#name, bytes);                                      \
+    return some < 0 ? -1 : real_##name(descriptor, from, some, place);               \
+  }
+WRITE_AT(pwrite)
+WRITE_AT(pwrite64)
 
 ssize_t writev(int descriptor, const iovec* parts, int number) {
   REAL(writev);
@@ -203,12 +209,12 @@ ssize_t writev(int descriptor, const iovec* parts, int number) {
 DESCRIPTOR(fsync)
 DESCRIPTOR(fdatasync)
 
-// A descriptor is free even if closing it failed.
+// A descriptor is free even if closing it failed. No disk is so broken that each close fails.
 int close(int descriptor) {
   REAL(close);
   if (!is_watched(descriptor)) return real_close(descriptor);
   watched[descriptor] = false;
-  const bool failed = refused("close");
+  const bool failed = fails("close", false) && error_number() != kShort;
   real_close(descriptor);
   if (failed) errno = error_number();
   return failed ? -1 : 0;

@@ -64,7 +64,8 @@ def link(how: str, path: Path, name: Path) -> None:
 @pytest.mark.parametrize("what", ["source", "plate", "background", "engine", "reads"])
 def test_no_file_that_is_read_is_overwritten(what: str, how: str, pictures: Path, tmp_path: Path) -> None:
     given = tasks(pictures, tmp_path)
-    read, engine, options = pictures / "2.png", engines.memory(), {}
+    read, engine = pictures / "2.png", engines.memory()
+    options: dict[str, Any] = {}
     if what in ("plate", "background"):
         read = tmp_path / "read.png"
         Image.fromarray(films.picture(0, 32, 24)).save(read)

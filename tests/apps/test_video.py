@@ -25,6 +25,7 @@ from trtmatte.format.program import Program
 from trtmatte.media.source import Frame
 from trtmatte.media.video import VideoSource
 from trtmatte.media.writing import PictureSink
+from trtmatte.support.limits import Limits
 
 SIZE = (32, 24)
 
@@ -505,6 +506,31 @@ def test_being_stopped_keeps_what_is_done(tmp_path: Path) -> None:
     assert 10 <= caught.value.summary.frames == len(read.times) < 20
     assert read.others["audio"][-1][0] < read.times[-1] + Fraction(1, 20)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
+
+
+def test_limits_for_files_of_strangers(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They hold for all that is read, and the session gets them."""
+    from trtmatte.apps import video
+
+    seen = []
+    session = trtmatte.Session
+
+    def noted(*args: Any, safe: Any = None, **options: Any) -> Any:
+        seen.append(safe)
+        return session(*args, **options)
+
+    monkeypatch.setattr(video, "Session", noted)
+    Image.fromarray(films.picture(0, 64, 48)).save(tmp_path / "back.png")
+    limits = Limits(pixels=SIZE[0] * SIZE[1])
+    convert(film, output=tmp_path / "a.mp4", safe=limits)
+    assert seen == [limits]
+    for source, options, message in (
+        (film, {"safe": Limits(pixels=100)}, "are 32x24; expected 100 pixels"),
+        (film, {"safe": limits, "background": tmp_path / "back.png"}, "it is 64x48; expected 768 pixels"),
+        ("http://127.0.0.1/a.mp4", {"safe": True}, "reads nothing from the network"),
+    ):
+        with pytest.raises(InputError, match=message):
+            convert(source, output=tmp_path / "b.mp4", **options)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 
@@ -134,6 +135,46 @@ def test_what_is_no_film(tmp_path, capfd):
     with pytest.raises(InputError, match=r"text.mp4 cannot be opened; it is no video"):
         Camera(tmp_path / "text.mp4")
     assert capfd.readouterr().err == ""
+
+
+def test_a_film_is_read_as_a_file(tmp_path, monkeypatch):
+    """Whatever its name is, and no other file with it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(camera._FFMPEG_OPTIONS, raising=False)
+    secret = film(tmp_path / "secret.mkv", numbered(3))
+    for name in ("co:lon.mkv", "http:x.mkv", "shot_%02d.mkv"):
+        (tmp_path / name).write_bytes(secret.read_bytes())
+        with Camera(name) as source:
+            assert source.size == (64, 48)
+    for name, text in (("a.mkv", "ffconcat version 1.0\nfile secret.mkv\n"), ("shot_%02d.png", "no picture")):
+        (tmp_path / name).write_text(text)
+        cv.imwrite(str(tmp_path / "shot_01.png"), np.zeros((48, 64, 3), np.uint8))
+        with pytest.raises(InputError, match="it is no video that OpenCV can read"):
+            Camera(name)
+    assert camera._FFMPEG_OPTIONS not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": (0, 0)}, r"resolution is \(0, 0\)"),
+        ({"size": (1 << 40, 9)}, "resolution is"),
+        ({"fps": 0}, "fps is 0; expected frames a second"),
+        ({"fps": float("nan")}, "fps is nan"),
+        ({"fps": 1e30}, "fps is 1e"),
+    ],
+)
+def test_numbers_that_nobody_means(options, message, captures):
+    with pytest.raises(SettingError, match=message):
+        Camera(0, **options)
+    assert not captures
+
+
+@pytest.mark.parametrize("fps", [float("nan"), -1.0, 1e-9, 1e12])
+def test_a_rate_that_cannot_be(fps, captures, monkeypatch):
+    monkeypatch.setattr(Capture, "get", lambda self, name: fps)
+    with Camera(0) as source:
+        assert source.fps == 30
 
 
 def test_without_opencv_the_extra_is_named(monkeypatch):

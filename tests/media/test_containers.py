@@ -181,8 +181,11 @@ def test_limits_of_frames_that_grow(tmp_path: Path) -> None:
     (tmp_path / "both.h264").write_bytes(b"".join(part.read_bytes() for part in parts))
     assert len(list(open_source(tmp_path / "both.h264").frames())) == 6
     small = open_source(tmp_path / "both.h264", limits=Limits(pixels=64 * 48))
-    with pytest.raises(TruncatedError, match="is damaged after frame"):
+    with pytest.raises(TruncatedError, match="is damaged after frame"):  # by the decoder
         list(small.frames())
+    more = open_source(tmp_path / "both.h264", limits=Limits(pixels=64 * 48 * 15))
+    with pytest.raises(InputError, match="are 256x192; expected 46080 pixels"):
+        list(more.frames())
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -38,6 +38,12 @@ def test_a_folder_in_natural_order(tmp_path: Path) -> None:
         assert (frame.picture == films.picture(number, 20, 10)).all()
 
 
+def test_digits_that_are_no_numbers(tmp_path: Path) -> None:
+    for name in ("1²3.png", "1٣.png", f"{'9' * 200}.png"):
+        save(tmp_path / name)
+    assert len(pictures.find(tmp_path) or []) == 3
+
+
 def test_a_pattern_and_one_picture(tmp_path: Path) -> None:
     for name in ("a1.png", "a2.png", "b1.png"):
         save(tmp_path / name)

@@ -28,6 +28,7 @@ FORMATS: Final = (
 OF_FILES: Final = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS)}
 """FFmpeg's options for opening a file, whose name begins with `file:`."""
 
+_BLOCKS: Final = 2 * 128 * 128  # pixels
 _BENEATH: Final = ("tls", "httpproxy")  # what the protocols of addresses are built on
 _SILENCE: Final = 30.0  # seconds that an address may send nothing
 
@@ -61,8 +62,8 @@ def opened(place: Place, limits: Limits | None = None) -> Any:
 
 
 def decoding(limits: Limits | None) -> dict[str, str]:
-    """The options of a decoder."""
-    return {} if limits is None else {"max_pixels": str(limits.pixels)}
+    """The options of a decoder. It counts the pixels of whole blocks, which are more than those of the frame."""
+    return {} if limits is None else {"max_pixels": str(2 * limits.pixels + _BLOCKS)}
 
 
 @contextmanager

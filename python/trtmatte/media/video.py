@@ -134,6 +134,7 @@ class VideoSource:
                 container.seek(int(first), stream=stream)
             reading = _Reading(stream)
             for frame in reading.frames(container):
+                _require_size(self._place, frame, self._limits)
                 if last is not None and frame.pts >= last:
                     return
                 if first is None or frame.pts >= first:

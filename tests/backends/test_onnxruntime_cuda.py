@@ -44,7 +44,9 @@ def runtime(monkeypatch, tmp_path):
     module.__spec__ = importlib.machinery.ModuleSpec("onnxruntime", None)
     module.__file__ = str(tmp_path / "__init__.py")
     options = types.SimpleNamespace(
-        add_run_config_entry=lambda *entry: None, add_free_dimension_override_by_name=lambda *given: None
+        add_run_config_entry=lambda *entry: None,
+        add_session_config_entry=lambda *entry: None,
+        add_free_dimension_override_by_name=lambda *given: None,
     )
     vars(module).update(
         __version__="1.31.1",

@@ -228,6 +228,7 @@ def test_inputs_and_outputs_are_read_as_onnx_reads_them() -> None:
         b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
         b"\x3b\x3c",
         b"\x02\x00",
+        b"\xba\x80\x80\x80\x10\x00",
         b"ORTM" * 4,
         b"<?xml version='1.0'?><net/>",
     ],

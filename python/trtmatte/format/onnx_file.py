@@ -40,6 +40,7 @@ _MOST_FIELDS: Final = 4_000_000
 _DEEPEST: Final = 24  # graphs in each other
 
 _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
+_TAGS: Final = 1 << 32  # numbers and types of fields; what is above is cut off by some readers
 _SIZES: Final = {_FIXED_64: 8, _FIXED_32: 4}
 
 # The messages of ONNX, and the numbers of the fields that hold others. All that is not here holds numbers and texts.
@@ -96,13 +97,13 @@ class _Reader:
         inner, refused = _INNER[kind], _REFUSED[kind]
         for number, wire, first, last in self.fields(start, end):
             if number in inner:
-                if wire == _BYTES and kind == "model":
-                    self.graphs.append((first, last))
                 if wire == _BYTES and not self._is_plain(inner[number], first, last):
                     self.walk(inner[number], first, last, depth + 1)
+                    if kind == "model":
+                        self.graphs.append((first, last))
             elif number in refused and (wire != _VARINT or first):
                 raise ModelError(f"it has {refused[number]}; expected all of it in one file")
-            elif kind == "node" and number == _DOMAIN and self._data[first:last] not in _DOMAINS:
+            elif number == _DOMAIN and kind == "node" and self._data[first:last] not in _DOMAINS:
                 domain = shown(self._data[first:last].decode(errors="replace"))
                 raise ModelError(f"it has operators of the domain {domain}; expected standard ONNX operators alone")
 
@@ -110,50 +111,41 @@ class _Reader:
         return kind in _PLAIN and _PLAIN[kind].fullmatch(self._data, start, end) is not None
 
     def fields(self, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-        """The fields of a message: number, wire type, and the place of the bytes; for a varint the value."""
+        """The fields of a message: number, wire type, and the place of the bytes. A varint has its value third."""
         data = self._data
         while start < end:
-            self._left -= 1
-            if self._left < 0:
-                raise ModelError(f"it has more than {_MOST_FIELDS} fields; expected weights in few tensors")
             tag = data[start]
             start += 1
             if tag > 127:
                 tag, start = self._varint(start - 1, end)
             wire = tag & 7
-            if wire == _BYTES:
-                if start >= end:
-                    raise _damaged()
-                size = data[start]
-                start += 1
+            if wire == _BYTES and start < end:
+                size, first = data[start], start + 1
                 if size > 127:
-                    size, start = self._varint(start - 1, end)
-                last = start + size
-                if last > end or tag < 8:
-                    raise _damaged()
-                yield tag >> 3, wire, start, last
-                start = last
+                    size, first = self._varint(start, end)
+                start = first + size
             elif wire == _VARINT:
-                value, start = self._varint(start, end)
-                if tag < 8:
-                    raise _damaged()
-                yield tag >> 3, wire, value, 0
+                first, start = self._varint(start, end)
+            elif wire in _SIZES:
+                first, start = start, start + _SIZES[wire]
             else:
-                if wire not in _SIZES or start + _SIZES[wire] > end or tag < 8:
-                    raise _damaged()
-                yield tag >> 3, wire, start, start + _SIZES[wire]
-                start += _SIZES[wire]
+                raise _damaged()
+            if start > end or not 8 <= tag < _TAGS:
+                raise _damaged()
+            self._left -= 1
+            if self._left < 0:
+                raise ModelError(f"it has more than {_MOST_FIELDS} fields; expected weights in few tensors")
+            yield tag >> 3, wire, first, start
 
     def _varint(self, start: int, end: int) -> tuple[int, int]:
-        value = 0
-        for shift in range(0, 70, 7):
-            if start >= end:
-                break
-            byte = self._data[start]
-            start += 1
-            value |= (byte & 127) << shift
+        """A number, and the place behind it."""
+        value = shift = 0
+        for place in range(start, min(start + 10, end)):
+            byte = self._data[place]
             if byte < 128:
-                return value & (1 << 64) - 1, start
+                return value | byte << shift, place + 1
+            value |= (byte & 127) << shift
+            shift += 7
         raise _damaged()
 
     def inner(self, start: int, end: int, field: int) -> Iterator[tuple[int, int]]:

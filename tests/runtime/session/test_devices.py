@@ -147,6 +147,17 @@ def test_where_a_plan_cannot_be_built_the_next_best_runs_it(target, monkeypatch,
             choose(target, place, fresh())
 
 
+def test_errors_of_libraries_that_build_plans_are_reasons(target, monkeypatch, caplog):
+    def fail(*_, **__):
+        raise KeyError("a node that a stranger wrote")
+
+    monkeypatch.setattr(tensorrt, "build_plan", fail)
+    assert choose("auto", None, fresh()).device is None
+    assert "cannot build a plan of the engine's networks: 'a node that a stranger wrote'" in warned(caplog)[0]
+    with pytest.raises(BackendError, match="cannot build a plan of the engine's networks"):
+        choose(target, None, fresh())
+
+
 def test_a_plan_cannot_be_built_without_onnx(target, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(BackendError, match="building a plan of an engine's networks needs onnx: pip install onnx"):

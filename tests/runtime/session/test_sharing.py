@@ -18,6 +18,7 @@ from trtmatte.errors import BackendError, SettingError
 from trtmatte.format.file import write
 from trtmatte.runtime.choice import choose, choose_on_cpu
 from trtmatte.runtime.networks import load_networks
+from trtmatte.runtime.session.memory import HostMemory
 
 
 def test_sessions_of_an_engine_share_its_networks(backend):
@@ -155,6 +156,15 @@ def test_errors_of_the_library_when_arrays_are_bound_name_the_network(backend, m
 
     monkeypatch.setattr(importlib.import_module(f"trtmatte.backends.{backend}").Network, "bind", fail)
     with pytest.raises(BackendError, match="the stage network-0 cannot be used: no room: build the engine again"):
+        engines.memory().session(backend=backend)
+
+
+def test_a_session_without_memory_is_an_error_of_ours(backend, monkeypatch):
+    def fail(memory, shape, dtype):
+        raise MemoryError
+
+    monkeypatch.setattr(HostMemory, "zeros", fail)
+    with pytest.raises(BackendError, match="there is no memory for a session of the engine in memory"):
         engines.memory().session(backend=backend)
 
 

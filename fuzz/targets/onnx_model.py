@@ -8,7 +8,6 @@ import random
 import resource
 import tempfile
 import traceback
-import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +25,7 @@ __all__ = ["attack", "mutate", "seeds"]
 
 _SECRET: Final = np.full(4, 1234.5, np.float32)
 _GENERIC: Final = {"family": "generic", "size": (64, 48), "input_size": (32, 24)}
+# By the version of the model, which says nothing else.
 _OPTIONS: Final = (
     _GENERIC,
     *({"family": each, "size": (64, 48)} for each in (None, "rvm", "u2net", "modnet", "bgmv2")),
@@ -55,6 +55,8 @@ def mutate(data: bytes, random: random.Random) -> bytes:
     except DecodeError:  # an earlier change of bytes damaged it
         return data
     with suppress(TrtmatteError, UnicodeDecodeError):  # names that an earlier change made no text
+        if random.random() < 0.3:
+            model.model_version = random.randrange(len(_OPTIONS))
         for _ in range(random.choice((1, 1, 2, 4))):
             _change(model, random)
     return model.SerializeToString()
@@ -70,7 +72,7 @@ def attack(data: bytes) -> bool:
         assert not any(_SECRET.tobytes()[:8] in each.raw_data for each in _tensors(model)), "another file was read"
     except (TrtmatteError, OSError):  # the importer gives an OSError a better name
         return False
-    return _read_apart(path, zlib.crc32(data))
+    return _read_apart(path, model.model_version)
 
 
 def _read_apart(path: Path, number: int) -> bool:
@@ -97,7 +99,7 @@ def _try_to_read(path: Path, number: int, back: int) -> int:
         os.dup2(null, 2)
         importing._set_limits(_MEMORY)
         resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
-        importing._tried(path, _OPTIONS[number % 12 if number % 12 < len(_OPTIONS) else 0])
+        importing._tried(path, _OPTIONS[number % len(_OPTIONS)])
         return 0
     except (TrtmatteError, MemoryError):
         return 1
@@ -174,22 +176,22 @@ def _alpha(opset: int) -> ModelProto:
 
 
 def _several() -> ModelProto:
-    """Two pictures and a state in, several pictures out, as RVM and BackgroundMattingV2 have them."""
+    """A picture, a plate and a state, as RVM and BackgroundMattingV2 have them; all but the picture have values."""
     nodes = [
         helper.make_node("Concat", ["src", "bgr"], ["both"], axis=1),
         helper.make_node("Conv", ["both", "w"], ["c"], pads=[1, 1, 1, 1]),
         helper.make_node("Add", ["c", "r1i"], ["r1o"]),
-        helper.make_node("Split", ["r1o"], ["fgr", "rest"], axis=1),
-        helper.make_node("ReduceMean", ["rest"], ["pha"], axes=[1]),
-        helper.make_node("Clip", ["pha", "low", "high"], ["out"]),
+        helper.make_node("Split", ["r1o"], ["front", "rest"], axis=1),
+        helper.make_node("ReduceMean", ["rest"], ["mean"], axes=[1]),
+        helper.make_node("Clip", ["mean", "low", "high"], ["out"]),
     ]
     bounds = [numpy_helper.from_array(np.array(each, np.float32), name) for name, each in (("low", 0), ("high", 1))]
     graph = helper.make_graph(
         nodes,
         "several",
-        [_picture("src", 1, 3, "h", "w"), _picture("bgr", 1, 3, "h", "w"), _picture("r1i", 1, 6, "h", "w")],
-        [_picture("fgr", 1, 3, "h", "w"), _picture("out", 1, 1, "h", "w"), _picture("r1o", 1, 6, "h", "w")],
-        [_weights("w", 6, 6, 3, 3), *bounds],
+        [_picture("src", 1, 3, 24, 32)],
+        [_picture("out", 1, 1, 24, 32)],
+        [_weights("w", 6, 6, 3, 3), _weights("bgr", 1, 3, 24, 32), _weights("r1i", 1, 6, 1, 1), *bounds],
     )
     return _model(graph)
 
@@ -197,9 +199,9 @@ def _several() -> ModelProto:
 def _bodies() -> ModelProto:
     """Graphs within graphs, float16, and values of other kinds."""
     inner = helper.make_graph(
-        [helper.make_node("Mul", ["x", "k"], ["t"])], "then", [], [_picture("t", 1, 3, 8, 8)], [_weights("k", 1)]
+        [helper.make_node("Mul", ["x", "k"], ["t"])], "then", [], [_picture("t", 1, 3, 24, 32)], [_weights("k", 1)]
     )
-    outer = helper.make_graph([helper.make_node("Identity", ["x"], ["e"])], "else", [], [_picture("e", 1, 3, 8, 8)])
+    outer = helper.make_graph([helper.make_node("Identity", ["x"], ["e"])], "else", [], [_picture("e", 1, 3, 24, 32)])
     nodes = [
         helper.make_node("If", ["yes"], ["i"], then_branch=inner, else_branch=outer),
         helper.make_node("Cast", ["i"], ["half"], to=TensorProto.FLOAT16),
@@ -208,7 +210,7 @@ def _bodies() -> ModelProto:
         helper.make_node("ReduceMax", ["f"], ["y"], axes=[1]),
     ]
     weights = [numpy_helper.from_array(np.array(True), "yes"), numpy_helper.from_array(np.ones(1, np.float16), "h")]
-    graph = helper.make_graph(nodes, "bodies", [_picture("x", 1, 3, 8, 8)], [_picture("y", 1, 1, 8, 8)], weights)
+    graph = helper.make_graph(nodes, "bodies", [_picture("x", 1, 3, 24, 32)], [_picture("y", 1, 1, 24, 32)], weights)
     return _model(graph)
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["answer", "read"]
 
-MOST_MEMORY: Final = 12 << 30  # bytes; the largest known model, BGMv2 with ResNet-101 for 4K, needs a tenth
+MOST_MEMORY: Final = 4 << 30  # bytes, and eight times the size of the file; the largest known models need a fifth
 MOST_SECONDS: Final = 600
 _REMEDY: Final = "export the model again, or check it with onnx.checker and onnx.shape_inference"
 
@@ -92,8 +92,8 @@ def answer(order: BinaryIO) -> None:
     """Read a model, as the process does, and write its graph, or why there is none, to the standard output."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print
-    _set_limits()
     absolute, path, options = pickle.load(order)
+    _set_limits(MOST_MEMORY + 8 * os.path.getsize(absolute))
     try:
         content = _tried(Path(absolute), options)
         failed = {}
@@ -104,13 +104,13 @@ def answer(order: BinaryIO) -> None:
     out.close()
 
 
-def _set_limits() -> None:
+def _set_limits(memory: int) -> None:
     try:
         import resource
     except ImportError:  # on Windows the time alone is limited
         return
     for limit, most in (
-        (resource.RLIMIT_DATA, MOST_MEMORY),
+        (resource.RLIMIT_DATA, memory),
         (resource.RLIMIT_CPU, MOST_SECONDS),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),  # of files; a pipe is none

@@ -10,6 +10,8 @@ from typing import Any
 
 from trtmatte.errors import SettingError
 
+_SILENT = 0  # OpenCV's LOG_LEVEL_SILENT
+
 
 def opencv(purpose: str, extra: str) -> Any:
     """Import the module cv2, or raise an error with the remedy."""
@@ -25,9 +27,9 @@ def opencv(purpose: str, extra: str) -> Any:
 @contextmanager
 def silent(cv: Any) -> Iterator[None]:
     """Keep OpenCV from printing errors: the caller reports them."""
-    logging = cv.utils.logging
+    logging = getattr(cv.utils, "logging", cv)  # where it is since 4.12
     level = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    logging.setLogLevel(_SILENT)
     try:
         yield
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,14 +41,27 @@ def embed(model: ModelProto, path: Path) -> None:
 
 
 def messages(message: Message, depth: int = 0) -> Iterator[Message]:
-    """A message and all messages within it. Raises a ModelError if they are nested too deep."""
+    """A message and all messages within it. Raises a ModelError for deep nests and damaged text."""
     if depth > _DEEPEST:
         raise ModelError(f"the model is nested deeper than {_DEEPEST} messages; expected fewer graphs within graphs")
     yield message
     for field, value in message.ListFields():
+        several = value if hasattr(value, "__len__") and not isinstance(value, (str, bytes)) else (value,)
         if field.message_type is not None:
-            for each in value if hasattr(value, "__len__") else (value,):
+            for each in several:
                 yield from messages(each, depth + 1)
+        elif field.type == field.TYPE_STRING:
+            _check_text(several)
+
+
+def _check_text(texts: Iterable[Any]) -> None:
+    """Refuse names in bytes of something else, which protobuf returns as they are, or raises an error for."""
+    try:
+        whole = all(isinstance(each, str) for each in texts)
+    except UnicodeDecodeError:
+        whole = False
+    if not whole:
+        raise ModelError("the model has names that are not UTF-8; it is damaged: download or export it again")
 
 
 def _size(tensor: TensorProto, path: Path) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["LARGEST", "read", "tensors"]
 
 LARGEST: Final = 4 << 30
-"""The most bytes of a file with weights, and of the tensors in it."""
+"""The most bytes of a file with weights."""
 
 _MAGIC: Final = 0x1950A86A20F9469CFC6C  # the first value of a file of PyTorch before 1.6
 _VERSION: Final = 1001
@@ -44,13 +44,18 @@ def tensors(stored: Mapping[str, StoredTensor | Tensor], path: Path) -> dict[str
     lazy = [each for each in stored.values() if isinstance(each, StoredTensor)]
     try:
         total = sum(each.bytes for each in lazy)
-        if total > LARGEST:
-            raise UnreadableError(f"holds tensors of {total} bytes; expected at most {LARGEST}", whole=True)
+        if total > _most(path):
+            raise UnreadableError(f"holds tensors of {total} bytes; expected at most {_most(path)}", whole=True)
         return {key: each.tensor() if isinstance(each, StoredTensor) else each for key, each in stored.items()}
     except UnreadableError as error:
         raise _refusal(path, error) from error
     except MemoryError as error:
         raise damaged(path, error) from error
+
+
+def _most(path: Path) -> int:
+    """The most bytes that a file may become in memory: small files cannot ask for all of it."""
+    return (64 << 20) + 8 * path.stat().st_size
 
 
 def _refusal(path: Path, error: UnreadableError) -> ModelError:
@@ -97,7 +102,7 @@ def _what_else(head: bytes) -> str:
 
 
 def _archived(path: Path) -> Any:
-    archive = Archive(path, LARGEST)
+    archive = Archive(path, _most(path))
     if "data.pkl" not in archive:
         raise UnreadableError(
             "is a zip archive without a data.pkl, which PyTorch does not read; save it again", whole=True
@@ -167,7 +172,8 @@ def _pickled(path: Path) -> Any:
 
 
 def _places(data: bytes, at: int, keys: Any, types: Mapping[str, Type]) -> dict[str, tuple[int, int]]:
-    if not isinstance(keys, list) or types.keys() != {key for key in keys if isinstance(key, str)}:
+    whole = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    if not whole or sorted(keys) != sorted(types):
         raise UnreadableError("its list of storages is not that of its tensors")
     found = {}
     for key in keys:

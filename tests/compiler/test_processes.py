@@ -17,7 +17,7 @@ import trtmatte
 from tests.compiler.building import SMALL, files, no_sessions_left, official, own_cache, program, rtx, small  # noqa: F401
 from trtmatte.api import load
 from trtmatte.backends.tensorrt import BuildCancelledError
-from trtmatte.compiler.families import reading as importing
+from trtmatte.compiler import importing
 from trtmatte.errors import ModelError
 
 

@@ -13,7 +13,7 @@ import torch
 from tests import exports, reference
 from tests.compiler.families.test_generic import unknown
 from tests.compiler.families.test_importing import small_model
-from trtmatte.cli import arguments, inspect
+from trtmatte.cli import inspect, values
 from trtmatte.compiler.families import reading as importing
 from trtmatte.compiler.graph.cut import cut
 from trtmatte.format import file as engine
@@ -199,7 +199,7 @@ def test_settings_that_the_family_lacks(rvm, capsys):
     ],
 )
 def test_settings_have_types(text, value):
-    assert arguments.setting(text) == (text.partition("=")[0].replace("-", "_"), value)
+    assert values.setting(text) == (text.partition("=")[0].replace("-", "_"), value)
 
 
 @pytest.mark.parametrize(

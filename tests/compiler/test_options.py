@@ -29,7 +29,7 @@ from trtmatte.errors import BackendError, DownloadError, ModelError, SettingErro
         ({"export": "plan"}, SettingError, "makes no engine: use trtmatte-build --export .* or leave export out"),
         ({"dtype": "float32"}, SettingError, "dtype is given, but an engine leaves it to its sessions"),
         ({"family": "rwm"}, SettingError, "family is 'rwm'"),
-        ({"colour": "red"}, SettingError, "generic has no setting colour; it has input_size"),
+        ({"colour": "red"}, SettingError, "no family has the setting colour; there are backbone_scale"),
         ({"mean": {"red": 1}}, SettingError, "mean is .*; expected a text, a number"),
         ({"out": "nowhere/e.trtm"}, SettingError, "no folder nowhere"),
         ({"out": "."}, SettingError, "is a folder"),

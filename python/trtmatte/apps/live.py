@@ -14,6 +14,7 @@ from trtmatte.errors import SettingError
 from trtmatte.format.program import PLATE
 from trtmatte.media.backgrounds import FrameBackground
 from trtmatte.media.camera import Camera, CameraFrame
+from trtmatte.support.limits import SAFE, Limits
 
 Array = np.ndarray[Any, Any]
 
@@ -69,10 +70,13 @@ class Live:
         background: Any = "greenscreen",  # as users type it: a colour, blur, the path of a picture or a video
         mirror: bool = False,
         overlay: bool = True,
+        safe: bool | Limits = False,
         **session: Any,
     ) -> None:
+        limits = SAFE if safe is True else safe or None
+        session |= {"safe": limits} if limits else {}
         self._engine, self._camera, self._window, self._virtual_camera = engine, camera, window, virtual_camera
-        self._view, self._plate, self._background = view, plate, FrameBackground(background)
+        self._view, self._plate, self._background = view, plate, FrameBackground(background, limits=limits)
         self._mirror, self._overlay, self._arguments = mirror, overlay, session
         self._needs_plate = PLATE in engine.program.pictures
         if self._needs_plate and plate is None and window is None:

@@ -354,7 +354,9 @@ class _SourceFrames:
         self.whole = False
 
     def stop(self) -> None:
+        """End the frames. A source that may be silent for long is told as well."""
         self.stopping.set()
+        getattr(self._source, "stop", lambda: None)()
 
     def frames(self) -> Iterator[Array]:
         step = max(1, round(1 / (self._source.facts.rate * self._source.facts.time_base)))

@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Sequence
-from typing import Any, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NoReturn, TypedDict
 
+from trtmatte.cli import values
+from trtmatte.cli.process import WRONG, complain, tell
 from trtmatte.compiler.families import registry
+from trtmatte.errors import SettingError
 from trtmatte.support.renamed import notice_text
+from trtmatte.support.text import one_line
 
-__all__ = ["add_family_flags", "add_old_name", "add_set_flag", "described", "setting", "size"]
+__all__ = [
+    "Parser",
+    "add_family_flags",
+    "add_old_name",
+    "add_safe_flag",
+    "add_set_flag",
+    "described",
+    "family_settings",
+]
+
+_KINDS: Final = {
+    int: values.whole(0),
+    float: values.number(),
+    "size": values.size,
+    "number or word": values.number_or_word,
+}
+"""How the text of a family's flag is read, by the kind of the flag. Others are words."""
 
 
-def size(text: str) -> tuple[int, int]:
-    """Parse a size, such as 1920x1080."""
-    width, separator, height = text.partition("x")
-    if not (separator and width.isdigit() and height.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; expected WIDTHxHEIGHT, such as 1920x1080")
-    return int(width), int(height)
+class Parser(argparse.ArgumentParser):
+    """A parser that prints an error in one line, and its help like other results."""
 
+    def print_help(self, file: Any = None) -> None:
+        tell(self.format_help().rstrip("\n"))
 
-def setting(text: str) -> tuple[str, Any]:
-    """Parse NAME=VALUE. The value is a size, a number, true or false, a word, or several with commas between."""
-    name, separator, value = text.partition("=")
-    if not (name and separator and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is no setting; expected NAME=VALUE, such as downsample_ratio=0.25")
-    return name.replace("-", "_"), _parsed(value)
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG, f"{self.prog}: {one_line(message)}; {self.prog} --help lists the flags\n")
 
 
 class Texts(TypedDict):
@@ -51,7 +63,7 @@ def add_family_flags(parser: argparse._ActionsContainer) -> list[str]:
         if flag.kind is bool:
             parser.add_argument(*names, action=argparse.BooleanOptionalAction, help=text)
         else:
-            kind = flag.kind if isinstance(flag.kind, type) else str
+            kind = _KINDS.get(flag.kind, values.name)
             parser.add_argument(*names, type=kind, metavar=flag.metavar, choices=flag.choices, help=text)
     add_set_flag(parser, "another setting of the model's family, such as segmentation=true or mean=0.5,0.5,0.5")
     return list(found)
@@ -60,8 +72,29 @@ def add_family_flags(parser: argparse._ActionsContainer) -> list[str]:
 def add_set_flag(parser: argparse._ActionsContainer, help: str) -> None:
     """Add `--set NAME=VALUE`, which collects settings of a family."""
     parser.add_argument(
-        "--set", type=setting, action="append", default=[], dest="settings", metavar="NAME=VALUE", help=help
+        "--set", type=values.setting, action="append", default=[], dest="settings", metavar="NAME=VALUE", help=help
     )
+
+
+def add_safe_flag(parser: argparse._ActionsContainer) -> None:
+    """Add `--safe`, for files of strangers."""
+    parser.add_argument(
+        "--safe",
+        action="store_true",
+        help="for files of strangers: run no plans of an engine, read no other files that a model names, and refuse "
+        "what is too large",
+    )
+
+
+def family_settings(given: Mapping[str, Any], more: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the family's settings: those that have a flag of their own, and `more` of them from `--set`."""
+    chosen = {name: given[name] for name in registry.flags() if given.get(name) is not None}
+    registry.require_known(name for name, _ in more)
+    for name, value in more:
+        if name in chosen:
+            raise SettingError(f"{name} is given twice; leave one of them out")
+        chosen[name] = value
+    return chosen
 
 
 def add_old_name(parser: argparse._ActionsContainer, old: str, new: str, dest: str, **options: Any) -> None:
@@ -75,20 +108,7 @@ def add_old_name(parser: argparse._ActionsContainer, old: str, new: str, dest: s
             values: str | Sequence[Any] | None,
             option_string: str | None = None,
         ) -> None:
-            print(f"{parser.prog}: {notice_text(old, new)}", file=sys.stderr)
+            complain(parser.prog, notice_text(old, new))
             setattr(namespace, dest, values)
 
     parser.add_argument(old, action=Renamed, dest=dest, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **options)
-
-
-def _parsed(text: str) -> Any:
-    if "," in text:
-        return tuple(_parsed(part) for part in text.split(","))
-    try:
-        return size(text)
-    except argparse.ArgumentTypeError:
-        pass
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from trtmatte.cli import sessions
-from trtmatte.cli.arguments import size
+from trtmatte.cli import sessions, values
+from trtmatte.cli.process import WRONG, complain, tell
 from trtmatte.reports import profile as profiling
 
 if TYPE_CHECKING:
@@ -29,8 +29,10 @@ def add_parser(subparsers: Subparsers) -> None:
         "and OpenVINO.",
     )
     sessions.add_arguments(parser, required=False)
-    parser.add_argument("--size", type=size, metavar="WxH", help="frame size (default: that of the engine)")
-    parser.add_argument("--frames", type=int, default=50, metavar="N", help="number of timed frames (default: 50)")
+    parser.add_argument("--size", type=values.size, metavar="WxH", help="frame size (default: that of the engine)")
+    parser.add_argument(
+        "--frames", type=values.whole(1), default=50, metavar="N", help="number of timed frames (default: 50)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
@@ -41,16 +43,16 @@ def run(args: argparse.Namespace) -> int:
         return _suite()
     engine = sessions.engine(args, args.size or _HD, quiet=args.json)
     found = profiling.profile(engine, size=args.size, frames=args.frames, **sessions.session_arguments(args))
-    print(json.dumps(found.to_json(), indent=2) if args.json else profiling.describe(found))
+    tell(json.dumps(found.to_json(), indent=2) if args.json else profiling.describe(found))
     return 0
 
 
 def _suite() -> int:
     if (_CHECKOUT / "benchmarks" / "__main__.py").is_file():
         return subprocess.run([sys.executable, "-m", "benchmarks"], cwd=_CHECKOUT, check=False).returncode
-    print(
-        "trtmatte bench: the benchmark suite is not installed, it is in the source checkout: "
+    complain(
+        "trtmatte bench",
+        "the benchmark suite is not installed, it is in the source checkout: "
         "run make bench there, or give --engine or --model to time one here",
-        file=sys.stderr,
     )
-    return 2
+    return WRONG

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from trtmatte import api
 from trtmatte.api import Engine
-from trtmatte.cli.arguments import add_family_flags, add_old_name
+from trtmatte.cli import process, values
+from trtmatte.cli.arguments import Parser, add_family_flags, add_old_name, add_safe_flag, family_settings
 from trtmatte.compiler.export import ONNX, PLAN, SUFFIXES, Exported
 from trtmatte.compiler.families import registry
 from trtmatte.compiler.options import EXPORTS, PRECISIONS, TARGETS, Options, read_recipe
-from trtmatte.errors import ModelError, SettingError, TrtmatteError
+from trtmatte.errors import SettingError
 from trtmatte.format.file import SUFFIX
 from trtmatte.format.outputs import COLORS, DTYPES, LAYOUTS, MATTE_OUTPUTS
 from trtmatte.support import progress
-from trtmatte.support.signals import terminated_as_interrupted
 
 _NAME: Final = "trtmatte-build"
-_INPUT_IS_WRONG: Final = (ModelError, SettingError)
 _TARGET: Final = "library to compile a plan for; repeatable (default: all that this machine can build for)"
 _EXPORT: Final = (
     f"plan: a TensorRT plan ({PLAN}); onnx: its graph ({ONNX}); triton: a Triton model repository, in -o DIR"
@@ -35,25 +33,23 @@ Built = tuple[list[str], list[Path]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the exit status: 0 done, 1 the build failed, 2 the input or a flag is wrong."""
-    given = vars(_parser().parse_args(arguments))
-    quiet, settings = given.pop("quiet"), dict(given.pop("settings"))
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("trtmatte").setLevel(logging.DEBUG if given["verbose"] else logging.WARNING)
+    """Return the exit status: 0 done, 1 the build failed, 2 the input or a flag is wrong, as `trtmatte` otherwise."""
+    chosen = process.parsed(_parser(), arguments)
+    return process.finished(_NAME, lambda: _run(vars(chosen)))
+
+
+def _run(given: dict[str, Any]) -> int:
+    quiet, settings = given.pop("quiet"), given.pop("settings")
+    process.log("", logging.DEBUG if given["verbose"] else logging.WARNING)
     warnings.showwarning = _show_warning  # type: ignore[assignment]
-    try:
-        with terminated_as_interrupted(), progress.steps(quiet) as advance:
-            build = _engine if _export_of(given) is None else _export
-            about, files = build(given, progress=advance, **settings)
-    except TrtmatteError as error:
-        print(f"{_NAME}: {error}", file=sys.stderr)
-        return 2 if isinstance(error, _INPUT_IS_WRONG) else 1
-    except KeyboardInterrupt:
-        print(f"{_NAME}: stopped; nothing is left behind", file=sys.stderr)
-        return 130
+    given |= family_settings(given, settings)
+    with progress.steps(quiet) as advance:
+        build = _engine if _export_of(given) is None else _export
+        about, files = build(given, progress=advance)
     if not quiet:
-        print("\n".join(about), file=sys.stderr)
-    print("\n".join(map(str, files)))
+        for line in about:
+            process.note(line)
+    process.tell("\n".join(map(str, files)))
     return 0
 
 
@@ -70,6 +66,8 @@ def _export(given: Mapping[str, Any], **more: Any) -> Built:
     options = dict(given)
     kind, out, triton = _export_of(given), options.pop("out"), given["triton"]
     options.pop("export")
+    if options.pop("safe"):
+        raise SettingError("safe is for engines, and an export is built; leave one of them out")
     if out is None and kind == "triton" and triton is None:
         raise SettingError("export is triton, and out is left out; expected the model repository: -o DIR")
     if out is None and triton is None:
@@ -93,39 +91,56 @@ def _export_of(given: Mapping[str, Any]) -> str | None:
 
 def _parser() -> argparse.ArgumentParser:
     default = Options()
-    parser = _Parser(
+    parser = Parser(
         _NAME, description="Build an engine (*.trtm) or an export from a matting model.", allow_abbrev=False
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="an ONNX file, a checkpoint, a recipe (*.toml) or the name of a known model")
+    add(
+        "model",
+        type=values.name,
+        metavar="MODEL",
+        help="an ONNX file, a checkpoint, a recipe (*.toml) or the name of a known model",
+    )
     add(
         "-o",
         "--out",
+        type=values.name,
         metavar=f"ENGINE{SUFFIX}",
         help="the file to write (default: in the current folder, or beside the recipe)",
     )
-    add("--family", metavar="NAME", help=f"{_families()} (default: recognised from the content)")
-    add("--size", metavar="WxH", help=f"frame size that the engine is meant for (default: {_joined(default.size)})")
+    add("--family", type=values.name, metavar="NAME", help=f"{_families()} (default: recognised from the content)")
+    add(
+        "--size",
+        type=values.size,
+        metavar="WxH",
+        help=f"frame size that the engine is meant for (default: {_joined(default.size)})",
+    )
     add(
         "--precision",
         choices=PRECISIONS,
         help=f"precision on a GPU (default: {default.precision}); tf32 is fp32 with rounded products. "
         "The CPU always runs fp32",
     )
-    add("--batch", type=int, metavar="N", help=f"number of streams in lockstep (default: {default.batch})")
+    add("--batch", type=values.whole(1), metavar="N", help=f"number of streams in lockstep (default: {default.batch})")
     add("--target", action="append", choices=TARGETS, help=_TARGET)
     add("--validate", action="store_true", help="measure the errors against fp32 and store them in the engine")
-    add("--frames", metavar="VIDEO", help="video or folder of pictures for --validate (default: generated)")
+    add(
+        "--frames",
+        type=values.name,
+        metavar="VIDEO",
+        help="video or folder of pictures for --validate (default: generated)",
+    )
     add("--force", action="store_true", help="build even if the cache has the engine")
     add(
         "--verbose",
         action="store_true",
         help="show TensorRT's messages, and store the layers of the plans in the engine",
     )
+    add_safe_flag(parser)
     add("--quiet", action="store_true", help="print only files and errors")
     add_family_flags(parser.add_argument_group("settings of the model's family"))
     _add_export(parser.add_argument_group("exports, for use outside Python").add_argument, default)
-    add_old_name(parser, "--backdrop", "--background", "background", metavar="B")
+    add_old_name(parser, "--backdrop", "--background", "background", type=values.name, metavar="B")
     add_old_name(parser, "--axes", "--layout", "layout", choices=LAYOUTS)
     return parser
 
@@ -137,13 +152,14 @@ def _families() -> str:
 def _add_export(add: Any, default: Options) -> None:
     form = default.form
     add("--export", choices=EXPORTS, help=_EXPORT)
-    add("--triton", metavar="DIR", help="put the export into this Triton model repository as well")
+    add("--triton", type=values.name, metavar="DIR", help="put the export into this Triton model repository as well")
     add(
         "--outputs",
+        type=values.name,
         metavar="NAMES",
         help=f"{', '.join(MATTE_OUTPUTS)} and further outputs of the family, separated by commas (default: fgr,pha)",
     )
-    add("--background", metavar="COLOR|FILE", help="background of the output composite")
+    add("--background", type=values.name, metavar="COLOR|FILE", help="background of the output composite")
     add("--dtype", choices=DTYPES, help=f"type of frames and mattes (default: {form.dtype})")
     add(
         "--layout",
@@ -156,13 +172,7 @@ def _add_export(add: Any, default: Options) -> None:
 
 def _show_warning(message: Warning | str, *_: Any) -> None:
     """Print a notice in one line."""
-    print(f"{_NAME}: {message}", file=sys.stderr)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Print the error in one line."""
-        self.exit(2, f"{self.prog}: {message}; {self.prog} --help lists the flags\n")
+    process.complain(_NAME, message)
 
 
 def _place(model: str, suffix: str) -> str:
@@ -201,4 +211,4 @@ def _joined(size: tuple[int, int]) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    process.build()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING
 
 from trtmatte.cli.arguments import described
+from trtmatte.cli.process import FAILED, tell
 from trtmatte.reports import doctor as diagnosis
 
 if TYPE_CHECKING:
@@ -25,7 +25,5 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Return the exit status: 0 engines can run here, 1 no backend is installed."""
     report = diagnosis.doctor()
-    text = json.dumps(report.to_json(), indent=2) if args.json else str(report)
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding))  # paths may have letters that a terminal lacks
-    return 0 if report.can_run else 1
+    tell(json.dumps(report.to_json(), indent=2) if args.json else str(report))
+    return 0 if report.can_run else FAILED

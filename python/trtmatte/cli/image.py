@@ -6,15 +6,14 @@ import argparse
 import contextlib
 import functools
 import glob
-import logging
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from trtmatte.cli import sessions
+from trtmatte.cli import sessions, values
 from trtmatte.cli.arguments import add_old_name
+from trtmatte.cli.process import FAILED, complain, log
 from trtmatte.errors import InputError, OutputError, SettingError
 from trtmatte.media.targets import KINDS
 from trtmatte.support import progress
@@ -36,13 +35,26 @@ def add_parser(subparsers: Subparsers) -> None:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("inputs", nargs="+", metavar="INPUT", help="pictures, folders, or quoted patterns ('shots/*.jpg')")
-    add("-o", "--out", required=True, type=Path, metavar="DIR", help="a folder, or a file if INPUT is one picture")
+    add(
+        "inputs",
+        nargs="+",
+        type=values.name,
+        metavar="INPUT",
+        help="pictures, folders, or quoted patterns ('shots/*.jpg')",
+    )
+    add(
+        "-o",
+        "--out",
+        required=True,
+        type=values.path,
+        metavar="DIR",
+        help="a folder, or a file if INPUT is one picture",
+    )
     sessions.add_arguments(parser)
     add("--output", nargs="+", action="extend", default=[], choices=tuple(KINDS), help=_KINDS)
-    add("--background", metavar="B", help=_BACKGROUND)
-    add("--plate", "--images-bgr", type=Path, metavar="PATH", help=_PLATE)
-    add_old_name(parser, "--background-shot", "--plate", "plate", type=Path)
+    add("--background", type=values.name, metavar="B", help=_BACKGROUND)
+    add("--plate", "--images-bgr", type=values.path, metavar="PATH", help=_PLATE)
+    add_old_name(parser, "--background-shot", "--plate", "plate", type=values.path)
     add(
         "--preprocess-alignment",
         action="store_true",
@@ -51,7 +63,7 @@ def add_parser(subparsers: Subparsers) -> None:
     add("--format", choices=_SUFFIXES, help="format of the files (default: png)")
     add(
         "--quality",
-        type=int,
+        type=values.whole(1, 100),
         default=95,
         metavar="N",
         help="quality of JPEG and WebP, 1…100; 100 makes WebP lossless (default: 95)",
@@ -72,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     """Return the exit status: 0 done, 1 some pictures failed, 2 the input or a flag is wrong."""
     from trtmatte.apps import pictures as stills
 
-    logging.basicConfig(format="trtmatte image: %(message)s", force=True)
+    log("trtmatte image")
     tasks = _tasks(args)
     build = functools.partial(sessions.engine, args, quiet=args.quiet)
     folder = next(iter(tasks[0].places.values())).parent
@@ -86,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
             done=advance,
             tell=_say,
             reads=[args.engine or args.model],
+            safe=args.safe,
             **sessions.session_arguments(args),
         )
         if problems and len(tasks) == 1:
@@ -94,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         _say(str(problem))
     if not args.quiet and len(tasks) > 1:
         _say(f"{len(tasks) - len(problems)} of {len(tasks)} pictures are in {args.out}")
-    return 1 if problems else 0
+    return FAILED if problems else 0
 
 
 def _tasks(args: argparse.Namespace) -> list[Task]:
@@ -104,8 +117,6 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
     outputs = list(dict.fromkeys(args.output)) or ["composite" if args.background or _is_jpeg(args) else "rgba"]
     if "composite" not in outputs and args.background is not None:
         raise SettingError("--background is put behind the subject of a composite; ask for one with --output composite")
-    if not 1 <= args.quality <= 100:
-        raise SettingError(f"--quality is {args.quality}; expected 1…100")
     sources = _sources(args.inputs)
     name = _naming(args, sources, "rgba" in outputs)
     tasks = [
@@ -212,4 +223,4 @@ def _made(folder: Path) -> Iterator[None]:
 
 
 def _say(message: str) -> None:
-    print(f"trtmatte image: {message}", file=sys.stderr)
+    complain("trtmatte image", message)

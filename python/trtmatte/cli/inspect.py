@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtmatte.cli.arguments import add_set_flag, described, size
+from trtmatte.cli import values
+from trtmatte.cli.arguments import add_safe_flag, add_set_flag, described, family_settings
+from trtmatte.cli.process import WRONG, complain, tell
 from trtmatte.errors import ModelError, TrtmatteError
 from trtmatte.reports import inspect as inspection
+from trtmatte.support.limits import SAFE
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -18,27 +19,40 @@ if TYPE_CHECKING:
 
 def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser("inspect", **described("describe a model or an engine, stage by stage"))
-    parser.add_argument("model", type=Path, metavar="MODEL", help="an ONNX file, a checkpoint or an engine (*.trtm)")
-    parser.add_argument("--family", metavar="NAME", help="the family (default: recognised from the content)")
     parser.add_argument(
-        "--size", type=size, default=(1920, 1080), metavar="WxH", help="frame size (default: 1920x1080)"
+        "model", type=values.path, metavar="MODEL", help="an ONNX file, a checkpoint or an engine (*.trtm)"
     )
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="number of streams in lockstep (default: 1)")
+    parser.add_argument(
+        "--family", type=values.name, metavar="NAME", help="the family (default: recognised from the content)"
+    )
+    parser.add_argument(
+        "--size", type=values.size, default=(1920, 1080), metavar="WxH", help="frame size (default: 1920x1080)"
+    )
+    parser.add_argument(
+        "--batch", type=values.whole(1), default=1, metavar="N", help="number of streams in lockstep (default: 1)"
+    )
     add_set_flag(
         parser, "a setting of the family, such as downsample_ratio=0.25, input_size=512x512 or mean=0.5,0.5,0.5"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_safe_flag(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Return the exit status: 0 recognised, 2 not recognised."""
-    options = {"family": args.family, "size": args.size, "batch": args.batch, "settings": dict(args.settings)}
+    options = {
+        "family": args.family,
+        "size": args.size,
+        "batch": args.batch,
+        "settings": family_settings({}, args.settings),
+        "limits": SAFE if args.safe else None,
+    }
     try:
         facts = inspection.inspect(args.model, **options)
     except TrtmatteError as error:
         return _complain(error, args)
-    print(json.dumps(facts, indent=2) if args.json else inspection.describe(facts))
+    tell(json.dumps(facts, indent=2) if args.json else inspection.describe(facts))
     return 0
 
 
@@ -46,8 +60,8 @@ def _complain(error: TrtmatteError, args: argparse.Namespace) -> int:
     """Print the error, and what could be read from the file."""
     seen = inspection.of_unmatched(args.model) if isinstance(error, ModelError) else {}
     if args.json:
-        print(json.dumps({"error": str(error), **seen}, indent=2))
+        tell(json.dumps({"error": str(error), **seen}, indent=2))
     elif seen:
-        print(inspection.describe_unmatched(seen))
-    print(f"trtmatte inspect: {error}", file=sys.stderr)
-    return 2
+        tell(inspection.describe_unmatched(seen))
+    complain("trtmatte inspect", error)
+    return WRONG

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from trtmatte.cli import sessions
+from trtmatte.cli import sessions, values
 from trtmatte.cli.arguments import add_old_name
+from trtmatte.cli.process import complain, log, tell
+from trtmatte.support.limits import SAFE, Limits
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
+_MOST_FPS: Final = 10_000
 _VIEWS: Final = ("composite", "foreground", "alpha", "camera")
 
 
@@ -28,14 +30,22 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     sessions.add_arguments(parser)
     add = parser.add_argument
-    add("--camera", "--video-device-id", "--video_device_id", default="0", metavar="N|FILE", help=_CAMERA)
-    add("--resolution", nargs=2, type=int, metavar=("W", "H"), help="ask the camera for this size")
-    add("--fps", type=float, metavar="N", help="ask the camera for this rate")
+    add(
+        "--camera",
+        "--video-device-id",
+        "--video_device_id",
+        type=values.camera,
+        default=0,
+        metavar="N|FILE",
+        help=_CAMERA,
+    )
+    add("--resolution", nargs=2, type=values.side, metavar=("W", "H"), help="ask the camera for this size")
+    add("--fps", type=values.number(0, _MOST_FPS), metavar="N", help="ask the camera for this rate")
     add("--mirror", action="store_true", help="flip the picture like a mirror")
     add("--output", choices=_VIEWS, default="composite", help="the view to begin with (default: composite)")
-    add("--background", default="greenscreen", metavar="B", help=_BACKGROUND)
-    add("--plate", type=Path, metavar="FILE", help="bgmv2: the photographed empty scene, in place of the key b")
-    add_old_name(parser, "--background-shot", "--plate", "plate", type=Path)
+    add("--background", type=values.name, default="greenscreen", metavar="B", help=_BACKGROUND)
+    add("--plate", type=values.path, metavar="FILE", help="bgmv2: the photographed empty scene, in place of the key b")
+    add_old_name(parser, "--background-shot", "--plate", "plate", type=values.path)
     add(
         "--virtual-camera",
         action="store_true",
@@ -43,7 +53,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add("--no-window", action="store_true", help="open no window; --frames or Ctrl-C ends the program")
     add("--hide-fps", action="store_true", help="do not write the frame rate on the picture")
-    add("--frames", type=int, metavar="N", help="stop after this many frames")
+    add("--frames", type=values.whole(1), metavar="N", help="stop after this many frames")
     parser.set_defaults(run=run)
 
 
@@ -58,43 +68,42 @@ def run(args: argparse.Namespace) -> int:
     from trtmatte.media.virtual_camera import VirtualCamera
     from trtmatte.media.window import Window
 
-    logging.basicConfig(format="trtmatte live: %(message)s", force=True)
+    log("trtmatte live")
     with ExitStack() as stack:
-        camera = stack.enter_context(
-            Camera(int(args.camera) if args.camera.isdigit() else args.camera, args.resolution, args.fps)
-        )
-        _say(f"{camera.name}: {camera.size[0]}x{camera.size[1]}, {camera.fps:.0f} fps")
+        source = stack.enter_context(Camera(args.camera, args.resolution, args.fps))
+        _say(f"{source.name}: {source.size[0]}x{source.size[1]}, {source.fps:.0f} fps")
         virtual_camera = window = None
         if args.virtual_camera:
-            virtual_camera = stack.enter_context(closing(VirtualCamera(camera.size, camera.fps)))
+            virtual_camera = stack.enter_context(closing(VirtualCamera(source.size, source.fps)))
             _say(f"virtual camera: {virtual_camera.name}")
         if not args.no_window:
-            window = stack.enter_context(closing(Window("trtmatte", camera.size)))
+            window = stack.enter_context(closing(Window("trtmatte", source.size)))
         live = Live(
-            sessions.engine(args, camera.size),
-            camera,
+            sessions.engine(args, source.size),
+            source,
             window=window,
             virtual_camera=virtual_camera,
             view=args.output,
-            plate=_plate(args.plate),
+            plate=_plate(args.plate, SAFE if args.safe else None),
             background=args.background,
             mirror=args.mirror,
             overlay=not args.hide_fps,
+            safe=args.safe,
             **sessions.session_arguments(args),
         )
         stack.enter_context(closing(live))
         try:
             live.run(args.frames)
         finally:
-            print(live.summary)
+            tell(str(live.summary))
     return 0
 
 
-def _plate(path: Path | None) -> Any:
+def _plate(place: Path | None, limits: Limits | None) -> Any:
     from trtmatte.media import pictures
 
-    return None if path is None else pictures.read(path)[..., ::-1]
+    return None if place is None else pictures.read(place, limits=limits)[..., ::-1]
 
 
 def _say(message: str) -> None:
-    print(f"trtmatte live: {message}", file=sys.stderr)
+    complain("trtmatte live", message)

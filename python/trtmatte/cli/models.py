@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
+from trtmatte.cli import values
 from trtmatte.cli.arguments import described
+from trtmatte.cli.process import tell
 from trtmatte.compiler.families import catalog
-from trtmatte.errors import DownloadError, SettingError
 from trtmatte.models import store
 from trtmatte.models.model import Model
 
@@ -23,27 +23,17 @@ def add_parser(subparsers: Subparsers) -> None:
     listing = actions.add_parser("list", **described("list the known models (the default)"))
     listing.add_argument("--long", action="store_true", help="show hashes, paths and addresses as well")
     pulling = actions.add_parser("pull", **described("download models into the cache and print their paths"))
-    pulling.add_argument("names", nargs="+", metavar="NAME", help="the name of a known model")
+    pulling.add_argument("names", nargs="+", type=values.name, metavar="NAME", help="the name of a known model")
 
 
 def run(args: argparse.Namespace) -> int:
     """Return the exit status: 0 done, 1 a download failed, 2 no such model."""
     if args.action != "pull":
-        print(_long() if args.long else _table())
+        tell(_long() if args.long else _table())
         return 0
-    try:
-        for model in [catalog.find(name) for name in args.names]:
-            print(store.pull(model))
-    except SettingError as error:
-        return _complain(error, 2)
-    except DownloadError as error:
-        return _complain(error, 1)
+    for model in [catalog.find(each) for each in args.names]:
+        tell(str(store.pull(model)))
     return 0
-
-
-def _complain(error: Exception, status: int) -> int:
-    print(f"trtmatte models: {error}", file=sys.stderr)
-    return status
 
 
 def _table() -> str:

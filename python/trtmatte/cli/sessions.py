@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from trtmatte.api import Engine, build, load
 from trtmatte.backends import registry as backends
-from trtmatte.cli.arguments import add_family_flags
-from trtmatte.compiler.families import registry
+from trtmatte.cli import values
+from trtmatte.cli.arguments import add_family_flags, add_safe_flag, family_settings
 from trtmatte.compiler.options import PRECISIONS
 from trtmatte.errors import SettingError
 from trtmatte.support import progress
@@ -24,28 +24,31 @@ def add_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> 
     """Add `--engine`, `--model` and their flags. The names are those of `trtmatte-build` and of RVM's script."""
     what = parser.add_argument_group("model")
     either = what.add_mutually_exclusive_group(required=required)
-    either.add_argument("--engine", metavar="FILE", help="an engine from trtmatte-build (*.trtm)")
+    either.add_argument("--engine", type=values.name, metavar="FILE", help="an engine from trtmatte-build (*.trtm)")
     either.add_argument(
         "--model",
         "--checkpoint",
         "--model-checkpoint",
+        type=values.name,
         metavar="MODEL",
         help="the name of a known model (trtmatte models lists them), a recipe or a model file; it is downloaded and "
         "built at its first use, then kept in the cache",
     )
-    what.add_argument("--device", metavar="D", help=_DEVICE)
+    what.add_argument("--device", type=values.name, metavar="D", help=_DEVICE)
     what.add_argument(
         "--backend",
+        type=values.name,
         default="auto",
         metavar="B",
         help=f"the library that runs the networks: {', '.join(backends.names())} (default: auto)",
     )
     what.add_argument(
         "--scene-cut",
-        type=float,
+        type=values.number(0, 1),
         metavar="C",
         help="reset the states if the picture changes by more than this, 0…1; try 0.3 (default: never)",
     )
+    add_safe_flag(what)
     build = parser.add_argument_group("build options, for --model")
     build.add_argument(
         "--precision",
@@ -60,18 +63,18 @@ def engine(args: argparse.Namespace, size: tuple[int, int], *, quiet: bool = Fal
 
     The engine runs on frames of any other size as well.
     """
-    names = ("precision", *registry.flags())
-    settings = {name: value for name in names if (value := getattr(args, name)) is not None}
-    settings |= dict(args.settings)
+    settings = family_settings(vars(args), args.settings)
+    if args.precision is not None:
+        settings["precision"] = args.precision
     if args.engine is not None:
         if settings:
             raise SettingError(
                 f"{', '.join(settings)} is a build option, and {args.engine} is built already; "
                 "give --model in place of --engine, or build another with trtmatte-build"
             )
-        return load(args.engine)
+        return load(args.engine, safe=args.safe)
     with progress.steps(quiet) as advance:
-        return build(args.model, size=size, progress=advance, **settings)
+        return build(args.model, size=size, progress=advance, safe=args.safe, **settings)
 
 
 def session_arguments(args: argparse.Namespace) -> dict[str, Any]:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import re
-import sys
 from typing import TYPE_CHECKING, Final
 
 from trtmatte.apps import video
-from trtmatte.apps.video import Interrupted
-from trtmatte.cli import sessions
+from trtmatte.cli import sessions, values
 from trtmatte.cli.arguments import add_old_name, described
+from trtmatte.cli.process import WRONG, complain, log
 from trtmatte.media.formats import CODECS
 from trtmatte.media.targets import KINDS
 
@@ -19,6 +16,10 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _INPUT: Final = "a video, a folder of pictures, a quoted pattern ('shots/*.png'), a picture, or - for raw RGB frames"
+_MOST_CRF: Final = 63
+_MOST_MBPS: Final = 10_000
+_MOST_WAITING: Final = 1024
+_MOST_THREADS: Final = 128
 _OUT: Final = (
     "a video (.mp4, .m4v, .mov, .mkv, .webm), a folder for PNG files, or - for raw frames; with several outputs, each "
     "adds its name: out-alpha.mp4"
@@ -36,18 +37,18 @@ _BACKGROUND: Final = (
 def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser("video", **described("matte a video or a sequence of pictures"), allow_abbrev=False)
     add = parser.add_argument
-    add("input_source", metavar="INPUT", nargs="?", help=_INPUT)
-    add("--input-source", dest="input_flag", metavar="INPUT", help=argparse.SUPPRESS)
-    add("-o", "--out", dest="out", metavar="OUT", help=_OUT)
+    add("input_source", type=values.name, metavar="INPUT", nargs="?", help=_INPUT)
+    add("--input-source", dest="input_flag", type=values.name, metavar="INPUT", help=argparse.SUPPRESS)
+    add("-o", "--out", dest="out", type=values.name, metavar="OUT", help=_OUT)
     add("--output", dest="kinds", nargs="+", action="extend", default=[], choices=tuple(KINDS), help=_KIND)
-    add("--background", metavar="B", help=_BACKGROUND)
+    add("--background", type=values.name, metavar="B", help=_BACKGROUND)
     add("-y", "--overwrite", action="store_true", help="overwrite existing files")
     add("--no-sound", dest="sound", action="store_false", help="do not copy audio or subtitles")
     add("--quiet", action="store_true", help="print only warnings and errors")
     sessions.add_arguments(parser)
     _add_input(parser)
     _add_output(parser)
-    add_old_name(parser, "--background-shot", "--plate", "plate")
+    add_old_name(parser, "--background-shot", "--plate", "plate", type=values.name)
     parser.set_defaults(run=run)
 
 
@@ -57,16 +58,16 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
         "--input-resize",
         "--source-resize",
         nargs=2,
-        type=int,
+        type=values.side,
         metavar=("W", "H"),
         help="resize the frames first",
     )
-    add("--start", type=_seconds, metavar="T", help="start at this time, in seconds or [H:]M:S")
-    add("--end", type=_seconds, metavar="T", help="stop before this time")
-    add("--frames", type=int, metavar="N", help="stop after this many frames")
-    add("--raw", metavar="WxH@FPS", help="size and rate of the raw frames on standard input")
-    add("--rate", metavar="FPS", help="frame rate of a folder of pictures (default: 30)")
-    add("--plate", metavar="FILE", help="bgmv2: the photographed empty scene, a picture or a video")
+    add("--start", type=values.seconds, metavar="T", help="start at this time, in seconds or [H:]M:S")
+    add("--end", type=values.seconds, metavar="T", help="stop before this time")
+    add("--frames", type=values.whole(1), metavar="N", help="stop after this many frames")
+    add("--raw", type=values.raw, metavar="WxH@FPS", help="size and rate of the raw frames on standard input")
+    add("--rate", type=values.rate, metavar="FPS", help="frame rate of a folder of pictures (default: 30)")
+    add("--plate", type=values.name, metavar="FILE", help="bgmv2: the photographed empty scene, a picture or a video")
     add(
         "--preprocess-alignment",
         dest="alignment",
@@ -86,21 +87,46 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("output").add_argument
-    add("--output-composition", metavar="OUT", help="write composites to OUT, in addition to -o or without it")
-    add("--output-alpha", metavar="OUT", help="write alpha to OUT")
-    add("--output-foreground", metavar="OUT", help="write foregrounds to OUT")
-    add("--output-rgba", metavar="OUT", help="write cut-outs with alpha to OUT")
+    add(
+        "--output-composition",
+        type=values.name,
+        metavar="OUT",
+        help="write composites to OUT, in addition to -o or without it",
+    )
+    add("--output-alpha", type=values.name, metavar="OUT", help="write alpha to OUT")
+    add("--output-foreground", type=values.name, metavar="OUT", help="write foregrounds to OUT")
+    add("--output-rgba", type=values.name, metavar="OUT", help="write cut-outs with alpha to OUT")
     add("--output-type", choices=("video", "png_sequence"), help="type of an output whose name does not show it")
     add("--codec", choices=tuple(CODECS), help="default: h264; vp9 for .webm; prores for .mov with alpha")
-    add("--crf", type=int, metavar="N", help="quality; a smaller number is better (default: h264 18, h265 20, vp9 24)")
-    add("--mbps", "--output-video-mbps", type=float, metavar="R", help="megabits per second, in place of --crf")
     add(
-        "--preset", metavar="P", help="the encoder's preset; slow makes smaller files (default: h264 and h265 veryfast)"
+        "--crf",
+        type=values.whole(0, _MOST_CRF),
+        metavar="N",
+        help="quality; a smaller number is better (default: h264 18, h265 20, vp9 24)",
     )
-    add("--seq-chunk", type=int, default=1, metavar="N", help="mattes that may wait for a writer (at least 2)")
+    add(
+        "--mbps",
+        "--output-video-mbps",
+        type=values.number(0, _MOST_MBPS),
+        metavar="R",
+        help="megabits per second, in place of --crf",
+    )
+    add(
+        "--preset",
+        type=values.name,
+        metavar="P",
+        help="the encoder's preset; slow makes smaller files (default: h264 and h265 veryfast)",
+    )
+    add(
+        "--seq-chunk",
+        type=values.whole(1, _MOST_WAITING),
+        default=1,
+        metavar="N",
+        help="mattes that may wait for a writer (at least 2)",
+    )
     add(
         "--num-workers",
-        type=int,
+        type=values.whole(0, _MOST_THREADS),
         default=0,
         metavar="N",
         help="threads of each decoder and encoder (default: the library chooses)",
@@ -110,56 +136,43 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Return the exit status: 0 done, 1 failed or truncated input, 2 wrong input or flag, 130 stopped."""
-    logging.basicConfig(format="trtmatte video: %(message)s", force=True)
+    log("trtmatte video")
     source = args.input_source or args.input_flag
     if source is None:
-        print("trtmatte video: there is no INPUT; expected " + _INPUT, file=sys.stderr)
-        return 2
-    try:
-        summary = video.convert_video(
-            lambda size: sessions.engine(args, size, quiet=args.quiet or args.disable_progress),
-            source,
-            output=args.out,
-            kinds=args.kinds,
-            output_type=args.output_type,
-            output_composition=args.output_composition,
-            output_alpha=args.output_alpha,
-            output_foreground=args.output_foreground,
-            output_rgba=args.output_rgba,
-            output_video_mbps=args.mbps,
-            crf=args.crf,
-            codec=args.codec,
-            preset=args.preset,
-            background=args.background,
-            plate=args.plate,
-            preprocess_alignment=args.alignment,
-            input_resize=None if args.input_resize is None else tuple(args.input_resize),
-            raw=args.raw,
-            rate=args.rate,
-            start=args.start,
-            end=args.end,
-            frames=args.frames,
-            sound=args.sound,
-            overwrite=args.overwrite,
-            seq_chunk=args.seq_chunk,
-            num_workers=args.num_workers,
-            progress=not (args.quiet or args.disable_progress),
-            reads=[args.engine or args.model],
-            **sessions.session_arguments(args),
-        )
-    except Interrupted as stopped:
-        print(f"trtmatte video: {stopped}", file=sys.stderr)
-        return 130
+        complain("trtmatte video", f"there is no INPUT; expected {_INPUT}")
+        return WRONG
+    summary = video.convert_video(
+        lambda size: sessions.engine(args, size, quiet=args.quiet or args.disable_progress),
+        source,
+        output=args.out,
+        kinds=args.kinds,
+        output_type=args.output_type,
+        output_composition=args.output_composition,
+        output_alpha=args.output_alpha,
+        output_foreground=args.output_foreground,
+        output_rgba=args.output_rgba,
+        output_video_mbps=args.mbps,
+        crf=args.crf,
+        codec=args.codec,
+        preset=args.preset,
+        background=args.background,
+        plate=args.plate,
+        preprocess_alignment=args.alignment,
+        input_resize=None if args.input_resize is None else tuple(args.input_resize),
+        raw=args.raw,
+        rate=args.rate,
+        start=args.start,
+        end=args.end,
+        frames=args.frames,
+        sound=args.sound,
+        overwrite=args.overwrite,
+        seq_chunk=args.seq_chunk,
+        num_workers=args.num_workers,
+        progress=not (args.quiet or args.disable_progress),
+        reads=[args.engine or args.model],
+        safe=args.safe,
+        **sessions.session_arguments(args),
+    )
     if not args.quiet:
-        print(f"trtmatte video: {summary}", file=sys.stderr)
+        complain("trtmatte video", summary)
     return 0
-
-
-def _seconds(text: str) -> float:
-    """Parse a time: seconds, M:S or H:M:S."""
-    if re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text) is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; expected seconds or [H:]M:S, such as 90.5 or 1:30.5")
-    total = 0.0
-    for part in text.split(":"):
-        total = total * 60 + float(part)
-    return total

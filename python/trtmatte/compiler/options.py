@@ -8,9 +8,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import NoneType
 from typing import Any, Final
 
 from trtmatte.compiler.families import registry
@@ -22,6 +24,12 @@ ONNX_TARGET: Final = "onnxruntime"
 TARGETS: Final = (ONNX_TARGET, "tensorrt", "tensorrt-rtx")
 PRECISIONS: Final = ("fp16", "fp32", "tf32")
 EXPORTS: Final = ("plan", "onnx", "triton")
+MOST: Final = 1 << 16
+"""The largest width, height and batch."""
+
+_REPR: Final = reprlib.Repr()
+_REPR.maxother = _REPR.maxstring = 80
+_RECIPE: Final = 1 << 14  # bytes; TOML's nested keys take long to read
 
 
 @dataclass(frozen=True)
@@ -59,8 +67,11 @@ class Options:
             _one_of("export", self.export, EXPORTS)
         for target in self.target:
             _one_of("target", target, TARGETS)
-        if not isinstance(self.batch, int) or isinstance(self.batch, bool) or self.batch < 1:
-            raise SettingError(f"batch is {self.batch!r}; expected a whole number of streams, 1 or more")
+        if not isinstance(self.batch, int) or isinstance(self.batch, bool) or not 1 <= self.batch <= MOST:
+            raise SettingError(f"batch is {_shown(self.batch)}; expected a whole number of streams, 1…{MOST}")
+        if not isinstance(self.family, (str, NoneType)):
+            raise SettingError(f"family is {_shown(self.family)}; expected the name of one")
+        registry.require_known(self.settings)
         foreign = [name for name, value in vars(self.form).items() if value != getattr(Form, name)]
         if foreign and self.export is None:
             raise SettingError(
@@ -110,20 +121,37 @@ def read_recipe(path: Path) -> tuple[str | Path, dict[str, Any]]:
     """The model that a recipe names, a known one or a file beside the recipe, and the recipe's options."""
     toml = _toml(path)
     try:
-        content = toml.loads(path.read_text("utf-8"))
+        content = toml.loads(_recipe_text(path))
     except OSError as error:
         raise SettingError(f"the recipe {path} cannot be read: {error.strerror or error}") from error
+    except RecursionError as error:
+        raise SettingError(f"the recipe {path} is nested too deep; expected options alone, one a line") from error
     except ValueError as error:  # TOML's own error and that of UTF-8 are ones
+        if isinstance(error, SettingError):
+            raise
         raise SettingError(f"the recipe {path} is not TOML: {error}") from error
     options = {name.replace("-", "_"): value for name, value in content.items()}
     model = options.pop("model", None)
     if not isinstance(model, str) or not model:
-        raise SettingError(f"the recipe {path} has the model {model!r}; expected a line like model = 'rvm-mobilenetv3'")
+        raise SettingError(
+            f"the recipe {path} has the model {_shown(model)}; expected a line like model = 'rvm-mobilenetv3'"
+        )
     tables = [name for name, value in options.items() if isinstance(value, dict)]
     if tables:
         raise SettingError(f"the recipe {path} has the table {tables[0]!r}; expected options alone, one a line")
     beside = path.parent / model
-    return (beside if beside.exists() or Path(model).suffix else model), options
+    try:
+        return (beside if beside.exists() or Path(model).suffix else model), options
+    except OSError as error:
+        raise SettingError(f"the recipe {path} has a model that cannot be found: {error.strerror}") from error
+
+
+def _recipe_text(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(_RECIPE + 1)
+    if len(data) > _RECIPE:
+        raise SettingError(f"the recipe {path} has more than {_RECIPE} bytes; expected a model and options alone")
+    return data.decode("utf-8")
 
 
 def _toml(path: Path) -> Any:
@@ -141,26 +169,35 @@ def _value(name: str, value: Any) -> Any:
     kind = "size" if name == "size" else flags[name][1].kind if name in flags else None
     if kind == "size":
         return _size(name, value)
-    if name == "target":
-        return tuple(sorted({value} if isinstance(value, str) else set(value)))
-    if name == "outputs":
-        return tuple(value.split(",") if isinstance(value, str) else value)
+    if name in ("target", "outputs"):
+        words = _words(name, value)
+        return words if name == "outputs" else tuple(sorted(set(words)))
     if kind == "number or word" and isinstance(value, str):
         return _number_or_word(value)
-    if isinstance(value, (list, tuple)):
-        return tuple(_value(name, each) for each in value)
-    if not isinstance(value, (str, bool, int, float)):
-        raise SettingError(f"{name} is {value!r}; expected a text, a number, yes or no, or several of them")
-    return value
+    several = value if isinstance(value, (list, tuple)) else (value,)
+    if not all(isinstance(each, (str, bool, int, float)) for each in several):
+        raise SettingError(f"{name} is {_shown(value)}; expected a text, a number, yes or no, or several of them")
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _words(name: str, value: Any) -> tuple[str, ...]:
+    words = value.split(",") if isinstance(value, str) else value
+    if not isinstance(words, (list, tuple, set)) or not all(isinstance(each, str) for each in words):
+        raise SettingError(f"{name} is {_shown(value)}; expected a word, or several")
+    return tuple(words)
 
 
 def _size(name: str, value: Any) -> tuple[int, int]:
     if isinstance(value, str):
-        found = re.fullmatch(r"\s*(\d+)\s*[x×*]\s*(\d+)\s*", value)
+        found = re.fullmatch(r"\s*(\d{1,9})\s*[x×*]\s*(\d{1,9})\s*", value)
         value = tuple(int(side) for side in found.groups()) if found else value
     is_pair = isinstance(value, (tuple, list)) and len(value) == 2
-    if not is_pair or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in value):
-        raise SettingError(f"{name} is {value!r}; expected width and height of at least 1, like 1920x1080")
+    if not is_pair or not all(
+        isinstance(side, int) and not isinstance(side, bool) and 1 <= side <= MOST for side in value
+    ):
+        raise SettingError(
+            f"{name} is {_shown(value)}; expected width and height of at least 1, like 1920x1080, at most {MOST}"
+        )
     return value[0], value[1]
 
 
@@ -171,8 +208,12 @@ def _number_or_word(value: str) -> float | str:
         return value
 
 
+def _shown(value: object) -> str:
+    return _REPR.repr(value)
+
+
 def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
         meant = difflib.get_close_matches(str(value), choices, n=1)
         hint = f"; did you mean {meant[0]}?" if meant else ""
-        raise SettingError(f"{name} is {value!r}; expected {', '.join(choices)}{hint}")
+        raise SettingError(f"{name} is {_shown(value)}; expected {', '.join(choices)}{hint}")

@@ -15,6 +15,7 @@ from trtmatte.errors import InputError, OutputError, SettingError, TruncatedErro
 from trtmatte.media import colour
 from trtmatte.media.ffmpeg import reason
 from trtmatte.media.source import RATE, Array, Facts, Frame, rate_of, size_of
+from trtmatte.support.stoppable import StoppableInput
 
 __all__ = ["Raw", "RawSink", "RawSource"]
 
@@ -40,9 +41,13 @@ class RawSource:
 
     def __init__(self, raw: Raw, pipe: BinaryIO | None = None) -> None:
         self._raw = raw
-        self._pipe: Any = pipe or _open("standard input", sys.stdin, InputError)
+        self._input = StoppableInput(pipe or _open("standard input", sys.stdin, InputError))
         size = (raw.width, raw.height)
         self.facts = Facts("standard input", size, raw.rate, 1 / raw.rate, colour.usual(size))
+
+    def stop(self) -> None:
+        """End the frames, even if the pipe is silent. An incomplete one is dropped."""
+        self._input.stop()
 
     def frames(self) -> Iterator[Frame]:
         shape = (self._raw.height, self._raw.width, 3)
@@ -54,6 +59,8 @@ class RawSource:
                 break
             yield Frame(picture, number, 1)
             number += 1
+        if self._input.is_stopped:
+            return
         if got:
             raise TruncatedError(
                 f"standard input breaks off after frame {number}: {got} bytes are left, and a frame of "
@@ -65,7 +72,7 @@ class RawSource:
     def _fill(self, buffer: memoryview) -> int:
         got = 0
         try:
-            while got < len(buffer) and (count := self._pipe.readinto(buffer[got:])):
+            while got < len(buffer) and (count := self._input.readinto(buffer[got:])):
                 got += count
         except (OSError, ValueError) as error:
             raise InputError(f"standard input cannot be read: {reason(error)}") from error

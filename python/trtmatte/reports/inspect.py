@@ -14,6 +14,7 @@ from trtmatte.format.archive import BUILD_AGAIN
 from trtmatte.format.file import EngineFile
 from trtmatte.format.outputs import MATTE_OUTPUTS
 from trtmatte.format.program import PATCHES, PICTURES, OpStage, Program, Stage
+from trtmatte.support.limits import Limits
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto
@@ -39,15 +40,23 @@ def inspect(
     size: tuple[int, int] = (1920, 1080),
     batch: int = 1,
     settings: Mapping[str, Any] | None = None,
+    limits: Limits | None = None,
 ) -> Facts:
-    """The facts about an engine, or about the program that a model file becomes with these options, as JSON values."""
+    """The facts about an engine, or about the program that a model file becomes with these options, as JSON values.
+
+    `limits` are for files of strangers, which then must have their weights inside.
+    """
     if path.suffix == engine_file.SUFFIX:
-        return of_engine(engine_file.read(path))
+        return of_engine(engine_file.read(path, limits))
     from trtmatte.compiler import importing
     from trtmatte.compiler.families import reading
     from trtmatte.compiler.graph.cut import cut
 
-    model = importing.read(path, family=family, size=size, batch=batch, **(settings or {}))
+    if limits is not None and path.is_file() and path.stat().st_size > limits.file_bytes:
+        raise ModelError(f"{path} has {path.stat().st_size} bytes; expected at most {limits.file_bytes} in safe mode")
+    model = importing.read(
+        path, family=family, size=size, batch=batch, self_contained=limits is not None, **(settings or {})
+    )
     kind = "onnx" if reading.is_onnx(path) else "checkpoint"
     return {"kind": kind, **of_program(*cut(model))}
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from trtmatte.support.text import one_line
+
 __all__ = ["bytes_done", "frames", "steps"]
 
 
@@ -42,13 +44,13 @@ def steps(quiet: bool = False) -> Iterator[Callable[[str, float], None] | None]:
     if rich is None:
         yield None
         return
-    columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), rich.TimeElapsedColumn())
+    columns = (rich.TextColumn("{task.description}", markup=False), rich.BarColumn(), rich.TimeElapsedColumn())
     with _shown(rich, columns) as bar:
         tasks: dict[str, Any] = {}
 
         def advance(what: str, done: float) -> None:
             if what not in tasks:
-                tasks[what] = bar.add_task(what, total=1.0)
+                tasks[what] = bar.add_task(one_line(what), total=1.0)
             bar.update(tasks[what], completed=done)
 
         yield advance
@@ -62,13 +64,13 @@ def bytes_done(label: str, total: int | None, done: int = 0) -> Iterator[Callabl
         yield lambda _count: None
         return
     columns = (
-        rich.TextColumn("{task.description}"),
+        rich.TextColumn("{task.description}", markup=False),
         rich.BarColumn(),
         rich.DownloadColumn(),
         rich.TransferSpeedColumn(),
     )
     with _shown(rich, columns) as bar:
-        task = bar.add_task(label, total=total, completed=done)
+        task = bar.add_task(one_line(label), total=total, completed=done)
         yield lambda count: bar.advance(task, count)
 
 

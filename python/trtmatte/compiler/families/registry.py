@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from trtmatte.compiler import families as folder
 from trtmatte.compiler.families.flags import Flag, flags_of
+from trtmatte.compiler.families.kinds import require_kinds
 from trtmatte.compiler.graph.keep_fp32 import KeepFp32
 from trtmatte.errors import SettingError
 from trtmatte.models.model import Model
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from trtmatte.compiler.graph.onnx_graph import Graph
 
-__all__ = ["Family", "Variant", "families", "family", "flags", "keep_fp32", "variants"]
+__all__ = ["Family", "Variant", "families", "family", "flags", "keep_fp32", "require_known", "variants"]
 
 Size = tuple[int, int]
 
@@ -90,6 +91,7 @@ class Family:
         unknown = [name for name in settings if name not in known]
         if unknown:
             raise SettingError(f"{self.name} has no setting {', '.join(unknown)}; it has {', '.join(known)}")
+        require_kinds(self.settings, settings)
         return self.settings(**settings)
 
     def _module(self, name: str) -> Any:
@@ -129,6 +131,13 @@ def flags() -> dict[str, tuple[list[str], Flag]]:
         for name, description in flags_of(each.settings).items():
             found.setdefault(name, ([], description))[0].append(each.name)
     return found
+
+
+def require_known(settings: Iterable[str]) -> None:
+    """Raise a SettingError for the name of a setting that no family has."""
+    known = {each.name for family in families() for each in fields(family.settings)}
+    if unknown := [name for name in settings if name not in known]:
+        raise SettingError(f"no family has the setting {', '.join(unknown)}; there are {', '.join(sorted(known))}")
 
 
 def keep_fp32(name: str) -> KeepFp32:

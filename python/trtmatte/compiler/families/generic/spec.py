@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,6 +10,7 @@ from trtmatte.compiler.families.shared.sizes import INPUT_SIZE, METHODS, Size, c
 from trtmatte.errors import SettingError
 
 NAME: Final = "generic"
+_LARGEST: Final = 1e30  # of a number that a float32 can hold
 
 
 @dataclass(frozen=True)
@@ -39,4 +39,4 @@ class Settings:
 def _are_three_numbers(values: object) -> bool:
     if not isinstance(values, (tuple, list)) or len(values) != 3:
         return False
-    return all(isinstance(value, (int, float)) and math.isfinite(value) for value in values)
+    return all(isinstance(value, (int, float)) and abs(value) < _LARGEST for value in values)

@@ -86,10 +86,8 @@ def _network(
     graph = helper.make_graph(
         nodes,
         "tiny",
-        *(
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in names]
-            for names in (inputs, outputs)
-        ),
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in inputs],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in outputs],
         [
             helper.make_tensor(name, TensorProto.INT64, [1], [value])
             for name, value in (("first", 0), ("last", 4), ("axis", 1))

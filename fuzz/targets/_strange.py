@@ -114,7 +114,7 @@ class Dlpack:
         elif field == 5:
             tensor.byte_offset = (1 if array.itemsize > 1 else 2**62, 2**62, 2**63, 2**64 - 1)[value % 4]
         elif field == 6 and (size < 0 or size > 2**46):
-            self._shape[value % max(1, array.ndim)] = size
+            self._shape[value % max(1, array.ndim)] = int(size)
         elif field == 7:
             tensor.shape = ctypes.POINTER(ctypes.c_int64)()
         elif field == 8:
@@ -169,7 +169,7 @@ def _lying_interface(arena: Arena, record: bytes) -> Any:
         return Interface(array, shape=_STRANGE[value % 12])
     if field == 3:
         steps = [array.itemsize] * len(shape)
-        steps[record[2] % len(shape)] = (2**62, -(2**62), 2**63 - 1, -(2**63), 2**64, "x", None, 3)[value % 8]  # type: ignore[call-overload]
+        steps[record[2] % len(shape)] = (2**62, -(2**62), 2**63 - 1, -(2**63), 2**64, "x", None, 3)[value % 8]
         return Interface(array, strides=tuple(steps) if value % 2 else steps[:-1])
     if field == 4:
         return Interface(array, data=((0, False), (2**64 - 1, False), (-1, False), (1, 2, 3), ("x", 0), ())[value % 6])

@@ -7,9 +7,10 @@ import functools
 import hashlib
 import importlib
 import io
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from trtmatte.backends import library
 from trtmatte.backends.interface import Backend, Run
@@ -20,11 +21,18 @@ from trtmatte.support.packages import version_of
 
 __all__ = ["BACKEND", "Network"]
 
+_FORKED: Final = (
+    "OpenVINO was used before this process was forked and does not run in the copy: start the process with "
+    "multiprocessing's method spawn, open the first session in the child, or use backend='onnxruntime'"
+)
+
 
 class Network:
     """One network stage, compiled for this processor."""
 
     def __init__(self, model: bytes, threads: int, patches: int) -> None:
+        if _is_forked():
+            raise BackendError(_FORKED)
         try:
             self._compiled = _compiled(model, patches, _options(threads))
         except BackendError:
@@ -48,7 +56,22 @@ class Network:
 
 
 @functools.lru_cache
+def _first_process() -> int:
+    return os.getpid()
+
+
+def _is_forked() -> bool:
+    """Report if this process is a copy of one that has used OpenVINO, whose threads it lacks and would wait for."""
+    return bool(_first_process.cache_info().currsize) and _first_process() != os.getpid()
+
+
+def _unavailable_reason(device: str) -> str | None:
+    return _FORKED if _is_forked() else library.unavailable_reason("OpenVINO", "openvino")
+
+
+@functools.lru_cache
 def _core() -> Any:
+    _first_process()
     try:
         return importlib.import_module("openvino").Core()
     except ImportError as error:
@@ -104,6 +127,6 @@ BACKEND = Backend(
     "OpenVINO",
     device="cpu",
     rank=10,
-    unavailable_reason=lambda device: library.unavailable_reason("OpenVINO", "openvino"),
+    unavailable_reason=_unavailable_reason,
     load=lambda request: request.shared(Network),
 )

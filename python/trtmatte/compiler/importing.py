@@ -23,7 +23,7 @@ from trtmatte.compiler.families import catalog
 from trtmatte.errors import ModelError, TrtmatteError
 from trtmatte.models.download import sha256
 from trtmatte.support.packages import ROOT
-from trtmatte.support.shown import shown
+from trtmatte.support.text import shown
 
 if TYPE_CHECKING:
     from onnx import ModelProto

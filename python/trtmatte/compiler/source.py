@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from trtmatte.compiler.families import catalog
-from trtmatte.compiler.graph.beside import open_beside
 from trtmatte.compiler.options import read_recipe
 from trtmatte.errors import ModelError, SettingError
 from trtmatte.models import store
 from trtmatte.models.download import sha256
+from trtmatte.support.beside import open_beside
 from trtmatte.support.limits import Limits
 
 __all__ = ["Source", "locate"]

@@ -190,7 +190,7 @@ frame = np.full((24, 32, 3), 102, np.uint8)
 assert (session(frame).pha == 51).all()
 names = {{name.removeprefix("trtmatte.") for name in sys.modules if name.startswith("trtmatte.")}}
 building = {{name for name in names if name.startswith(("compiler.graph.", "compiler.families.", "families"))}}
-tables = {{"flags", "registry", "catalog"}}  # of options, and the names of models
+tables = {{"flags", "kinds", "registry", "catalog"}}  # of options, and the names of models
 assert building <= {{"compiler.graph.keep_fp32", *("compiler.families." + name for name in tables)}}, building
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.ops.specification import picture
 from tests.runtime.session import engines
-from trtmatte import FrameError, ops
+from trtmatte import BackendError, FrameError, ops
 
 FRAME = picture(engines.HEIGHT, engines.WIDTH)
 BUSY = "in the middle of a call of this very thread"
@@ -195,7 +195,11 @@ def test_a_forked_process(backend, open_session, moment):
         for use in USES.values():
             with pytest.raises(FrameError, match="open a session in the child"):
                 use(session)
-        with session.engine.session(backend=backend) as own:
+        if backend == "openvino":  # a copy of its process has none of its threads
+            with pytest.raises(BackendError, match="forked"):
+                session.engine.session(backend=backend)
+        with session.engine.session(backend="auto" if backend == "openvino" else backend) as own:
+            assert own.backend == "onnxruntime"
             np.testing.assert_array_equal(own(FRAME).pha, expected)
 
     def fork():

@@ -11,7 +11,7 @@ from trtmatte.compiler.families import networks, registry
 from trtmatte.compiler.weights import reading
 from trtmatte.compiler.weights.tensors import Foreign, StoredTensor
 from trtmatte.errors import ModelError
-from trtmatte.support.shown import shown
+from trtmatte.support.text import shown
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -13,7 +13,7 @@ from trtmatte.compiler.graph import reading
 from trtmatte.compiler.graph.matching import pictures
 from trtmatte.compiler.graph.onnx_graph import Graph
 from trtmatte.errors import ModelError, SettingError, TrtmatteError
-from trtmatte.support.shown import shown
+from trtmatte.support.text import shown
 
 __all__ = ["is_onnx", "read", "recognise"]
 

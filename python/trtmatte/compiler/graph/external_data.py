@@ -11,9 +11,9 @@ from typing import Any, Final
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 from onnx import ModelProto, TensorProto, helper
 
-from trtmatte.compiler.graph.beside import open_beside
 from trtmatte.errors import ModelError
-from trtmatte.support.shown import shown
+from trtmatte.support.beside import open_beside
+from trtmatte.support.text import shown
 
 __all__ = ["embed", "messages", "tensors"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from trtmatte.compiler.weights.tensors import UnreadableError
-from trtmatte.support.shown import shown
+from trtmatte.support.text import shown
 
 __all__ = ["Archive"]
 

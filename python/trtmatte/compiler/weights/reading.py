@@ -13,7 +13,7 @@ from trtmatte.compiler.weights.archive import Archive
 from trtmatte.compiler.weights.tensors import Storage, StoredTensor, Type, UnreadableError
 from trtmatte.compiler.weights.unpickle import unpickle
 from trtmatte.errors import ModelError
-from trtmatte.support.shown import shown
+from trtmatte.support.text import shown
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from trtmatte.compiler.weights.archive import Archive
 from trtmatte.compiler.weights.tensors import StoredTensor, UnreadableError
 from trtmatte.compiler.weights.unpickle import Record
-from trtmatte.support.shown import shown
+from trtmatte.support.text import shown
 
 __all__ = ["state_dict"]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from trtmatte.compiler.weights.tensors import REBUILD, Foreign, Type, UnreadableError
-from trtmatte.support.shown import shown
+from trtmatte.support.text import shown
 
 __all__ = ["Record", "unpickle"]
 

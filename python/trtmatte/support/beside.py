@@ -7,7 +7,7 @@ import stat
 from pathlib import Path, PurePosixPath
 
 from trtmatte.errors import ModelError
-from trtmatte.support.shown import shown
+from trtmatte.support.text import shown
 
 __all__ = ["open_beside"]
 

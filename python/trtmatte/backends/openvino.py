@@ -65,7 +65,7 @@ def _is_forked() -> bool:
     return bool(_first_process.cache_info().currsize) and _first_process() != os.getpid()
 
 
-def _unavailable_reason(device: str) -> str | None:
+def _unavailable_reason(device: int) -> str | None:
     return _FORKED if _is_forked() else library.unavailable_reason("OpenVINO", "openvino")
 
 

@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from trtmatte.reports.doctor import doctor as doctor
     from trtmatte.runtime.session import Matte as Matte
     from trtmatte.runtime.session.cuda.from_device import from_device as from_device
+    from trtmatte.support.limits import Limits as Limits
 
 # Imported at first use, so that `import trtmatte` needs numpy and the native core alone.
 _LAZY: Final = {
     "Engine": "trtmatte.api",
+    "Limits": "trtmatte.support.limits",
     "Matte": "trtmatte.runtime.session",
     "Session": "trtmatte.api",
     "build": "trtmatte.api",
@@ -76,6 +78,7 @@ __all__ = [
     "EngineError",
     "FrameError",
     "InputError",
+    "Limits",
     "Matte",
     "ModelError",
     "OutputError",

@@ -28,7 +28,7 @@ from trtmatte.format.file import EngineFile
 from trtmatte.reports import validate as validation
 from trtmatte.runtime.session import Session as RuntimeSession
 from trtmatte.runtime.session.background import Picture, read_background
-from trtmatte.support.limits import SAFE, Limits
+from trtmatte.support.limits import Limits
 from trtmatte.support.renamed import notice
 
 __all__ = ["Engine", "Session", "build", "export", "load"]
@@ -74,7 +74,7 @@ class Session(RuntimeSession):
 
         `safe` is for engines and frames of strangers, as in `trtmatte.load`.
         """
-        limits = _limits(safe)
+        limits = Limits.of(safe)
         if not isinstance(engine, EngineFile):
             engine = load(engine, safe=safe)
         elif limits is not None and engine.limits != limits:
@@ -92,9 +92,9 @@ def load(path: str | Path, *, safe: bool | Limits = False) -> Engine:
 
     Plans are code for the device: load only engines that you built, or whose maker you trust. With `safe` the plans of
     the file are left out, its networks run instead, and files and frames above the limits are refused: those of
-    `trtmatte.support.limits.SAFE`, or those that are given.
+    `trtmatte.Limits()`, or those that are given.
     """
-    return engine_file.read_as(Engine, path, _limits(safe))
+    return engine_file.read_as(Engine, path, Limits.of(safe))
 
 
 def build(
@@ -150,10 +150,6 @@ def _picture(background: Any) -> Any:
 
 def _engine(file: EngineFile) -> Engine:
     return Engine(file.manifest, file._members, file.path)
-
-
-def _limits(safe: bool | Limits) -> Limits | None:
-    return safe if isinstance(safe, Limits) else SAFE if safe else None
 
 
 def _validated(engine: EngineFile, frames: str | Path | None, force: bool, progress: Progress | None) -> EngineFile:

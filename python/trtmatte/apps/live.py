@@ -14,7 +14,7 @@ from trtmatte.errors import SettingError
 from trtmatte.format.program import PLATE
 from trtmatte.media.backgrounds import FrameBackground
 from trtmatte.media.camera import Camera, CameraFrame
-from trtmatte.support.limits import SAFE, Limits
+from trtmatte.support.limits import Limits
 
 Array = np.ndarray[Any, Any]
 
@@ -73,7 +73,7 @@ class Live:
         safe: bool | Limits = False,
         **session: Any,
     ) -> None:
-        limits = SAFE if safe is True else safe or None
+        limits = Limits.of(safe)
         session |= {"safe": limits} if limits else {}
         self._engine, self._camera, self._window, self._virtual_camera = engine, camera, window, virtual_camera
         self._view, self._plate, self._background = view, plate, FrameBackground(background, limits=limits)

@@ -22,7 +22,7 @@ from trtmatte.media.padding import PATCH, crop_to, multiple_of, pad_to
 from trtmatte.media.still import Still
 from trtmatte.media.targets import KINDS
 from trtmatte.media.writer_threads import PictureWriters
-from trtmatte.support.limits import SAFE, Limits
+from trtmatte.support.limits import Limits
 from trtmatte.support.read_ahead import ReadAhead
 
 __all__ = ["Task", "convert"]
@@ -69,7 +69,7 @@ def convert(
     next picture could not be written either. No file that is read is overwritten; `reads` are further ones, such as a
     model. `safe` sets limits for files of strangers: True for the usual ones, or `Limits`.
     """
-    limits = SAFE if safe is True else safe or None
+    limits = Limits.of(safe)
     _require_replaceable(tasks, background, engine, *reads)
     outputs = tuple(KINDS[name] for name in tasks[0].places)
     behind = FrameBackground(background if "composite" in outputs else None, limits=limits)

@@ -26,7 +26,7 @@ from trtmatte.media.targets import Target, targets
 from trtmatte.media.writer_threads import WriterThread, writer_threads
 from trtmatte.runtime.session import Matte
 from trtmatte.support import progress as terminal
-from trtmatte.support.limits import SAFE, Limits
+from trtmatte.support.limits import Limits
 from trtmatte.support.renamed import notice
 from trtmatte.support.signals import stopping
 
@@ -225,7 +225,7 @@ def convert_video(
         engine,
         VideoInput(
             *(input_source, input_resize, raw, rate, start, end, frames, plate, preprocess_alignment, num_workers),
-            limits=SAFE if safe is True else safe or None,
+            limits=Limits.of(safe),
         ),
         VideoOutput(
             output,

@@ -11,7 +11,7 @@ from trtmatte.cli.arguments import add_safe_flag, add_set_flag, described, famil
 from trtmatte.cli.process import WRONG, complain, tell
 from trtmatte.errors import ModelError, TrtmatteError
 from trtmatte.reports import inspect as inspection
-from trtmatte.support.limits import SAFE
+from trtmatte.support.limits import Limits
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         "size": args.size,
         "batch": args.batch,
         "settings": family_settings({}, args.settings),
-        "limits": SAFE if args.safe else None,
+        "limits": Limits.of(args.safe),
     }
     try:
         facts = inspection.inspect(args.model, **options)

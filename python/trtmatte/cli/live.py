@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from trtmatte.cli import sessions, values
 from trtmatte.cli.arguments import add_old_name
 from trtmatte.cli.process import complain, log, tell
-from trtmatte.support.limits import SAFE, Limits
+from trtmatte.support.limits import Limits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
             window=window,
             virtual_camera=virtual_camera,
             view=args.output,
-            plate=_plate(args.plate, SAFE if args.safe else None),
+            plate=_plate(args.plate, Limits.of(args.safe)),
             background=args.background,
             mirror=args.mirror,
             overlay=not args.hide_fps,

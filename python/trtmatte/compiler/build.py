@@ -24,7 +24,7 @@ from trtmatte.format.file import EngineFile, Plan
 from trtmatte.format.program import Program
 from trtmatte.models.download import sha256
 from trtmatte.support.files import require_writable
-from trtmatte.support.limits import SAFE, Limits
+from trtmatte.support.limits import Limits
 from trtmatte.support.packages import code_hash, version_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Request:
     ) -> Request:
         """The request of a user: `options` override those of a recipe. Wrong values raise errors here."""
         place = None if out is None else require_writable(Path(out), "engine.trtm")
-        limits = SAFE if safe is True else safe or None
+        limits = Limits.of(safe)
         source, recipe = locate(model, limits)
         chosen = Options.of({**recipe, **{name: value for name, value in options.items() if value is not None}})
         targets = _targets(chosen.target)

@@ -17,5 +17,10 @@ class Limits:
     file_bytes: int = 1 << 30
     """Of a model, an engine or a picture."""
 
+    @classmethod
+    def of(cls, safe: bool | Limits) -> Limits | None:
+        """The limits that a value of `safe` stands for; None for no limits."""
+        return safe if isinstance(safe, Limits) else SAFE if safe else None
+
 
 SAFE: Final = Limits()

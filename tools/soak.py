@@ -71,12 +71,14 @@ def soak(phase: str, work: Callable[[int], object], count: int) -> Row:
     start = time.perf_counter()
     samples = []
     done = 0
+    gc.freeze()  # what is there already is not looked through each time
     for sample in range(1, _SAMPLES + 1):
         until = count * sample // _SAMPLES
         for number in range(done, until):
             work(number)
         done = until
         samples.append(usage())
+    gc.unfreeze()
     kept = samples[len(samples) // _WARM :]
     half = len(kept) // 2
     return Row(phase, count, time.perf_counter() - start, _typical(kept[:half]), _typical(kept[half:]))

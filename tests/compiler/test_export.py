@@ -369,7 +369,7 @@ def test_without_tensorrt(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_more_patches_than_tensorrt_selects_by_itself() -> None:
     program, _, _ = parts("bgmv2, sampling")
     assert exporting._notes(program) == ()
-    (note,) = exporting._notes(selecting(program, k=5000))
+    (note,) = exporting._notes(selecting(program, k=5000, capacity=768).for_frame(1920, 1080))
     assert note.startswith("it selects 5000 patches a frame, which TensorRT builds with the plugins alone")
 
 

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from fuzz import __main__ as command
-from fuzz import report
+from fuzz import report, runner
 from fuzz.mutations import mutate
 from fuzz.runner import Limits, Result, run
 from fuzz.target import Target
@@ -101,8 +101,9 @@ def test_the_command_tells_and_keeps_the_counts(
     assert "error: KeyError victim.py" in capsys.readouterr().out
 
 
-def test_a_target_that_cannot_be_loaded_in_a_child(tmp_path: Path) -> None:
+def test_a_target_that_cannot_be_loaded_in_a_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is restarted for ever."""
+    monkeypatch.setattr(runner, "_POLL", 0)  # before a process can have begun
     result = run(VICTIM, tries=10, out=tmp_path, limits=Limits(loading=0))
     assert result.findings == {"loading": 1}
     assert "found 1 loading" in report.line(result)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import io
 import socket
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from trtmatte.cli import models as cli
+from trtmatte.cli.main import main
 from trtmatte.compiler.families import catalog
 from trtmatte.errors import DownloadError, SettingError
 from trtmatte.models import store
@@ -366,11 +365,7 @@ def test_progress_without_rich_is_silent(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def command(*words: str) -> int:
-    parser = argparse.ArgumentParser()
-    cli.add_parser(parser.add_subparsers(required=True))
-    args = parser.parse_args(["models", *words])
-    status: int = args.run(args)
-    return status
+    return main(["models", *words])
 
 
 def test_the_command_lists(capsys: pytest.CaptureFixture[str]) -> None:

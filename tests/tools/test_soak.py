@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -13,13 +14,20 @@ import pytest
 from tools import soak
 
 
+def filled() -> mmap.mmap:
+    """Memory of its own, which is never a part of what other tests have given back."""
+    memory = mmap.mmap(-1, 1 << 20)
+    memory.write(bytes(1 << 20))
+    return memory
+
+
 @pytest.fixture
 def leaks() -> Iterator[dict[str, Callable[[int], object]]]:
-    kept: list[bytearray] = []
+    kept: list[mmap.mmap] = []
     descriptors: list[int] = []
     stop = threading.Event()
     yield {
-        "memory": lambda _: kept.append(bytearray(100_000)),
+        "memory": lambda _: kept.append(filled()),
         "descriptors": lambda _: descriptors.append(os.open("/dev/null", os.O_RDONLY)),
         "threads": lambda _: threading.Thread(target=stop.wait).start(),
     }

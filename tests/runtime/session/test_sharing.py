@@ -164,7 +164,7 @@ def test_a_session_without_memory_is_an_error_of_ours(backend, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(HostMemory, "zeros", fail)
-    with pytest.raises(BackendError, match="there is no memory for a session of the engine in memory"):
+    with pytest.raises(BackendError, match="there is no memory for a session of the engine"):
         engines.memory().session(backend=backend)
 
 

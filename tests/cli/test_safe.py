@@ -10,12 +10,10 @@ import pytest
 
 from tests.compiler.building import shrinking
 from tests.media import films
-from tests.runtime.session import engines
 from trtmatte import api
 from trtmatte.cli import build, sessions
 from trtmatte.cli.main import main
 from trtmatte.errors import SettingError
-from trtmatte.format import file as engine
 
 pytest.importorskip("av")
 ENGINE = ("--engine", "tiny.trtm", "--backend", "onnxruntime")
@@ -29,18 +27,13 @@ COMMANDS = {
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with an engine, a film, a picture and two models, which is the current one."""
-    monkeypatch.setenv("TRTMATTE_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    engine.write(engines.memory(), folder / "tiny.trtm")
-    films.film(folder / "in.mp4", [films.picture(number, 32, 24) for number in range(3)])
-    pytest.importorskip("PIL.Image").fromarray(films.picture(0, 32, 24)).save(folder / "in.png")
-    onnx.save(shrinking(), folder / "whole.onnx")
-    onnx.save(shrinking(), folder / "split.onnx", save_as_external_data=True, location="weights", size_threshold=0)
-    return folder
+def here(here: Path) -> Path:
+    """The current folder, with an engine, a film, a picture and two models."""
+    films.film(here / "in.mp4", [films.picture(number, 32, 24) for number in range(3)])
+    pytest.importorskip("PIL.Image").fromarray(films.picture(0, 32, 24)).save(here / "in.png")
+    onnx.save(shrinking(), here / "whole.onnx")
+    onnx.save(shrinking(), here / "split.onnx", save_as_external_data=True, location="weights", size_threshold=0)
+    return here
 
 
 @pytest.mark.parametrize("command", COMMANDS)

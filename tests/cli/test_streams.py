@@ -12,24 +12,17 @@ from pathlib import Path
 import pytest
 
 from tests.media import films
-from tests.runtime.session import engines
-from trtmatte.format import file as engine
 
 COMMAND = f"{sys.executable} -m trtmatte.cli.main"
 VIDEO = f"{COMMAND} video in.mp4 --engine tiny.trtm --backend onnxruntime -o"
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with an engine and a film, which is the current one."""
+def here(here: Path) -> Path:
+    """The current folder, with an engine and a film."""
     pytest.importorskip("av")
-    monkeypatch.setenv("TRTMATTE_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    engine.write(engines.memory(), folder / "tiny.trtm")
-    films.film(folder / "in.mp4", [films.picture(number, 32, 24) for number in range(12)])
-    return folder
+    films.film(here / "in.mp4", [films.picture(number, 32, 24) for number in range(12)])
+    return here
 
 
 def shell(line: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:

@@ -21,22 +21,16 @@ from trtmatte.apps.video import Interrupted, Summary
 from trtmatte.cli import sessions
 from trtmatte.cli.main import main
 from trtmatte.errors import BackendError, DownloadError, InputError, OutputError, SettingError, TruncatedError
-from trtmatte.format import file as engine
 
 COMMAND = [sys.executable, "-m", "trtmatte.cli.main", "video"]
 TINY = ("--engine", "tiny.trtm", "--backend", "onnxruntime")
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with an engine and a film, which is the current one."""
-    monkeypatch.setenv("TRTMATTE_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    engine.write(engines.memory(), folder / "tiny.trtm")
-    films.film(folder / "in.mp4", [films.picture(number, 32, 24) for number in range(12)], sound="aac")
-    return folder
+def here(here: Path) -> Path:
+    """The current folder, with an engine and a film."""
+    films.film(here / "in.mp4", [films.picture(number, 32, 24) for number in range(12)], sound="aac")
+    return here
 
 
 def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[Any]:

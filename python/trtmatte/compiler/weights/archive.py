@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import weakref
 import zipfile
 import zlib
 from pathlib import Path
@@ -41,12 +42,16 @@ class _File(io.FileIO):
 
 
 class Archive:
-    """The entries of a zip file by name, without the folder that all names of PyTorch's archives begin with."""
+    """The entries of a zip file by name, without the folder that all names of PyTorch's archives begin with.
+
+    The file closes with this object.
+    """
 
     def __init__(self, path: Path, limit: int) -> None:
         """Open the file, whose entries may have `limit` bytes together. Raises `UnreadableError`."""
         try:
             file = _File(path)
+            weakref.finalize(self, file.close)
             self._zip = zipfile.ZipFile(file)
             file.most = None
         except _ERRORS as error:
@@ -67,15 +72,6 @@ class Archive:
         total = sum(entry.file_size for entry in self._entries.values())
         if total > limit:
             raise UnreadableError(f"is an archive of {total} bytes; expected at most {limit}", whole=True)
-
-    def __enter__(self) -> Archive:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._zip.close()
 
     def __contains__(self, name: str) -> bool:
         return self._folder + name in self._entries

@@ -18,10 +18,23 @@ from typing import Any, Final
 
 from fuzz.target import Target
 
-__all__ = ["ACCEPTED", "LOADED", "NUMBER", "REFUSED", "Problem", "Work", "problem_of", "shrink", "work"]
+__all__ = [
+    "ACCEPTED",
+    "DESCRIPTORS",
+    "LOADED",
+    "MEMORY",
+    "NUMBER",
+    "REFUSED",
+    "Problem",
+    "Work",
+    "problem_of",
+    "shrink",
+    "usage",
+    "work",
+]
 
-NUMBER, ACCEPTED, REFUSED, LOADED = range(4)
-"""Places in the memory that parent and child share."""
+NUMBER, ACCEPTED, REFUSED, LOADED, MEMORY, DESCRIPTORS = range(6)
+"""Places in the memory that parent and child share. The last two say what the child used after loading."""
 
 _LARGEST_LOG: Final = 1 << 20
 
@@ -54,6 +67,7 @@ def work(order: Work, state: Any, tell: Connection, log: Path) -> None:
     """Attack with one input after another. What goes wrong is told; the process goes on as long as it lives."""
     _prepare(order, log)
     target = Target(order.target)
+    state[MEMORY], state[DESCRIPTORS] = usage(os.getpid()) or (0, 0)
     state[LOADED] = 1
     for count, number in enumerate(order.numbers):
         if time.monotonic() > order.until:
@@ -67,6 +81,15 @@ def work(order: Work, state: Any, tell: Connection, log: Path) -> None:
             state[ACCEPTED if accepted else REFUSED] += 1
         if count % 1000 == 0 and os.fstat(2).st_size > _LARGEST_LOG:
             os.ftruncate(2, 0)
+
+
+def usage(process: int) -> tuple[int, int] | None:
+    """The memory and the number of descriptors of a process; None if it has ended."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+        return pages * resource.getpagesize(), len(os.listdir(f"/proc/{process}/fd"))
+    except (OSError, IndexError):
+        return None
 
 
 def problem_of(error: BaseException) -> Problem:

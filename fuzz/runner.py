@@ -7,7 +7,6 @@ import hashlib
 import multiprocessing
 import os
 import re
-import resource
 import signal
 import time
 from collections import Counter
@@ -18,7 +17,7 @@ from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from typing import Any, Final
 
-from fuzz.child import ACCEPTED, LOADED, NUMBER, REFUSED, Problem, Work, shrink, work
+from fuzz.child import ACCEPTED, DESCRIPTORS, LOADED, MEMORY, NUMBER, REFUSED, Problem, Work, shrink, usage, work
 from fuzz.target import Target
 
 __all__ = ["Limits", "Result", "run"]
@@ -84,7 +83,7 @@ class _Child:
     def __init__(self, order: Work, limits: Limits, log: Path) -> None:
         self._order, self._limits, self._log = order, limits, log
         log.touch()
-        self._state: Any = RawArray("Q", 4)
+        self._state: Any = RawArray("Q", 6)
         self._state[NUMBER] = order.numbers.start
         self.pipe, theirs = _SPAWN.Pipe(duplex=False)
         self.process = _SPAWN.Process(target=work, args=(order, self._state, theirs, log), daemon=True)
@@ -92,7 +91,6 @@ class _Child:
         theirs.close()
         self.done = False
         self._changed, self._seen = time.monotonic(), (-1, -1)
-        self._usual: tuple[int, int] | None = None
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -140,12 +138,10 @@ class _Child:
         return self.process.pid or 0
 
     def _grown(self) -> Problem | None:
-        used = _usage(self._pid)
+        used = usage(self._pid)
         if used is None:
             return None
-        if self._usual is None:
-            self._usual = used
-        memory, descriptors = (now - before for now, before in zip(used, self._usual, strict=True))
+        memory, descriptors = used[0] - int(self._state[MEMORY]), used[1] - int(self._state[DESCRIPTORS])
         if memory > self._limits.memory:
             return self._ended("memory", "grows", f"{memory >> 20} MiB more than after loading")
         if descriptors > self._limits.descriptors:
@@ -246,15 +242,6 @@ def _shrunk(data: bytes, problem: Problem, order: Work, folder: Path) -> bytes:
     process.kill()
     process.join()
     return data
-
-
-def _usage(process: int) -> tuple[int, int] | None:
-    """The memory and the number of descriptors of a process; None if it has ended."""
-    try:
-        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-        return pages * resource.getpagesize(), len(os.listdir(f"/proc/{process}/fd"))
-    except (OSError, IndexError):
-        return None
 
 
 def _name(code: int) -> str:

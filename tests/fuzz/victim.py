@@ -27,7 +27,7 @@ def attack(data: bytes) -> bool:
         raise AssertionError("accepted what is wrong")
     if data.startswith(b"!!M"):
         _kept.append(bytearray(b"x" * (64 << 20)))
-        time.sleep(0.3)
+        time.sleep(1)
     if data.startswith(b"!!X"):
         raise SystemExit(3)
     try:

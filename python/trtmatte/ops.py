@@ -48,7 +48,7 @@ def frame_sample(
     """The small, normalised tensor `[N,3,height,width]` that a network sees."""
     if out is None:
         batch = _size(frame, frame_layout)[0]
-        out = np.empty((batch, 3, _positive("height", height), _positive("width", width)), _float_type(dtype))
+        out = _empty((batch, 3, _positive("height", height), _positive("width", width)), _float_type(dtype))
     _core.frame_sample(
         frame,
         out,
@@ -131,9 +131,9 @@ def patch_select(
         grid = _positive("height", height) * _positive("width", width)
         most = batch * (_positive("k", k) if mode == "sampling" else grid)
         room = most if capacity is None else _positive("capacity", capacity)
-        indices = np.empty((room, 3), np.int32) if indices is None else indices
-        count = np.empty(1, np.int32) if count is None else count
-        ref = np.empty((batch, 1, height, width), np.float32) if ref is None else ref
+        indices = _empty((room, 3), np.int32) if indices is None else indices
+        count = _empty((1,), np.int32) if count is None else count
+        ref = _empty((batch, 1, height, width), np.float32) if ref is None else ref
     _core.patch_select(
         err,
         indices,
@@ -171,8 +171,8 @@ def patch_crop(
         patches, channels = _shape("indices", indices)[0], _shape("maps", maps)[-3]
         half_side, full_side = (8, 8) if kernel == 3 else (2, 4)
         kind = _float_type(dtype)
-        half = np.empty((patches, channels + 6, half_side, half_side), kind) if half is None else half
-        full = np.empty((patches, 6, full_side, full_side), kind) if full is None else full
+        half = _empty((patches, channels + 6, half_side, half_side), kind) if half is None else half
+        full = _empty((patches, 6, full_side, full_side), kind) if full is None else full
     _core.patch_crop(
         maps,
         src,
@@ -304,7 +304,7 @@ def _matte_arrays(
     for name in outputs:
         if name not in given:
             size = (height, width, CHANNELS[name]) if layout == "HWC" else (CHANNELS[name], height, width)
-            given[name] = np.empty(front + size, dtype)
+            given[name] = _empty(front + size, dtype)
     return given
 
 
@@ -314,6 +314,15 @@ def _shape(name: str, array: Array) -> tuple[int, ...]:
     if len(shape) < 2:
         raise FrameError(f"{name} has the shape {shape}; expected at least two dimensions")
     return shape
+
+
+def _empty(shape: tuple[int, ...], dtype: Any) -> Array:
+    try:
+        return np.empty(shape, dtype)
+    except (MemoryError, ValueError) as error:
+        raise FrameError(
+            f"the output has the shape {list(shape)}, for which there is no memory: give fewer or smaller frames"
+        ) from error
 
 
 def _size(frame: Array, layout: str | None) -> tuple[int, int, int]:

@@ -104,3 +104,9 @@ def test_memory_that_cannot_be_had_is_named_and_the_next_call_works():
     told, result = run_python(code).splitlines()
     assert re.match("an op needs 1073741824 bytes of working memory, which cannot be had", told)
     assert result == "3"
+
+
+def test_an_output_without_memory_for_it_is_an_error():
+    frames = np.broadcast_to(np.zeros((1, 4, 4, 3), np.uint8), (2**31 - 1, 4, 4, 3))
+    with pytest.raises(FrameError, match=r"the output has the shape \[2147483647, 3, 60000, 60000\]"):
+        ops.frame_sample(frames, 60000, 60000)

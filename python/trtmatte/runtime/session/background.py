@@ -145,9 +145,23 @@ def _picture(value: Any, color: Color, memory: Memory) -> Picture:
     try:
         return Picture(read_frames(value, "background", color, memory))
     except TrtmatteError as error:
-        if is_image(value) or hasattr(value, "shape"):
+        if _is_picture(value):
             raise
-        raise SettingError(f"background is {value!r}; expected {_FORMS}") from error
+        raise SettingError(f"background is {_shown(value)}; expected {_FORMS}") from error
+
+
+def _is_picture(value: Any) -> bool:
+    try:
+        return is_image(value) or hasattr(value, "shape")
+    except Exception:  # of an object whose attributes fail
+        return False
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception:
+        return f"a {type(value).__name__}"
 
 
 def _opened(path: str) -> Any:

@@ -9,7 +9,7 @@ PIP := $(RUN)python -m pip install --quiet --disable-pip-version-check
 CORE := $(shell find csrc cmake -type f 2>/dev/null) CMakeLists.txt
 CPP := $(shell find csrc tests/native examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: help demo test core lint types unit test-one slow emulated cuda-core plugins tensorrt kernels gpu fuzz faults sanitize bench format clean FORCE
+.PHONY: help demo test core lint types unit test-one slow emulated minimum cuda-core plugins tensorrt kernels gpu fuzz faults sanitize bench format clean FORCE
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
@@ -35,6 +35,15 @@ unit: $(VENV)/.test $(VENV)/.core ## run the tests, without the slow ones
 # The CUDA forms are compiled for the CPU; everything else is as on a GPU.
 emulated: $(VENV)/.test $(VENV)/.core ## rehearse the GPU checks on the CPU
 	$(ON_PATH) tools/gpu_check.sh --rehearse
+
+minimum: $(VENV)/.core build/minimum ## test with the oldest versions of the packages that are allowed
+	PYTHONPATH=python:. build/minimum/bin/python -m pytest --ignore tests/compiler/graph/test_functions.py \
+	  --ignore tests/compiler/graph/test_precision.py tests/compiler/graph tests/media tests/models tests/format
+
+build/minimum: requirements/minimum.txt
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check -r $< pytest
+	@touch $@
 
 cuda-core: emulated ## rehearse the sessions with each accepted version of cuda-core
 	$(ON_PATH) tools/cuda_core_versions.sh

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def test_colours_are_those_of_the_tags(matrix: int, full: bool, pixels: str, bit
     source = VideoSource(path)
     (read,) = source.frames()
     assert np.abs(read.picture.astype(int) - PATCH).max() <= 3
-    assert source.facts.colour == colour.Colour(matrix, 1, 1)
+    assert source.facts.colour == colour.Colour(matrix if colour.is_written(matrix) else colour.SD, 1, 1)
 
 
 @pytest.mark.parametrize(("size", "matrix"), [((64, 48), 6), ((720, 576), 6), ((1280, 720), 1), ((720, 1280), 1)])
@@ -179,10 +180,11 @@ def test_a_video_that_breaks_off(name: str, promise: str, tmp_path: Path) -> Non
     container = {"movflags": "faststart"} if name == "a.mp4" else {}
     path = cut(films.film(tmp_path / name, noise, container=container), 0.6)
     got = []
-    with pytest.raises(TruncatedError, match=rf"breaks off after frame (\d+); {promise}") as caught:
+    breaks_off = rf"breaks off after frame \d+; {promise}|is damaged after frame \d+: "  # FFmpeg before 8.1
+    with pytest.raises(TruncatedError, match=breaks_off) as caught:
         got.extend(VideoSource(path).frames())
     assert 25 < len(got) < 45
-    assert f"after frame {len(got)};" in str(caught.value)
+    assert re.search(rf"after frame {len(got)}[;:]", str(caught.value))
 
 
 def test_a_part_of_a_video_that_breaks_off_is_whole(tmp_path: Path) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from trtmatte.media.ffmpeg import ffmpeg
+
 RGB: Final = 0
 BT709: Final = 1
 UNKNOWN: Final = 2
 SD: Final = 6  # of BT.601, 525 lines; the matrix is that of 625 lines, too
+
+BT2020: Final = 9  # PyAV before 18 converts from it, and not to it
 
 LIMITED: Final = 1
 FULL: Final = 2
@@ -44,10 +48,15 @@ def of(frame: Any) -> Colour:
         return Colour(BT709, BT709, BT709)
     guess = usual((frame.width, frame.height))
     return Colour(
-        frame.colorspace if frame.colorspace in _MATRICES else guess.matrix,
+        frame.colorspace if is_written(frame.colorspace) else guess.matrix,
         guess.primaries if frame.color_primaries in (0, UNKNOWN) else frame.color_primaries,
         guess.transfer if frame.color_trc in (0, UNKNOWN) else frame.color_trc,
     )
+
+
+def is_written(matrix: int) -> bool:
+    """Report if pictures can be converted to this matrix."""
+    return matrix in _MATRICES and (matrix != BT2020 or hasattr(ffmpeg().video.reformatter.Colorspace, "BT2020"))
 
 
 def is_hdr(frame: Any) -> bool:

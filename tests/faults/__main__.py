@@ -92,7 +92,7 @@ def told_wrongly(outcome: Outcome) -> Iterator[str]:
     if outcome.status < 0:
         yield outcome.told
     elif outcome.status != 0 and (not lines or not all(line.startswith("trtmatte") for line in lines)):
-        yield f"ended with {outcome.status} and told {' '.join(lines[-1:])!r}"
+        yield f"ended with {outcome.status} and told {' / '.join(lines)!r}"
     yield from (f"leaked {place}" for place in outcome.leaked)
 
 

@@ -14,7 +14,6 @@ import re
 import stat
 import struct
 import threading
-import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, cast
 
 from trtmatte.errors import EngineError
-from trtmatte.support.files import replacing
+from trtmatte.support.files import close_with, replacing
 
 __all__ = ["BUILD_AGAIN", "Member", "held", "read_archive", "write_archive"]
 
@@ -84,7 +83,7 @@ class _OpenFile:
     def __init__(self, path: Path) -> None:
         try:
             self._file = _Directory(path, opener=_open)
-            weakref.finalize(self, self._file.close)
+            close_with(self, self._file)
             state = os.fstat(self._file.fileno())
         except FileNotFoundError as error:
             raise EngineError(f"{path} does not exist; trtmatte-build MODEL -o {path.name} makes an engine") from error

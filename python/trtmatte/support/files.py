@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import glob
 import importlib
+import io
 import os
 import secrets
 import stat
@@ -17,7 +18,7 @@ from typing import IO, Any, Final
 
 from trtmatte.errors import EngineError, SettingError, TrtmatteError
 
-__all__ = ["alone", "replacing", "require_writable"]
+__all__ = ["alone", "close_with", "replacing", "require_writable"]
 
 _ON_WINDOWS: Final = os.name == "nt"
 _PRIVATE: Final = 0o600
@@ -60,6 +61,16 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise
     except OSError as error:
         raise EngineError(f"{path} cannot be written: {error.strerror or error}; {_remedy(error)}") from error
+
+
+def close_with(owner: object, file: IO[bytes] | io.FileIO) -> None:
+    """Close a file that is only read when its owner goes. A failure then loses nothing, and is not told."""
+    weakref.finalize(owner, _close, file)
+
+
+def _close(file: IO[bytes] | io.FileIO) -> None:
+    with suppress(OSError):
+        file.close()
 
 
 def require_writable(path: Path, example: str) -> Path:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import struct
-import weakref
 import zipfile
 import zlib
 from pathlib import Path
 from typing import Final
 
 from trtmatte.compiler.weights.tensors import UnreadableError
+from trtmatte.support.files import close_with
 from trtmatte.support.text import shown
 
 __all__ = ["Archive"]
@@ -51,7 +51,7 @@ class Archive:
         """Open the file, whose entries may have `limit` bytes together. Raises `UnreadableError`."""
         try:
             file = _File(path)
-            weakref.finalize(self, file.close)
+            close_with(self, file)
             self._zip = zipfile.ZipFile(file)
             file.most = None
         except _ERRORS as error:

@@ -81,7 +81,7 @@ def test_files_that_are_wrong_are_seen(tmp_path: Path) -> None:
         (Outcome(0), []),
         (Outcome(1, told="trtmatte image: no space\n"), []),
         (Outcome(1), ["ended with 1 and told ''"]),
-        (Outcome(99, told="Traceback\nOSError: no\n"), ["ended with 99 and told 'OSError: no'"]),
+        (Outcome(99, told="Traceback\nOSError: no\n"), ["ended with 99 and told 'Traceback / OSError: no'"]),
         (Outcome(-11, told="the process ended with -11"), ["the process ended with -11"]),
         (Outcome(0, leaked=("out/a",)), ["leaked out/a"]),
         (Outcome(1, told=f"{DROPPED}{DROPPED}trtmatte video: no space\n"), []),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["CPU_PLAN", "CUDA_PLAN", "FORMAT", "SUFFIX", "EngineFile", "Plan", "read", "read_as", "write"]
 
 SUFFIX: Final = ".trtm"
+_LARGE: Final = 1 << 20
 
 CPU_PLAN: Final = ("onnxruntime", "cpu")
 """Target and key of the plan that holds the networks in the form that CPUs run fastest, which is ONNX as well."""
@@ -210,22 +212,25 @@ class EngineFile:
         data = member.read()
         if member.is_held and name in self._verified:
             return data
-        found, expected = _sha256(data), self.manifest["members"][name]["sha256"]
+        hashed = _hashed_meanwhile(data)
+        refusal = None if _is_code(name) else self._refusal(name, data)
+        found, expected = hashed(), self.manifest["members"][name]["sha256"]
         if found != expected:
             raise EngineError(f"{name} in {self} has the sha256 {found}, expected {expected}: {BUILD_AGAIN}")
-        if not _is_code(name):
-            self._check_network(name, data)
+        if refusal is not None:
+            raise EngineError(f"{name} in {self} cannot be used: {refusal}; do not use this file") from refusal
         self._verified.add(name)
         return data
 
-    def _check_network(self, name: str, data: bytes) -> None:
-        """Refuse a network that reaches out of the file, or that the program is not made for."""
+    def _refusal(self, name: str, data: bytes) -> ModelError | None:
+        """The reason to refuse a network: it reaches out of the file, or the program is not made for it."""
         stages = {stage.name: stage for stage in self.program.networks}
         narrow = name.startswith("plans/" + "/".join(CUDA_PLAN))
         try:
             check_network(data, stages.get(Path(name).stem), self.program.tensors, narrow=narrow)
         except ModelError as error:
-            raise EngineError(f"{name} in {self} cannot be used: {error}; do not use this file") from error
+            return error
+        return None
 
     def __str__(self) -> str:
         return f"the engine {self.path}" if self.path else "the engine in memory"
@@ -255,6 +260,24 @@ def _described(data: bytes) -> dict[str, Any]:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def _hashed_meanwhile(data: bytes) -> Callable[[], str]:
+    """The hash. For much data it is computed on another thread until it is asked for: hashing lets Python run."""
+    if len(data) < _LARGE:
+        return lambda: _sha256(data)
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.append(_sha256(data)), daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # there is no further thread
+        return lambda: _sha256(data)
+
+    def result() -> str:
+        thread.join()
+        return found[0] if found else _sha256(data)
+
+    return result
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+from benchmarks.report.marks import between
 
 __all__ = ["generated"]
 
@@ -21,11 +22,7 @@ _RESULTS: Final = _ROOT / "out"
 
 def generated(text: str, results: Path) -> str:
     """Return the page with new tables. What was not run has no table."""
-    inside = "\n\n".join(["", *_sections(results), ""])
-    found, count = re.subn(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}{inside}{END}", text, flags=re.DOTALL)
-    if count != 1:
-        raise ValueError(f"the page has {count} pairs of {BEGIN} and {END}; expected one")
-    return found
+    return between(BEGIN, END, text, _sections(results), "the page")
 
 
 def _sections(results: Path) -> Iterator[str]:

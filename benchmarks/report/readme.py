@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from benchmarks.report import tables
+from benchmarks.report.marks import between
 from benchmarks.report.results import read
 from benchmarks.report.writing import about, warning
 
@@ -28,11 +28,7 @@ def write_readme(readme: Path, results: Path) -> None:
 
 def generated(text: str, results: Path) -> str:
     """Return the text with new tables."""
-    inside = "\n\n".join(["", *_sections(results), ""])
-    found, count = re.subn(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}{inside}{END}", text, flags=re.DOTALL)
-    if count != 1:
-        raise ValueError(f"README has {count} pairs of {BEGIN} and {END}; expected one")
-    return found
+    return between(BEGIN, END, text, _sections(results), "README")
 
 
 def _sections(folder: Path) -> Iterator[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from benchmarks.report.marks import between
 from tools.gpu_day.report import OK
 from trtmatte.compiler.graph.functions import OPS
 
@@ -106,11 +107,7 @@ def generated(text: str, results: Path, rows: Sequence[Row] = ROWS) -> str:
     """Return the text with a new table between the two marks."""
     days = list(_days(results))
     lines = ["| | |", "|---|---|", *(f"| {row.title} | {_text(row, days)} |" for row in rows)]
-    table = "\n".join(["", "", *lines, "", ""])
-    found, count = re.subn(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}{table}{END}", text, flags=re.DOTALL)
-    if count != 1:
-        raise ValueError(f"README has {count} pairs of {BEGIN} and {END}; expected one")
-    return found
+    return between(BEGIN, END, text, ["\n".join(lines)], "README")
 
 
 class Day(NamedTuple):

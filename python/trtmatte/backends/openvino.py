@@ -114,7 +114,9 @@ def _place(core: Any, model: bytes, patches: int, options: Mapping[str, Any]) ->
         folder = private_folder("openvino")
     except EngineError:
         return None
-    return folder / f"{hashlib.sha256(model + repr(about).encode()).hexdigest()[:40]}.network"
+    key = hashlib.sha256(model)
+    key.update(repr(about).encode())
+    return folder / f"{key.hexdigest()[:40]}.network"
 
 
 def _fixed(shape: Any, patches: int) -> list[int]:

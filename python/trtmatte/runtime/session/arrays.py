@@ -62,8 +62,13 @@ def is_on_cuda(value: Any) -> bool:
 def _plain(value: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
     """An array of a subclass as numpy's own, which means the same to all who use it."""
     if isinstance(value, np.ma.MaskedArray):
-        raise FrameError(f"{name} has a mask, which is not read: pass its values, for example filled(0)")
+        raise masked(name)
     return np.asarray(value)
+
+
+def masked(name: str) -> FrameError:
+    """The error for an array with a mask."""
+    return FrameError(f"{name} has a mask, which is not read: pass its values, for example filled(0)")
 
 
 def _from_torch(value: Any, name: str) -> np.ndarray[Any, Any]:

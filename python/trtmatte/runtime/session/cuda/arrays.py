@@ -9,7 +9,7 @@ import numpy as np
 
 from trtmatte import _core
 from trtmatte.errors import FrameError, TrtmatteError
-from trtmatte.runtime.session.arrays import is_torch
+from trtmatte.runtime.session.arrays import is_torch, masked
 from trtmatte.runtime.session.cuda.strided import Strided
 
 LEGACY_STREAM = 1  # the number of CUDA's default stream, which all blocking streams wait for
@@ -175,7 +175,7 @@ def _device_of(value: Any) -> int | None:
 def _from_interface(value: Any, name: str, device: int) -> DeviceArray:
     interface = value.__cuda_array_interface__
     if interface.get("mask") is not None:
-        raise FrameError(f"{name} has a mask, which is not read: pass its values, for example filled(0)")
+        raise masked(name)
     address, readonly = interface["data"]
     stream = interface.get("stream")
     return DeviceArray.at(

@@ -9,6 +9,7 @@ import numpy as np
 
 from trtmatte.errors import FrameError
 from trtmatte.ops import stream_handle
+from trtmatte.runtime.session.arrays import masked
 from trtmatte.runtime.session.cuda.arrays import LEGACY_STREAM
 from trtmatte.runtime.session.cuda.strided import Strided
 
@@ -91,7 +92,7 @@ def from_device(
 def _from_interface(memory: object, interface: Any, cuda_stream: int | None) -> CallerArray:
     try:
         if interface.get("mask") is not None:
-            raise FrameError("memory has a mask, which is not read: pass its values, for example filled(0)")
+            raise masked("memory")
         address, readonly = interface["data"]
         own = Strided.of(address, tuple(interface["shape"]), interface["typestr"], interface.get("strides"))
     except (TypeError, KeyError, ValueError, AttributeError) as error:

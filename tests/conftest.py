@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,9 +37,26 @@ if core := os.environ.get("TRTMATTE_CORE"):  # another build of the core than th
 import trtmatte
 from tests import reference
 from trtmatte import _core
+from trtmatte.support.packages import code_hash
 
+ROOT = Path(__file__).parents[1]
 INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
 AVAILABLE_SETS = INSTRUCTION_SETS[: INSTRUCTION_SETS.index(_core.best_instruction_set()) + 1]
+
+
+def use_own_cache(folder: Path) -> None:
+    """Let the tests use this cache folder. What other code has built there is useless, and takes gigabytes."""
+    code = folder / "code"
+    if not code.exists() or code.read_text() != code_hash():
+        for name in ("engines", "openvino"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        code.write_text(code_hash())
+    os.environ["TRTMATTE_CACHE"] = str(folder)
+
+
+if "TRTMATTE_CACHE" not in os.environ:
+    use_own_cache(ROOT / "build" / "test-cache")
 
 
 def has_cuda() -> bool:

@@ -21,8 +21,9 @@ ROOT: Final = Path(__file__).parents[1]
 def code_hash() -> str:
     """A hash of this package's code, since a checkout changes without its version."""
     digest = hashlib.sha256(__version__.encode())
-    for path in sorted(ROOT.rglob("*.py")):
-        digest.update(f"\n{path.relative_to(ROOT).as_posix()}\n".encode())
+    folder = Path(__file__).resolve().parents[1]  # `ROOT` may be a folder of links, as in a rehearsal
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"\n{path.relative_to(folder).as_posix()}\n".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -10,7 +10,8 @@ from onnx import TensorProto, helper
 from tests.runtime.session import engines
 from trtmatte.api import Engine
 from trtmatte.format.outputs import MATTE_OUTPUTS
-from trtmatte.format.program import NetworkStage, OpStage, Program, Tensor
+from trtmatte.format.program import Program
+from trtmatte.format.stages import NetworkStage, OpStage, Tensor
 
 __all__ = ["all_engines", "refining"]
 

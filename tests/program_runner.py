@@ -15,7 +15,8 @@ from trtmatte.backends.onnxruntime import Network
 from trtmatte.compiler.graph.cut import cut
 from trtmatte.compiler.graph.matte_graph import Spec, with_layout
 from trtmatte.format.outputs import MATTE_OUTPUTS
-from trtmatte.format.program import BACKGROUND, NetworkStage, OpStage, Program
+from trtmatte.format.program import Program
+from trtmatte.format.stages import BACKGROUND, NetworkStage, OpStage
 
 METHODS = ("linear", "area", "antialias", "gaussian")
 MODES = ("sampling", "thresholding")

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 import trtmatte
-from trtmatte.format.program import PATCHES
+from trtmatte.format.stages import PATCHES
 from trtmatte.reports.profile import copy_seconds
 
 _SIDE: Final = {"cpu": 1024, "cuda": 8192}  # of the matrices

@@ -13,7 +13,8 @@ from fuzz.json_changes import changed
 from fuzz.tiny_engines import all_engines
 from trtmatte.api import Engine
 from trtmatte.errors import FrameError, TrtmatteError
-from trtmatte.format.program import PLATE, Program
+from trtmatte.format.program import Program
+from trtmatte.format.stages import PLATE
 
 __all__ = ["attack", "mutate", "seeds"]
 

@@ -31,7 +31,7 @@ from trtmatte.compiler.families import registry
 from trtmatte.compiler.graph.cut import cut
 from trtmatte.compiler.graph.precision import rule_of, to_fp16
 from trtmatte.errors import BackendError, ModelError, SettingError
-from trtmatte.format.program import PATCHES
+from trtmatte.format.stages import PATCHES
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 SMALL = [1, 3, 8, 8]
@@ -338,7 +338,8 @@ def gpu(monkeypatch) -> None:
 
 @pytest.fixture(params=["10.3.0", "11.4.0.106"])
 def full(request, monkeypatch, world, gpu) -> str:
-    """TensorRT in its oldest and its newest version."""
+    """TensorRT in its oldest and its newest version, in a process that has loaded no plugins."""
+    monkeypatch.setattr("trtmatte.backends.tensorrt.build._LOADED", set())
     monkeypatch.setitem(sys.modules, "tensorrt", fake.bindings(world, "tensorrt", request.param))
     return "tensorrt"
 

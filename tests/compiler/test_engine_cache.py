@@ -152,7 +152,7 @@ def test_the_version_of_tensorrt_is_part_of_the_key(
 
 def test_the_code_s_hash_follows_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.py").write_text("a = 1")
-    monkeypatch.setattr(packages, "ROOT", tmp_path)
+    monkeypatch.setattr(packages, "__file__", str(tmp_path / "support" / "packages.py"))
     first = packages.code_hash.__wrapped__()
     (tmp_path / "a.py").write_text("a = 2")
     second = packages.code_hash.__wrapped__()

@@ -32,7 +32,8 @@ from trtmatte.compiler.graph.functions import DOMAIN
 from trtmatte.compiler.graph.reading import from_model
 from trtmatte.compiler.options import Form
 from trtmatte.errors import BackendError, SettingError
-from trtmatte.format.program import PLATE, Program, State
+from trtmatte.format.program import Program
+from trtmatte.format.stages import PLATE, State
 
 pytest.importorskip("torch")
 

@@ -11,7 +11,8 @@ from trtmatte.compiler.graph import functions
 from trtmatte.errors import EngineError, FrameError, ModelError
 from trtmatte.format.op_forms import OPS
 from trtmatte.format.outputs import MATTE_OUTPUTS
-from trtmatte.format.program import NetworkStage, OpStage, Program, State, Tensor
+from trtmatte.format.program import Program
+from trtmatte.format.stages import NetworkStage, OpStage, State, Tensor
 
 SAMPLE = OpStage(
     "FrameSample",

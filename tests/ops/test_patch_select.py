@@ -64,6 +64,13 @@ def errors(height, width, batch=1, dtype=np.float32, seed=4):
     return np.random.default_rng(seed).random((batch, 1, height, width), np.float32).astype(dtype)
 
 
+@pytest.mark.parametrize("mode", ["sampling", "thresholding"])
+def test_more_images_than_a_grid_has(device, mode):
+    """A grid has at most 65535 blocks along the axis of the images."""
+    err = errors(1, 2, batch=70000)
+    check(select(device, err, 1, 2, mode=mode, threshold=0.5), plain(err, mode, threshold=0.5))
+
+
 @pytest.mark.parametrize("k", [1, 5000, 20000, 270 * 480 - 1, 270 * 480])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_sampling_hd(device, k, dtype):

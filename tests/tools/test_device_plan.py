@@ -12,7 +12,7 @@ import pytest
 
 from trtmatte.backends import tensorrt
 from trtmatte.backends.tensorrt import Tensor
-from trtmatte.format.program import State
+from trtmatte.format.stages import State
 
 torch = pytest.importorskip("torch")
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from trtmatte.api import Engine, Session
 from trtmatte.errors import SettingError
-from trtmatte.format.program import PLATE
+from trtmatte.format.stages import PLATE
 from trtmatte.media.backgrounds import FrameBackground
 from trtmatte.media.camera import Camera, CameraFrame
 from trtmatte.support.limits import Limits

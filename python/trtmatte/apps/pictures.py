@@ -13,7 +13,7 @@ import numpy as np
 
 from trtmatte.api import Engine, Session
 from trtmatte.errors import FrameError, InputError, SettingError
-from trtmatte.format.program import PLATE
+from trtmatte.format.stages import PLATE
 from trtmatte.media import still
 from trtmatte.media.alignment import Aligner
 from trtmatte.media.backgrounds import FrameBackground

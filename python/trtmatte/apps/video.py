@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from trtmatte.api import Engine, Session, load
 from trtmatte.errors import SettingError, TruncatedError
-from trtmatte.format.program import PLATE
+from trtmatte.format.stages import PLATE
 from trtmatte.media import still
 from trtmatte.media.backgrounds import FrameBackground
 from trtmatte.media.claims import files_of, require_replaceable

@@ -9,7 +9,7 @@ from typing import Any, Final
 from trtmatte.backends import library
 from trtmatte.backends.interface import Backend, Run
 from trtmatte.errors import BackendError
-from trtmatte.format.program import PATCHES
+from trtmatte.format.stages import PATCHES
 from trtmatte.support.packages import version_of
 
 __all__ = ["BACKEND", "ONNX_ALONE", "Network", "describe"]

@@ -15,7 +15,7 @@ from trtmatte.backends import cuda
 from trtmatte.backends.interface import Backend, LoadRequest, Run
 from trtmatte.backends.onnxruntime import ONNX_ALONE
 from trtmatte.errors import BackendError
-from trtmatte.format.program import PATCHES
+from trtmatte.format.stages import PATCHES
 from trtmatte.support.packages import release_of
 
 __all__ = ["BACKEND", "TYPES", "Network", "preload", "unavailable_reason"]

@@ -25,7 +25,8 @@ from trtmatte.compiler.program import read_program
 from trtmatte.compiler.source import locate
 from trtmatte.errors import BackendError, SettingError
 from trtmatte.format.outputs import DEFAULT_OUTPUTS, MATTE_OUTPUTS
-from trtmatte.format.program import BACKGROUND, Program
+from trtmatte.format.program import Program
+from trtmatte.format.stages import BACKGROUND
 from trtmatte.support.cache_folder import private_folder
 from trtmatte.support.files import replacing, require_writable
 

@@ -13,7 +13,8 @@ from trtmatte.compiler.options import Options
 from trtmatte.errors import BackendError, EngineError
 from trtmatte.format.archive import BUILD_AGAIN
 from trtmatte.format.file import CUDA_PLAN, EngineFile, Plan
-from trtmatte.format.program import PATCHES, NetworkStage, Program
+from trtmatte.format.program import Program
+from trtmatte.format.stages import PATCHES, NetworkStage
 from trtmatte.support.cache_folder import private_folder
 from trtmatte.support.packages import code_hash
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from trtmatte.errors import EngineError
-from trtmatte.format.program import State
+from trtmatte.format.stages import State
 from trtmatte.support.files import replacing
 
 if TYPE_CHECKING:

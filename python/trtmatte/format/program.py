@@ -18,12 +18,8 @@ from trtmatte.format.op_forms import LARGEST_SIDE
 from trtmatte.format.outputs import MATTE_OUTPUTS
 from trtmatte.format.stages import (
     BACKGROUND,
-    DTYPES,
     FRAME,
-    PATCHES,
-    PICTURES,
     PLATE,
-    Attribute,
     NetworkStage,
     OpStage,
     Stage,
@@ -32,22 +28,7 @@ from trtmatte.format.stages import (
 )
 from trtmatte.format.validate import MOST_STAGES, MOST_TENSORS, patch_capacity, validate
 
-__all__ = [
-    "BACKGROUND",
-    "DTYPES",
-    "FRAME",
-    "PATCHES",
-    "PICTURES",
-    "PLATE",
-    "Attribute",
-    "NetworkStage",
-    "OpStage",
-    "Program",
-    "Stage",
-    "State",
-    "Tensor",
-    "patch_capacity",
-]
+__all__ = ["Program"]
 
 _MOST_NAMES: Final = 256  # inputs or outputs of a stage, attributes of an op, states
 

@@ -13,7 +13,8 @@ from trtmatte.format import file as engine_file
 from trtmatte.format.archive import BUILD_AGAIN
 from trtmatte.format.file import EngineFile
 from trtmatte.format.outputs import MATTE_OUTPUTS
-from trtmatte.format.program import PATCHES, PICTURES, OpStage, Program, Stage
+from trtmatte.format.program import Program
+from trtmatte.format.stages import PATCHES, PICTURES, OpStage, Stage
 from trtmatte.support.limits import Limits
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from trtmatte import _core
 from trtmatte.errors import SettingError
 from trtmatte.format.file import EngineFile, read
 from trtmatte.format.outputs import CHANNELS, MATTE_OUTPUTS
-from trtmatte.format.program import BACKGROUND, PATCHES, PICTURES, PLATE, NetworkStage, Program, Stage
+from trtmatte.format.program import Program
+from trtmatte.format.stages import BACKGROUND, PATCHES, PICTURES, PLATE, NetworkStage, Stage
 from trtmatte.runtime.session.session import Session
 from trtmatte.runtime.session.steps import title
 

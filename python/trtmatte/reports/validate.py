@@ -17,7 +17,8 @@ from trtmatte.backends.tensorrt import BuildCancelledError, Progress
 from trtmatte.compiler import plans
 from trtmatte.errors import BackendError, InputError, SettingError, TruncatedError
 from trtmatte.format.file import CPU_PLAN, CUDA_PLAN, EngineFile
-from trtmatte.format.program import PLATE, Program
+from trtmatte.format.program import Program
+from trtmatte.format.stages import PLATE
 from trtmatte.media.opening import open_source
 from trtmatte.media.padding import PATCH, crop_to, multiple_below
 from trtmatte.models.download import sha256

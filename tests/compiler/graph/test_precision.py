@@ -22,7 +22,7 @@ from trtmatte.compiler.graph.cut import cut
 from trtmatte.compiler.graph.onnx_graph import Graph
 from trtmatte.compiler.graph.precision import emulated, head, nothing, offsets, rule_of, stem, sums, to_fp16, together
 from trtmatte.compiler.graph.specialise import infer_shapes
-from trtmatte.format.program import BACKGROUND
+from trtmatte.format.stages import BACKGROUND
 
 FLOAT, HALF, INT = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64
 SHAPE = [1, 4, 6, 6]

@@ -1,8 +1,8 @@
 // Emulates the part of CUDA that the kernels of csrc/ops use, on one thread of the CPU, to check their results.
 //
-// It checks indices, strides, tails and the steps of a selection without a GPU. It cannot check speed, races or memory
-// access. Each thread of a block is a coroutine; barriers and shuffles switch between them. Blocks run one after the
-// other, so that `__shared__` may be `static`.
+// It checks indices, strides, tails, sizes of grids and the steps of a selection without a GPU. It cannot check speed,
+// races or memory access. Each thread of a block is a coroutine; barriers and shuffles switch between them. Blocks run
+// one after the other, so that `__shared__` may be `static`.
 #pragma once
 
 #include <setjmp.h>
@@ -161,9 +161,22 @@ void run_grid(dim3 grid, dim3 threads, const Kernel& kernel) {
   }
 }
 
+// What every device since compute capability 3.0 allows.
+inline bool can_be_launched(dim3 grid, dim3 threads) {
+  const bool has_threads = grid.x > 0 && grid.y > 0 && grid.z > 0 && threads.x > 0 && threads.y > 0 && threads.z > 0;
+  return has_threads && grid.x < 1u << 31 && grid.y < 1 << 16 && grid.z < 1 << 16 &&
+         uint64_t{threads.x} * threads.y * threads.z <= 1024;
+}
+
 template <typename Kernel>
 auto launch(Kernel kernel, dim3 grid, dim3 threads, size_t, cudaStream_t stream) {
-  return [=](auto... arguments) { submit(stream, [=] { run_grid(grid, threads, [&] { kernel(arguments...); }); }); };
+  return [=](auto... arguments) {
+    if (!can_be_launched(grid, threads)) {
+      last_error() = cudaErrorInvalidConfiguration;
+      return;
+    }
+    submit(stream, [=] { run_grid(grid, threads, [&] { kernel(arguments...); }); });
+  };
 }
 
 }  // namespace emulated

@@ -14,7 +14,7 @@
 
 using cudaStream_t = void*;
 using cudaEvent_t = void*;
-enum cudaError_t { cudaSuccess = 0, cudaErrorUnknown = 999 };
+enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidConfiguration = 9, cudaErrorUnknown = 999 };
 constexpr unsigned cudaEventDisableTiming = 2;
 
 namespace emulated {
@@ -54,8 +54,14 @@ cudaError_t call_driver(const char* name, Arguments... arguments) {
 }  // namespace emulated
 
 inline cudaError_t cudaGetLastError() { return static_cast<cudaError_t>(std::exchange(emulated::last_error(), 0)); }
-inline const char* cudaGetErrorString(cudaError_t error) { return error ? "an error of the fake driver" : "no error"; }
-inline const char* cudaGetErrorName(cudaError_t error) { return error ? "cudaErrorUnknown" : "cudaSuccess"; }
+inline const char* cudaGetErrorString(cudaError_t error) {
+  if (error == cudaErrorInvalidConfiguration) return "invalid configuration argument";
+  return error ? "an error of the fake driver" : "no error";
+}
+inline const char* cudaGetErrorName(cudaError_t error) {
+  if (error == cudaErrorInvalidConfiguration) return "cudaErrorInvalidConfiguration";
+  return error ? "cudaErrorUnknown" : "cudaSuccess";
+}
 inline cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, cudaSuccess; }
 inline cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
 inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }

@@ -14,7 +14,8 @@ from tests import real_models as models
 from tests import reference
 from trtmatte.api import Engine
 from trtmatte.format.outputs import MATTE_OUTPUTS
-from trtmatte.format.program import NetworkStage, OpStage, Program, State, Tensor
+from trtmatte.format.program import Program
+from trtmatte.format.stages import NetworkStage, OpStage, State, Tensor
 
 BACKENDS = ("onnxruntime", "openvino")
 WIDTH, HEIGHT = 32, 24

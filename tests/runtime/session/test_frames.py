@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -186,6 +188,23 @@ def test_wrong_frames_are_refused_and_leave_no_trace(frame, message, open_sessio
         session(frame)
     np.testing.assert_array_equal(session.state["memory"], before)
     np.testing.assert_array_equal(session(engines.noise(2)).pha, twin(engines.noise(2)).pha)
+
+
+def cut_off(frame):
+    """An image whose header is whole and whose pixels are not; it reads them late."""
+    file = io.BytesIO()
+    Image.fromarray(frame).save(file, "PNG")
+    return Image.open(io.BytesIO(file.getvalue()[: file.tell() // 2]))
+
+
+def test_an_image_that_cannot_be_decoded_is_refused_and_leaves_no_trace(open_session):
+    session, other = open_session(), open_session()
+    np.testing.assert_array_equal(session(FRAME).pha, other(FRAME).pha)
+    with pytest.raises(FrameError, match=r"frame cannot be decoded: .*damaged or cut off"):
+        session(cut_off(FRAME))
+    with pytest.raises(FrameError, match=r"frame cannot be decoded: .*damaged or cut off"):
+        list(session.stream([cut_off(FRAME)]))
+    np.testing.assert_array_equal(session(FRAME).pha, other(FRAME).pha)
 
 
 def test_a_chunk_that_fails_in_its_middle_leaves_no_trace(open_session):

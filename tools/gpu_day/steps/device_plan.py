@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from trtmatte.backends import tensorrt
-from trtmatte.format.program import State
+from trtmatte.format.stages import State
 
 _ALIGNMENT = 256
 _RUNS = 200

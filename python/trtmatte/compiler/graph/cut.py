@@ -12,7 +12,8 @@ from trtmatte.compiler.graph.matte_graph import Spec
 from trtmatte.compiler.graph.onnx_graph import Graph, attributes, shape_of
 from trtmatte.errors import ModelError
 from trtmatte.format.outputs import MATTE_OUTPUTS
-from trtmatte.format.program import BACKGROUND, PICTURES, Attribute, NetworkStage, OpStage, Program, Stage, Tensor
+from trtmatte.format.program import Program
+from trtmatte.format.stages import BACKGROUND, PICTURES, Attribute, NetworkStage, OpStage, Stage, Tensor
 
 _NOT_THE_MODELS: Final = ("frame_", "matte_", "plugin_", "type")  # what the session decides, or the tensors say
 

@@ -11,7 +11,8 @@ from onnx import ModelProto, NodeProto, ValueInfoProto, helper
 
 from trtmatte.compiler.graph.matte_graph import Spec, add_matte, add_op, add_picture, assemble
 from trtmatte.compiler.graph.onnx_graph import Graph, shape_of, subgraphs
-from trtmatte.format.program import PATCHES, NetworkStage, OpStage, Program
+from trtmatte.format.program import Program
+from trtmatte.format.stages import PATCHES, NetworkStage, OpStage
 
 _TYPED: Final = ("FrameSample", "PatchCrop")  # the ops that give what their readers want
 

@@ -18,7 +18,8 @@ from trtmatte.compiler.graph.functions import DOMAIN, Value
 from trtmatte.compiler.graph.onnx_graph import Graph
 from trtmatte.errors import ModelError
 from trtmatte.format.outputs import CHANNELS, DEFAULT_OUTPUTS, MATTE_OUTPUTS
-from trtmatte.format.program import BACKGROUND, FRAME, PATCHES, PLATE, State, patch_capacity
+from trtmatte.format.stages import BACKGROUND, FRAME, PATCHES, PLATE, State
+from trtmatte.format.validate import patch_capacity
 
 _KEY: Final = "trtmatte"
 Described = Mapping[str, tuple[int, Sequence[int | str]]]

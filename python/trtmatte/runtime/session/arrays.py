@@ -33,6 +33,7 @@ def on_host(value: Any, name: str) -> Host:
     if is_torch(value):
         return Host(_from_torch(value, name), is_torch=True)
     if is_image(value):
+        load_image(value, name)
         array = np.asarray(value if value.mode == "RGB" else value.convert("RGB"))
         return Host(array, copied=array.nbytes)
     return Host(np.asarray(_core.read(value, name)))  # numpy itself believes whatever a protocol says
@@ -42,6 +43,14 @@ def is_image(value: Any) -> bool:
     """Report if this is a PIL image."""
     pillow = sys.modules.get("PIL.Image")
     return pillow is not None and isinstance(value, pillow.Image)
+
+
+def load_image(image: Any, name: str) -> None:
+    """Decode a PIL image, which reads the pixels of its file late."""
+    try:
+        image.load()
+    except Exception as error:  # decoders raise errors of many kinds for damaged files
+        raise FrameError(f"{name} cannot be decoded: {error}; its file is damaged or cut off") from error
 
 
 def is_torch(value: Any) -> bool:

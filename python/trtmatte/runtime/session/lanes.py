@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from trtmatte.backends.interface import Network, Run
 from trtmatte.format.outputs import MATTE_OUTPUTS
-from trtmatte.format.program import FRAME, NetworkStage, OpStage, Program, Stage
+from trtmatte.format.program import Program
+from trtmatte.format.stages import FRAME, NetworkStage, OpStage, Stage
 from trtmatte.runtime.session.memory import Array, Memory
 from trtmatte.runtime.session.patches import Refinement, Selection, piece_size, shape_of, works_on_patches
 from trtmatte.runtime.session.states import States

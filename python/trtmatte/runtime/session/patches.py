@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from trtmatte import ops
-from trtmatte.format.program import PATCHES, NetworkStage, OpStage, Program
+from trtmatte.format.program import Program
+from trtmatte.format.stages import PATCHES, NetworkStage, OpStage
 from trtmatte.ops import Color
 from trtmatte.runtime.session.memory import Memory
 from trtmatte.runtime.session.steps import LaneFrame, OutputSpec, Step, Tensors, Watch, WriteMatte

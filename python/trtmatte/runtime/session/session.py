@@ -16,11 +16,12 @@ import numpy as np
 from trtmatte.errors import FrameError, SettingError
 from trtmatte.format.file import EngineFile
 from trtmatte.format.outputs import MATTE_OUTPUTS
-from trtmatte.format.program import BACKGROUND, FRAME, PLATE, Program
+from trtmatte.format.program import Program
+from trtmatte.format.stages import BACKGROUND, FRAME, PLATE
 from trtmatte.ops import Color, Layout
 from trtmatte.runtime.choice import Choice, choose
 from trtmatte.runtime.session import forks
-from trtmatte.runtime.session.arrays import is_image
+from trtmatte.runtime.session.arrays import is_image, load_image
 from trtmatte.runtime.session.background import Background, Picture, read_background
 from trtmatte.runtime.session.background import snapshot as snapshot_background
 from trtmatte.runtime.session.executors import FrameSchedule, open_executor
@@ -439,7 +440,7 @@ class _Begun:
 
 def _decoded(*pictures: Any) -> tuple[Any, ...]:
     """Load PIL images, which read a file's pixels late: here, on the thread that reads ahead."""
-    for picture in pictures:
+    for name, picture in zip((FRAME, PLATE, BACKGROUND, BACKGROUND), pictures, strict=False):
         if is_image(picture):
-            picture.load()
+            load_image(picture, name)
     return pictures

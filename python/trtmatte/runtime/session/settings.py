@@ -8,7 +8,8 @@ from typing import Any
 
 from trtmatte.errors import SettingError
 from trtmatte.format.outputs import COLORS, DEFAULT_OUTPUTS, DTYPES, LAYOUTS, MATTE_OUTPUTS
-from trtmatte.format.program import PLATE, Program
+from trtmatte.format.program import Program
+from trtmatte.format.stages import PLATE
 from trtmatte.ops import Color, Layout
 from trtmatte.runtime.session.steps import OutputSpec
 from trtmatte.support.renamed import notice

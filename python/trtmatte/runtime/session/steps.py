@@ -15,7 +15,7 @@ from trtmatte import _core, ops
 from trtmatte.backends.interface import Run
 from trtmatte.errors import BackendError, EngineError, FrameError, TrtmatteError
 from trtmatte.format.outputs import MATTE_OUTPUTS
-from trtmatte.format.program import BACKGROUND, FRAME, PICTURES, PLATE, NetworkStage, OpStage, Stage
+from trtmatte.format.stages import BACKGROUND, FRAME, PICTURES, PLATE, NetworkStage, OpStage, Stage
 from trtmatte.ops import Color, Layout
 from trtmatte.runtime.session.memory import Array
 

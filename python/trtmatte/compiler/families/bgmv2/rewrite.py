@@ -23,7 +23,7 @@ from trtmatte.compiler.graph.matte_graph import Spec, add_matte, add_patches, ad
 from trtmatte.compiler.graph.onnx_graph import Graph, attributes
 from trtmatte.compiler.graph.specialise import fold_constants, specialise, static_shape
 from trtmatte.errors import ModelError, SettingError
-from trtmatte.format.program import FRAME, PATCHES, PLATE
+from trtmatte.format.stages import FRAME, PATCHES, PLATE
 
 if TYPE_CHECKING:
     from torch import nn

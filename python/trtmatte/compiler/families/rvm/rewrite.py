@@ -29,7 +29,7 @@ from trtmatte.compiler.graph.matte_graph import Spec, add_matte, add_picture, ad
 from trtmatte.compiler.graph.onnx_graph import Graph, shape_of
 from trtmatte.compiler.graph.specialise import specialise
 from trtmatte.errors import ModelError, SettingError
-from trtmatte.format.program import FRAME
+from trtmatte.format.stages import FRAME
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,7 +10,7 @@ import numpy as np
 
 from trtmatte.compiler.families.flags import flag
 from trtmatte.errors import SettingError
-from trtmatte.format.program import State
+from trtmatte.format.stages import State
 
 NAME: Final = "rvm"
 LEVELS: Final = 4

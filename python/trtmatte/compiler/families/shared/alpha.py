@@ -17,7 +17,7 @@ from trtmatte.compiler.graph.matte_graph import Spec, add_matte, add_picture, ad
 from trtmatte.compiler.graph.onnx_graph import Graph, attributes, shape_of
 from trtmatte.compiler.graph.specialise import specialise, static_shape
 from trtmatte.errors import ModelError, SettingError
-from trtmatte.format.program import FRAME
+from trtmatte.format.stages import FRAME
 
 IMAGE: Final = "image"
 ALPHA: Final = "alpha"

@@ -12,7 +12,7 @@ import onnx
 from trtmatte.compiler.graph import reading
 from trtmatte.compiler.graph.functions import OPSET
 from trtmatte.compiler.graph.onnx_graph import Graph
-from trtmatte.format.program import PATCHES
+from trtmatte.format.stages import PATCHES
 
 if TYPE_CHECKING:
     from torch import nn

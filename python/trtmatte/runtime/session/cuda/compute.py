@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trtmatte.format.program import BACKGROUND, FRAME, PLATE
+from trtmatte.format.stages import BACKGROUND, FRAME, PLATE
 from trtmatte.runtime.session.background import Blur
 from trtmatte.runtime.session.cuda.arrays import DeviceArray
 from trtmatte.runtime.session.cuda.buffers import Buffers, Side

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis.extra.numpy import arrays
 
-from tests.conftest import cuda_device
+from tests.conftest import Emulated, cuda_device
 from tests.ops.specification import run
 from trtmatte import ops
 from trtmatte.errors import FrameError
@@ -67,6 +67,8 @@ def errors(height, width, batch=1, dtype=np.float32, seed=4):
 @pytest.mark.parametrize("mode", ["sampling", "thresholding"])
 def test_more_images_than_a_grid_has(device, mode):
     """A grid has at most 65535 blocks along the axis of the images."""
+    if isinstance(device, Emulated):
+        pytest.skip("blocks of 1024 threads for each of 70000 images take the emulation half an hour")
     err = errors(1, 2, batch=70000)
     check(select(device, err, 1, 2, mode=mode, threshold=0.5), plain(err, mode, threshold=0.5))
 

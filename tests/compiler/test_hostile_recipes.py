@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.compiler.building import official, own_cache, small  # noqa: F401
+import trtmatte
+from tests.compiler.building import SMALL, official, own_cache, small  # noqa: F401
 from trtmatte.cli import build
 from trtmatte.compiler.families import registry
-from trtmatte.errors import SettingError
+from trtmatte.errors import ModelError, SettingError
 
 RECIPES = {
     "nested lists": ("a = " + "[" * 10_000, "is nested too deep"),
@@ -90,3 +91,18 @@ def test_models(model: str, message: str, own_cache: Path, tmp_path: Path, capsy
 def test_kinds_of_settings(family: str, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         registry.family(family).checked(settings)
+
+
+def test_in_safe_mode_the_model_lies_beside_the_recipe(small: Path, own_cache: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe" / "e.toml"
+    recipe.parent.mkdir()
+    (tmp_path / "outside.onnx").write_bytes(small.read_bytes())
+    (recipe.parent / "beside.onnx").write_bytes(small.read_bytes())
+    (recipe.parent / "link.onnx").symlink_to(small)
+    recipe.write_text("model = 'beside.onnx'")
+    built = trtmatte.build(recipe, safe=True, **SMALL)
+    for foreign in ("../outside.onnx", str(tmp_path / "outside.onnx"), "link.onnx"):
+        recipe.write_text(f"model = '{foreign}'")
+        assert trtmatte.build(recipe, **SMALL).program == built.program
+        with pytest.raises(ModelError, match=rf"names .*{foreign}; expected a file beside it, or a known model"):
+            trtmatte.build(recipe, safe=True, **SMALL)

@@ -16,6 +16,7 @@ from trtmatte.models import store
 from trtmatte.models.download import sha256
 from trtmatte.support.beside import open_beside
 from trtmatte.support.limits import Limits
+from trtmatte.support.text import shown
 
 __all__ = ["Source", "locate"]
 
@@ -34,7 +35,12 @@ def locate(model: str | Path, limits: Limits | None = None) -> tuple[Source, dic
     """The model's file, and the options of the recipe that names it. With `limits`, it must be one file within them."""
     options: dict[str, Any] = {}
     if Path(model).suffix == ".toml":
-        model, options = read_recipe(Path(model))
+        recipe = Path(model)
+        model, options = read_recipe(recipe)
+        if limits is not None and isinstance(model, Path) and (model.parent != recipe.parent or model.is_symlink()):
+            raise ModelError(
+                f"the recipe {recipe} names {shown(model)}; expected a file beside it, or a known model, in safe mode"
+            )
     path = Path(model)
     if path.is_dir():
         raise ModelError(f"{path} is a folder; expected a model file, a recipe or the name of a known model")

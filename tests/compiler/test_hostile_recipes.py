@@ -106,3 +106,20 @@ def test_in_safe_mode_the_model_lies_beside_the_recipe(small: Path, own_cache: P
         assert trtmatte.build(recipe, **SMALL).program == built.program
         with pytest.raises(ModelError, match=rf"names .*{foreign}; expected a file beside it, or a known model"):
             trtmatte.build(recipe, safe=True, **SMALL)
+
+
+def test_a_name_in_a_recipe_is_no_file_of_the_current_folder(
+    small: Path, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tmp_path / "recipe" / "e.toml"
+    recipe.parent.mkdir()
+    here = tmp_path / "here" / "folder"
+    here.mkdir(parents=True)
+    for place in (here, here.parent):
+        (place / "model").write_bytes(small.read_bytes())
+    monkeypatch.chdir(here)
+    for foreign in ("model", "../model"):
+        recipe.write_text(f"model = '{foreign}'")
+        for safe in (False, True):
+            with pytest.raises(ModelError, match=f"there is no file {foreign}, and "):
+                trtmatte.build(recipe, safe=safe, **SMALL)

@@ -33,35 +33,43 @@ class Source:
 
 def locate(model: str | Path, limits: Limits | None = None) -> tuple[Source, dict[str, Any]]:
     """The model's file, and the options of the recipe that names it. With `limits`, it must be one file within them."""
-    options: dict[str, Any] = {}
-    if Path(model).suffix == ".toml":
-        recipe = Path(model)
-        model, options = read_recipe(recipe)
-        if limits is not None and isinstance(model, Path) and (model.parent != recipe.parent or model.is_symlink()):
-            raise ModelError(
-                f"the recipe {recipe} names {shown(model)}; expected a file beside it, or a known model, in safe mode"
-            )
     path = Path(model)
+    if path.suffix != ".toml":
+        return _file(path, limits) or _known(str(model)), {}
+    named, options = read_recipe(path)
+    if isinstance(named, str):
+        return _known(named), options
+    if limits is not None and (named.parent != path.parent or named.is_symlink()):
+        raise ModelError(
+            f"the recipe {path} names {shown(named)}; expected a file beside it, or a known model, in safe mode"
+        )
+    return _file(named, limits) or _known(str(named)), options
+
+
+def _file(path: Path, limits: Limits | None) -> Source | None:
+    """The model file at this path; None if there is none."""
     if path.is_dir():
         raise ModelError(f"{path} is a folder; expected a model file, a recipe or the name of a known model")
-    if path.is_file():
-        if limits is not None and path.stat().st_size > limits.file_bytes:
-            raise ModelError(
-                f"{path} has {path.stat().st_size} bytes; expected at most {limits.file_bytes} in safe mode"
-            )
-        about = _about(path)
-        if limits is not None and "other_files" in about:
-            raise ModelError(
-                f"{path} keeps weights in {', '.join(about['other_files'])}; expected one file in safe mode: "
-                "export the model with its weights inside"
-            )
-        return Source(path, about), options
+    if not path.is_file():
+        return None
+    if limits is not None and path.stat().st_size > limits.file_bytes:
+        raise ModelError(f"{path} has {path.stat().st_size} bytes; expected at most {limits.file_bytes} in safe mode")
+    about = _about(path)
+    if limits is not None and "other_files" in about:
+        raise ModelError(
+            f"{path} keeps weights in {', '.join(about['other_files'])}; expected one file in safe mode: "
+            "export the model with its weights inside"
+        )
+    return Source(path, about)
+
+
+def _known(name: str) -> Source:
     try:
-        known = catalog.find(str(model))
+        known = catalog.find(name)
     except SettingError as error:
-        raise ModelError(f"there is no file {model}, and {error}") from error
+        raise ModelError(f"there is no file {name}, and {error}") from error
     path = store.pull(known)  # checks the file against its hash, if one is known
-    return Source(path, {**_about(path, known.sha256), "known_as": known.name, "licence": known.licence}), options
+    return Source(path, {**_about(path, known.sha256), "known_as": known.name, "licence": known.licence})
 
 
 def _about(path: Path, known: str | None = None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from benchmarks.models.subjects import GREEN, Subject
 Array = np.ndarray[Any, Any]
 
 
-class Contender:
+class Contender(ABC):
     """A way to run a subject on a device, "cpu" or "cuda". The time of `run` and `wait` is measured.
 
     `questions` are the questions that it can answer. An empty result of `got` is not compared.
@@ -27,17 +28,18 @@ class Contender:
         """The input for a frame, in the form that a user has it."""
         return self.subject.planes(seed) if question == "tensor" else self.subject.picture(seed)
 
+    @abstractmethod
     def run(self, question: str, given: Any) -> Any:
-        raise NotImplementedError
+        """The result for the input of a question."""
 
+    @abstractmethod
     def got(self, question: str, result: Any) -> dict[str, Array]:
         """The outputs that a user gets: `composite`, or `pha` and, if the model has it, `fgr`."""
-        raise NotImplementedError
 
-    def wait(self) -> None:
+    def wait(self) -> None:  # noqa: B027, since most have nothing to wait for
         """Wait until the device is done."""
 
-    def reset(self) -> None:
+    def reset(self) -> None:  # noqa: B027, since most keep nothing between frames
         """Begin another stream."""
 
     def facts(self) -> dict[str, Any]:

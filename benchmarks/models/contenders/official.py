@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,9 @@ class Official(Contender):
             return {"composite": result}
         return {name: each for name, each in zip(("fgr", "pha"), result, strict=True) if each is not None}
 
+    @abstractmethod
     def _infer(self, feed: dict[str, Any]) -> list[Any]:
-        raise NotImplementedError
+        """The outputs of the file."""
 
     def _matte(self, planes: Array) -> tuple[Any, Any]:
         if self.subject.family == "rvm":
@@ -68,8 +70,9 @@ class Official(Contender):
         return None, (pha - low) / (high - low)
 
     @property
+    @abstractmethod
     def _input(self) -> str:
-        raise NotImplementedError
+        """The name of the file's only input."""
 
     def _planes(self, picture: Array) -> Array:
         return (picture.astype(np.float32) / 255).transpose(2, 0, 1)[None]

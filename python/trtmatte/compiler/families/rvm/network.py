@@ -6,6 +6,8 @@ filter's A and b to the frame, and the clamps. Only the first is a network; the 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -152,14 +154,16 @@ class Projection(nn.Module):
         return y
 
 
-class GuidedFilter(nn.Module):
+class GuidedFilter(nn.Module, ABC):
     """The coefficients A and b that carry a small matte to the frame as `A * x + b`, x being `guide(frame)`."""
 
+    @abstractmethod
     def box(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The mean around each pixel."""
 
+    @abstractmethod
     def slope(self, covariance: Tensor, variance: Tensor, hidden: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The coefficient A."""
 
     def forward(self, picture: Tensor, matte: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         x = guide(picture)

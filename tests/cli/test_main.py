@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+import trtmatte
+from trtmatte.cli import build
 from trtmatte.cli.main import main
 
 
@@ -18,7 +20,9 @@ def test_each_command_has_help(command, capsys):
 
 def test_it_runs_as_a_module_without_onnx_or_torch():
     code = (
-        "import sys; from trtmatte.cli.main import main; status = main(['models']); "
+        "import sys; import trtmatte
+from trtmatte.cli import build
+from trtmatte.cli.main import main; status = main(['models']); "
         "assert not {'onnx', 'torch'} & set(sys.modules), 'imported for nothing'; sys.exit(status)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -31,6 +35,13 @@ def test_a_wrong_command_is_status_2(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
     assert re.fullmatch("trtmatte: .*; trtmatte --help lists the flags\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("command", "name"), [(main, "trtmatte"), (build.main, "trtmatte-build")])
+def test_version(command, name, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        command(["--version"])
+    assert capsys.readouterr().out == f"{name} {trtmatte.__version__}\n"
 
 
 def test_a_missing_model_is_status_2(capsys, tmp_path):

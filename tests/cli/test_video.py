@@ -156,10 +156,21 @@ def test_models_are_built_for_the_frames(
     assert built.items() >= {"size": (1280, 720), **setting}.items()
 
 
+@pytest.mark.parametrize("quiet", [(), ("--quiet",)])
+def test_a_model_is_chosen_and_told(
+    quiet: tuple[str, ...], asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    built: list[str] = []
+    monkeypatch.setattr(sessions, "build", lambda model, **_: built.append(model))
+    assert main(["video", "in.mp4", "-o", "out.mp4", *quiet]) == 0
+    asked["engine"]((1280, 720))
+    assert built == ["rvm-mobilenetv3"]
+    assert ("the model is rvm-mobilenetv3; --model chooses another" in capsys.readouterr().err) == (not quiet)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("in.mp4 -o out.mp4", "one of the arguments --engine --model/"),
         ("in.mp4 -o out.mp4 --engine e --model m", "not allowed with argument"),
         ("in.mp4 --output matte -o out.mp4 --engine e", "invalid choice: 'matte'"),
         ("in.mp4 --start soon -o out.mp4 --engine e", "'soon' is given; expected seconds or [H:]M:S"),

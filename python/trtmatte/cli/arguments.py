@@ -12,13 +12,16 @@ from trtmatte.compiler.families import registry
 from trtmatte.errors import SettingError
 from trtmatte.support.renamed import notice_text
 from trtmatte.support.text import one_line
+from trtmatte.version import __version__
 
 __all__ = [
     "Parser",
+    "add_family_flag",
     "add_family_flags",
     "add_old_name",
     "add_safe_flag",
     "add_set_flag",
+    "add_version_flag",
     "described",
     "family_settings",
 ]
@@ -52,6 +55,25 @@ class Texts(TypedDict):
 def described(text: str) -> Texts:
     """Make both texts of a command from one."""
     return {"help": text, "description": f"{text[0].upper()}{text[1:]}."}
+
+
+def add_version_flag(parser: argparse.ArgumentParser) -> None:
+    """Add `--version`, which prints the version and ends."""
+
+    class Version(argparse.Action):
+        def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+            tell(f"{parser.prog} {__version__}")
+            parser.exit()
+
+    parser.add_argument("--version", action=Version, nargs=0, default=argparse.SUPPRESS, help="print the version")
+
+
+def add_family_flag(parser: argparse._ActionsContainer) -> None:
+    """Add `--family`."""
+    names = ", ".join(family.name for family in registry.families())
+    parser.add_argument(
+        "--family", type=values.name, metavar="NAME", help=f"{names} (default: recognised from the content)"
+    )
 
 
 def add_family_flags(parser: argparse._ActionsContainer) -> list[str]:

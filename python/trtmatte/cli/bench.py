@@ -28,7 +28,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--engine and --model, run the benchmark suite of the source checkout: it compares with PyTorch, ONNX Runtime "
         "and OpenVINO.",
     )
-    sessions.add_arguments(parser, required=False)
+    sessions.add_arguments(parser, default=None)
     parser.add_argument("--size", type=values.size, metavar="WxH", help="frame size (default: that of the engine)")
     parser.add_argument(
         "--frames", type=values.whole(1), default=50, metavar="N", help="number of timed frames (default: 50)"

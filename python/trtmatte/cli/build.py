@@ -12,9 +12,16 @@ from typing import Any, Final
 from trtmatte import api
 from trtmatte.api import Engine
 from trtmatte.cli import process, values
-from trtmatte.cli.arguments import Parser, add_family_flags, add_old_name, add_safe_flag, family_settings
+from trtmatte.cli.arguments import (
+    Parser,
+    add_family_flag,
+    add_family_flags,
+    add_old_name,
+    add_safe_flag,
+    add_version_flag,
+    family_settings,
+)
 from trtmatte.compiler.export import ONNX, PLAN, SUFFIXES, Exported
-from trtmatte.compiler.families import registry
 from trtmatte.compiler.options import EXPORTS, PRECISIONS, TARGETS, Options, read_recipe
 from trtmatte.errors import SettingError
 from trtmatte.format.file import SUFFIX
@@ -95,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         _NAME, description="Build an engine (*.trtm) or an export from a matting model.", allow_abbrev=False
     )
     add = parser.add_argument
+    add_version_flag(parser)
     add(
         "model",
         type=values.name,
@@ -108,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar=f"ENGINE{SUFFIX}",
         help="the file to write (default: in the current folder, or beside the recipe)",
     )
-    add("--family", type=values.name, metavar="NAME", help=f"{_families()} (default: recognised from the content)")
+    add_family_flag(parser)
     add(
         "--size",
         type=values.size,
@@ -143,10 +151,6 @@ def _parser() -> argparse.ArgumentParser:
     add_old_name(parser, "--backdrop", "--background", "background", type=values.name, metavar="B")
     add_old_name(parser, "--axes", "--layout", "layout", choices=LAYOUTS)
     return parser
-
-
-def _families() -> str:
-    return ", ".join(family.name for family in registry.families())
 
 
 def _add_export(add: Any, default: Options) -> None:

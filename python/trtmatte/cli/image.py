@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
             quality=args.quality,
             done=advance,
             tell=_say,
-            reads=[args.engine or args.model],
+            reads=[sessions.model_or_engine(args)],
             safe=args.safe,
             **sessions.session_arguments(args),
         )

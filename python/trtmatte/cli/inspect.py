@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from trtmatte.cli import values
-from trtmatte.cli.arguments import add_safe_flag, add_set_flag, described, family_settings
+from trtmatte.cli.arguments import add_family_flag, add_safe_flag, add_set_flag, described, family_settings
 from trtmatte.cli.process import WRONG, complain, tell
 from trtmatte.errors import ModelError, TrtmatteError
 from trtmatte.reports import inspect as inspection
@@ -22,9 +22,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "model", type=values.path, metavar="MODEL", help="an ONNX file, a checkpoint or an engine (*.trtm)"
     )
-    parser.add_argument(
-        "--family", type=values.name, metavar="NAME", help="the family (default: recognised from the content)"
-    )
+    add_family_flag(parser)
     parser.add_argument(
         "--size", type=values.size, default=(1920, 1080), metavar="WxH", help="frame size (default: 1920x1080)"
     )

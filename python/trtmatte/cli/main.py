@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trtmatte.cli import bench, doctor, image, inspect, live, models, process, video
-from trtmatte.cli.arguments import Parser
+from trtmatte.cli.arguments import Parser, add_version_flag
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -14,6 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="trtmatte",
         description="Remove the background from videos, pictures and camera streams. trtmatte-build builds engines.",
     )
+    add_version_flag(parser)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     for command in (video, image, live, models, inspect, doctor, bench):
         command.add_parser(commands)

@@ -8,22 +8,31 @@ from typing import Any, Final
 from trtmatte.api import Engine, build, load
 from trtmatte.backends import registry as backends
 from trtmatte.cli import values
-from trtmatte.cli.arguments import add_family_flags, add_safe_flag, family_settings
+from trtmatte.cli.arguments import add_family_flag, add_family_flags, add_safe_flag, family_settings
+from trtmatte.cli.process import note
 from trtmatte.compiler.options import PRECISIONS
 from trtmatte.errors import SettingError
 from trtmatte.support import progress
 
-__all__ = ["add_arguments", "engine", "session_arguments"]
+__all__ = ["DEFAULT_MODEL", "add_arguments", "engine", "model_or_engine", "session_arguments"]
+
+DEFAULT_MODEL: Final = "rvm-mobilenetv3"
+"""For films, cameras and portraits: of the models that are downloaded by name it is the smallest, and it has a source
+that is a package."""
 
 _DEVICE: Final = (
     "cpu, cuda or cuda:N (default: a GPU if one can run the model, otherwise the CPU; onnxruntime: the CPU)"
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Add `--engine`, `--model` and their flags. The names are those of `trtmatte-build` and of RVM's script."""
+def add_arguments(parser: argparse.ArgumentParser, *, default: str | None = DEFAULT_MODEL) -> None:
+    """Add `--engine`, `--model` and their flags. The names are those of `trtmatte-build` and of RVM's script.
+
+    `default` is the model that runs if neither is given.
+    """
+    parser.set_defaults(default_model=default)
     what = parser.add_argument_group("model")
-    either = what.add_mutually_exclusive_group(required=required)
+    either = what.add_mutually_exclusive_group()
     either.add_argument("--engine", type=values.name, metavar="FILE", help="an engine from trtmatte-build (*.trtm)")
     either.add_argument(
         "--model",
@@ -32,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> 
         type=values.name,
         metavar="MODEL",
         help="the name of a known model (trtmatte models lists them), a recipe or a model file; it is downloaded and "
-        "built at its first use, then kept in the cache",
+        f"built at its first use, then kept in the cache{f' (default: {default})' if default else ''}",
     )
     what.add_argument("--device", type=values.name, metavar="D", help=_DEVICE)
     what.add_argument(
@@ -50,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> 
     )
     add_safe_flag(what)
     build = parser.add_argument_group("build options, for --model")
+    add_family_flag(build)
     build.add_argument(
         "--precision",
         choices=PRECISIONS,
@@ -58,12 +68,20 @@ def add_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> 
     add_family_flags(build)
 
 
+def model_or_engine(args: argparse.Namespace) -> str | None:
+    """Return the engine or the model that the flags name, or else the command's default model."""
+    named: str | None = args.engine or args.model or args.default_model
+    return named
+
+
 def engine(args: argparse.Namespace, size: tuple[int, int], *, quiet: bool = False) -> Engine:
     """The engine that the flags name. A model is built for frames of this size, that of the first frame.
 
     The engine runs on frames of any other size as well.
     """
     settings = family_settings(vars(args), args.settings)
+    if args.family is not None:
+        settings["family"] = args.family
     if args.precision is not None:
         settings["precision"] = args.precision
     if args.engine is not None:
@@ -73,6 +91,9 @@ def engine(args: argparse.Namespace, size: tuple[int, int], *, quiet: bool = Fal
                 "give --model in place of --engine, or build another with trtmatte-build"
             )
         return load(args.engine, safe=args.safe)
+    if args.model is None and not quiet:
+        note(f"the model is {args.default_model}; --model chooses another, `trtmatte models` lists them")
+    args.model = model_or_engine(args)
     with progress.steps(quiet) as advance:
         return build(args.model, size=size, progress=advance, safe=args.safe, **settings)
 

@@ -169,7 +169,7 @@ def run(args: argparse.Namespace) -> int:
         seq_chunk=args.seq_chunk,
         num_workers=args.num_workers,
         progress=not (args.quiet or args.disable_progress),
-        reads=[args.engine or args.model],
+        reads=[sessions.model_or_engine(args)],
         safe=args.safe,
         **sessions.session_arguments(args),
     )

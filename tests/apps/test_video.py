@@ -135,6 +135,67 @@ def test_what_is_written_where_nothing_is_said(
         assert (found.pixels.startswith("yuva") or "ALPHA_MODE" in found.metadata) == (kind == "rgba")
 
 
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({}, ["in-matte.mov"]),
+        ({"background": "white"}, ["in-composite.mp4"]),
+        ({"kinds": "alpha"}, ["in-alpha.mp4"]),
+        ({"kinds": ["alpha", "composite"]}, ["in-alpha.mp4", "in-composite.mp4"]),
+        ({"kinds": ["alpha", "rgba"]}, ["in-alpha.mov", "in-rgba.mov"]),
+        ({"codec": "vp9"}, ["in-matte.webm"]),
+        ({"codec": "h265"}, ["in-composite.mp4"]),
+        ({"output_type": "png_sequence"}, ["in-matte"]),
+        ({"output_type": "png_sequence", "background": "white"}, ["in-composite"]),
+        ({"output_alpha": "pha.mp4"}, ["pha.mp4"]),
+    ],
+)
+def test_an_output_without_a_name_is_beside_the_film(
+    options: dict[str, Any], names: list[str], film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(film.parent)
+    assert list(convert("in.mp4", frames=2, **options).outputs) == names
+    assert {path.name for path in film.parent.iterdir()} == {"in.mp4", *names}
+    again = pytest.raises(SettingError, match="already; choose another place, or overwrite it: overwrite=True")
+    with again:
+        convert("in.mp4", frames=2, **options)
+
+
+def test_an_output_without_a_name_is_beside_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my shots").mkdir()
+    for number, shot in enumerate(shots(2)):
+        Image.fromarray(shot).save(tmp_path / "my shots" / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    assert convert("my shots").outputs == ("my shots-matte",)
+    assert convert("my shots/*.png", background="white").outputs == ("my shots-composite",)
+    assert convert("my shots/", output_type="video").outputs == ("my shots-matte.mov",)
+    assert convert(tmp_path / "my shots", kinds=["alpha", "rgba"], overwrite=True).outputs == (
+        f"{tmp_path}/my shots-matte/alpha",
+        f"{tmp_path}/my shots-matte/rgba",
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("-", "no folder to write to beside standard input; say where: output"),
+        ("rtsp://127.0.0.1/a.mp4", "beside rtsp://127.0.0.1/a.mp4; say where: output"),
+        ("0.png", "0.png is a single picture; .* there is trtmatte image"),
+        ("*.png", r"no name for an output beside \*.png; say where"),
+        (".", r"no name for an output beside \.; say where"),
+    ],
+)
+def test_an_output_that_needs_a_name(
+    source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(shots(1)[0]).save("0.png")
+    with pytest.raises(SettingError, match=message):
+        convert(source, **({"raw": "4x2"} if source == "-" else {}))
+    with pytest.raises(InputError, match=r"there is no file nowhere/in.mp4"):
+        convert("nowhere/in.mp4")
+
+
 def test_folders_are_made_for_several_kinds(film: Path, tmp_path: Path) -> None:
     convert(film, output=tmp_path / "a", kinds=["alpha", "foreground"], frames=2)
     convert(film, output=tmp_path / "b", kinds=["alpha", "rgba"], output_type="video", frames=2)
@@ -278,15 +339,14 @@ def test_frames_are_padded_to_whole_patches(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({}, SettingError, "nothing is to be written; say where"),
-        ({"kinds": "alpha"}, SettingError, "alpha is asked for, but there is no place"),
-        ({"output": "a.mp4", "kinds": "matte"}, SettingError, "output is 'matte'; expected composite, rgba, alpha"),
+        ({"kinds": "alpha", "output_rgba": "a.mov"}, SettingError, "alpha is asked for, .* to write it to: output"),
+        ({"output": "a.mp4", "kinds": "matte"}, SettingError, "kinds is 'matte'; expected composite, rgba, alpha"),
         ({"output": "a.gif"}, SettingError, r"a.gif is no video that can be written; expected .mp4"),
         ({"output": "a.png"}, SettingError, "for single pictures there is trtmatte image"),
         ({"output": "nowhere/a.mp4"}, SettingError, "there is no folder nowhere; make it first"),
         ({"output": "in.mp4", "overwrite": True}, SettingError, "in.mp4 is an input as well"),
-        ({"output": "there.mp4"}, SettingError, "there.mp4 exists already; .* -y"),
-        ({"output": "full"}, SettingError, "full has files in it already; .* -y"),
+        ({"output": "there.mp4"}, SettingError, "there.mp4 exists already; .*: overwrite=True"),
+        ({"output": "full"}, SettingError, "full has files in it already; .*: overwrite=True"),
         ({"output": "full", "output_type": "gif"}, SettingError, "output_type is 'gif'"),
         ({"output": "a", "output_alpha": "a", "kinds": "rgba"}, SettingError, "a gets 2 kinds of output"),
         ({"output": "a", "crf": 3}, SettingError, "crf is given, but a gets PNG files"),
@@ -405,7 +465,7 @@ def test_permissions_are_kept(film: Path, tmp_path: Path) -> None:
         ({"input_resize": (-4, 4)}, "input_resize is"),
         ({"input_resize": (1.5, 4)}, "input_resize is"),
         ({"input_resize": (1 << 40, 1 << 40)}, "at most 134217728 pixels"),
-        ({"output_video_mbps": 1e30}, "mbps is 1e.30"),
+        ({"output_video_mbps": 1e30}, "output_video_mbps is 1e.30"),
         ({"start": float("nan")}, "a time is nan"),
         ({"end": float("inf")}, "a time is inf"),
         ({"seq_chunk": 0}, "seq_chunk is 0; expected 1…1000"),

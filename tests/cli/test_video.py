@@ -60,6 +60,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 OURS = [
     ("-o out.mp4", "output", "out.mp4"),
+    ("out.mp4", "output", "out.mp4"),
+    ("", "output", None),
+    ("--frames 3 -", "output", "-"),
     ("--output alpha rgba", "kinds", ["alpha", "rgba"]),
     ("--output alpha --output foreground", "kinds", ["alpha", "foreground"]),
     ("--background blur:9", "background", "blur:9"),
@@ -123,6 +126,11 @@ def test_every_option_arrives(flags: str, name: str, value: Any, asked: dict[str
     assert asked[name] == value
 
 
+def test_an_output_after_the_input_of_rvm(asked: dict[str, Any]) -> None:
+    assert main(["video", "--input-source", "in.mp4", "out.mp4", "--engine", "e.trtm"]) == 0
+    assert (asked["input_source"], asked["output"]) == ("in.mp4", "out.mp4")
+
+
 def test_the_old_name_of_the_plate(asked: dict[str, Any], capsys: Any) -> None:
     assert main(["video", "in.mp4", "--engine", "e.trtm", "--background-shot", "shot.png"]) == 0
     assert asked["plate"] == "shot.png"
@@ -175,6 +183,9 @@ def test_a_model_is_chosen_and_told(
         ("in.mp4 --output matte -o out.mp4 --engine e", "invalid choice: 'matte'"),
         ("in.mp4 --start soon -o out.mp4 --engine e", "'soon' is given; expected seconds or [H:]M:S"),
         ("-o out.mp4 --engine e", "there is no INPUT"),
+        ("in.mp4 a.mp4 -o b.mp4 --engine e", "the output is given twice, as a.mp4 and as b.mp4"),
+        ("--input-source a.mp4 b.mp4 c.mp4 --engine e", "the input is given twice, as b.mp4 and as a.mp4"),
+        ("a.mp4 b.mp4 c.mp4 --engine e", "unrecognized arguments: c.mp4"),
     ],
 )
 def test_wrong_flags(flags: str, message: str, capsys: Any) -> None:
@@ -220,7 +231,7 @@ def test_exit_statuses(error: BaseException, status: int, monkeypatch: pytest.Mo
 
 
 def test_a_video_becomes_a_composite_with_its_sound(here: Path) -> None:
-    ran = run("in.mp4", "-o", "out.mp4", *TINY)
+    ran = run("in.mp4", "out.mp4", *TINY)
     assert (ran.returncode, ran.stdout) == (0, b"")
     assert b"trtmatte video: 12 frames at " in ran.stderr
     assert films.facts(here / "out.mp4").others == films.facts(here / "in.mp4").others

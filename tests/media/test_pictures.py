@@ -91,7 +91,7 @@ def test_grey_palettes_and_sixteen_bits(tmp_path: Path) -> None:
 
 def test_sizes_that_differ(tmp_path: Path) -> None:
     paths = [save(tmp_path / "a.png"), save(tmp_path / "b.png", size=(10, 20))]
-    with pytest.raises(InputError, match=r"b.png is 10x20 and .*a.png is 20x10; .* give --input-resize"):
+    with pytest.raises(InputError, match=r"b.png is 10x20 and .*a.png is 20x10; .* give input_resize"):
         PictureSource(paths)
     frames = list(PictureSource(paths, resize=(16, 8)).frames())
     assert [frame.picture.shape for frame in frames] == [(8, 16, 3)] * 2
@@ -119,7 +119,7 @@ def test_what_fits_what(tmp_path: Path) -> None:
     source = open_source(film)
     assert open_source(source) is source
     for place, options, message in [
-        ("-", {}, "standard input needs --raw"),
+        ("-", {}, "standard input needs raw='WIDTHxHEIGHT@FPS'"),
         (film, {"raw": "4x2@25"}, "raw is for frames on standard input"),
         ("-", {"raw": "4x2", "start": 1.0}, "start is given, which standard input cannot have"),
         (save(tmp_path / "a.png"), {"end": 1.0}, "end is given, which pictures cannot have"),

@@ -78,5 +78,5 @@ def test_no_display(monkeypatch):
     monkeypatch.setattr("sys.platform", "linux")
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(SettingError, match="--no-window"):
+    with pytest.raises(SettingError, match="without one: window=None"):
         Window("title", (64, 48))

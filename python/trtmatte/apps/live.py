@@ -15,6 +15,7 @@ from trtmatte.format.stages import PLATE
 from trtmatte.media.backgrounds import FrameBackground
 from trtmatte.media.camera import Camera, CameraFrame
 from trtmatte.support.limits import Limits
+from trtmatte.support.options import option
 
 Array = np.ndarray[Any, Any]
 
@@ -82,7 +83,7 @@ class Live:
         if self._needs_plate and plate is None and window is None:
             raise SettingError(
                 f"{engine.program.family} needs the plate, the photographed empty scene; the key b takes it in the "
-                "window: leave --no-window out, or give the picture with --plate"
+                f"window: leave {option('window', None)} out, or give the picture: {option('plate')}"
             )
         self._sessions: dict[str, Session] = {}
         self._session = self._session_of(view)

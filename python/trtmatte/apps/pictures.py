@@ -23,6 +23,7 @@ from trtmatte.media.still import Still
 from trtmatte.media.targets import KINDS
 from trtmatte.media.writer_threads import PictureWriters
 from trtmatte.support.limits import Limits
+from trtmatte.support.options import option
 from trtmatte.support.read_ahead import ReadAhead
 
 __all__ = ["Task", "convert"]
@@ -157,11 +158,11 @@ def _mattes(
     if PLATE in session.engine.program.pictures:
         if plate is None:
             family = session.engine.program.family
-            raise SettingError(f"{family} needs the plates, the photographed empty scenes: --plate")
+            raise SettingError(f"{family} needs the plates, the photographed empty scenes: {option('plate')}")
         if align:
             plate = Aligner(tell=lambda message: tell(f"{read.task.source}: {message}"))(plate, frame)
     elif plate is not None:
-        raise SettingError(f"{session.engine.program.family} needs no plate; leave --plate out")
+        raise SettingError(f"{session.engine.program.family} needs no plate; leave {option('plate')} out")
     if session.engine.program.capacity:
         whole = multiple_of(PATCH, read.picture.size)
         frame, plate = pad_to(frame, whole), None if plate is None else pad_to(plate, multiple_of(PATCH, _size(plate)))

@@ -17,6 +17,7 @@ from typing import Final, NoReturn, TextIO
 
 from trtmatte.errors import FrameError, InputError, ModelError, OutputError, SettingError, TrtmatteError, printable
 from trtmatte.support import signals
+from trtmatte.support.options import as_flags
 from trtmatte.support.text import one_line
 
 __all__ = ["FAILED", "WRONG", "build", "complain", "finished", "log", "note", "parsed", "tell", "trtmatte"]
@@ -25,6 +26,16 @@ FAILED: Final = 1
 WRONG: Final = 2
 DEFECT: Final = 70  # EX_SOFTWARE of sysexits.h
 READER_IS_GONE: Final = 141  # as of a program that SIGPIPE ends
+
+_FLAGS: Final = {
+    "output": "-o",
+    "kinds": "--output",
+    "overwrite": "-y",
+    "output_video_mbps": "--mbps",
+    "sound": "--no-sound",
+    "window": "--no-window",
+}
+"""The flags that have another name than their argument in Python."""
 
 _GIVEN_IS_WRONG: Final = (FrameError, InputError, ModelError, SettingError)
 _REPORT: Final = "this is a defect of trtmatte; please report it, with TRTMATTE_DEBUG=1 for the traceback"
@@ -56,7 +67,7 @@ def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> 
 def finished(name: str, work: Callable[[], int]) -> int:
     """Do the work of the command called `name`. Return its exit status, which every error and signal has as well."""
     try:
-        with signals.ending(name):
+        with signals.ending(name), as_flags(_FLAGS):
             status = work()
     except KeyboardInterrupt as stopped:
         status = _stopped(name, stopped)

@@ -8,21 +8,25 @@ from typing import TYPE_CHECKING, Final
 from trtmatte.apps import video
 from trtmatte.cli import sessions, values
 from trtmatte.cli.arguments import add_old_name, described
-from trtmatte.cli.process import WRONG, complain, log
+from trtmatte.cli.process import complain, log
+from trtmatte.errors import SettingError
 from trtmatte.media.formats import CODECS
 from trtmatte.media.targets import KINDS
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-_INPUT: Final = "a video, a folder of pictures, a quoted pattern ('shots/*.png'), a picture, or - for raw RGB frames"
+_INPUT: Final = (
+    "a video, an address (rtsp://…), a folder of pictures, a quoted pattern ('shots/*.png'), a picture, or - for raw "
+    "RGB frames"
+)
 _MOST_CRF: Final = 63
 _MOST_MBPS: Final = 10_000
 _MOST_WAITING: Final = 1024
 _MOST_THREADS: Final = 128
 _OUT: Final = (
     "a video (.mp4, .m4v, .mov, .mkv, .webm), a folder for PNG files, or - for raw frames; with several outputs, each "
-    "adds its name: out-alpha.mp4"
+    "adds its name: out-alpha.mp4 (default: beside INPUT, in-matte.mov, or in-composite.mp4 with a background)"
 )
 _KIND: Final = (
     "one or more outputs to write to OUT (default: composite if there is a background or OUT cannot store alpha, "
@@ -37,9 +41,11 @@ _BACKGROUND: Final = (
 def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser("video", **described("matte a video or a sequence of pictures"), allow_abbrev=False)
     add = parser.add_argument
-    add("input_source", type=values.name, metavar="INPUT", nargs="?", help=_INPUT)
+    for name, metavar, text in (("input_source", "INPUT", _INPUT), ("output_positional", "[OUT]", _OUT)):
+        # With nargs="?", argparse would not take the second one after a flag.
+        add(name, type=values.name, metavar=metavar, help=text).required = False
     add("--input-source", dest="input_flag", type=values.name, metavar="INPUT", help=argparse.SUPPRESS)
-    add("-o", "--out", dest="out", type=values.name, metavar="OUT", help=_OUT)
+    add("-o", "--out", dest="out", type=values.name, metavar="OUT", help="the same as OUT")
     add("--output", dest="kinds", nargs="+", action="extend", default=[], choices=tuple(KINDS), help=_KIND)
     add("--background", type=values.name, metavar="B", help=_BACKGROUND)
     add("-y", "--overwrite", action="store_true", help="overwrite existing files")
@@ -137,14 +143,11 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Return the exit status: 0 done, 1 failed or truncated input, 2 wrong input or flag, 130 stopped."""
     log("trtmatte video")
-    source = args.input_source or args.input_flag
-    if source is None:
-        complain("trtmatte video", f"there is no INPUT; expected {_INPUT}")
-        return WRONG
+    source, output = _places(args)
     summary = video.convert_video(
         lambda size: sessions.engine(args, size, quiet=args.quiet or args.disable_progress),
         source,
-        output=args.out,
+        output=output,
         kinds=args.kinds,
         output_type=args.output_type,
         output_composition=args.output_composition,
@@ -169,10 +172,24 @@ def run(args: argparse.Namespace) -> int:
         seq_chunk=args.seq_chunk,
         num_workers=args.num_workers,
         progress=not (args.quiet or args.disable_progress),
-        reads=[sessions.model_or_engine(args)],
+        reads=[model] if (model := sessions.model_or_engine(args)) else [],
         safe=args.safe,
         **sessions.session_arguments(args),
     )
     if not args.quiet:
         complain("trtmatte video", summary)
     return 0
+
+
+def _places(args: argparse.Namespace) -> tuple[str, str | None]:
+    """Return the input and the output. With --input-source, the only positional argument is the output."""
+    source, output = args.input_source, args.output_positional
+    if args.input_flag is not None:
+        if output is not None:
+            raise SettingError(f"the input is given twice, as {source} and as {args.input_flag}; leave one of them out")
+        source, output = args.input_flag, source
+    if source is None:
+        raise SettingError(f"there is no INPUT; expected {_INPUT}")
+    if output is not None and args.out is not None:
+        raise SettingError(f"the output is given twice, as {output} and as {args.out}; leave one of them out")
+    return source, args.out if output is None else output

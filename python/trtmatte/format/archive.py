@@ -23,11 +23,12 @@ from typing import IO, Any, Final, NamedTuple, cast
 from trtmatte.errors import EngineError
 from trtmatte.support.files import close_with, replacing
 
-__all__ = ["BUILD_AGAIN", "Member", "held", "read_archive", "write_archive"]
+__all__ = ["BUILD_AGAIN", "Member", "begins_as_archive", "held", "read_archive", "write_archive"]
 
 BUILD_AGAIN: Final = "build it again with trtmatte-build, or copy it again from where it comes from"
 
 _MANIFEST: Final = "manifest.json"
+_NAME_AT: Final = 30  # bytes from the beginning of a zip archive: the name of its first member
 _LARGEST_MANIFEST: Final = 1 << 23
 _LARGEST_DIRECTORY: Final = 1 << 20
 _ALIGNMENT: Final = 4096  # a page: programs that map the file pass a plan on from there
@@ -63,6 +64,17 @@ def read_archive(path: Path, most_bytes: int | None = None) -> tuple[Any, dict[s
         return _parsed(members.pop(_MANIFEST, None)), members
     except EngineError as error:
         raise EngineError(f"{path} cannot be loaded: {error}") from error
+
+
+def begins_as_archive(path: Path) -> bool:
+    """Report if a file begins as `write_archive` writes it."""
+    name = _MANIFEST.encode()
+    try:
+        with path.open("rb") as file:
+            head = file.read(_NAME_AT + len(name))
+    except (OSError, ValueError):
+        return False
+    return head.startswith(b"PK\3\4") and head.endswith(name)
 
 
 def write_archive(path: Path, manifest: Mapping[str, Any], members: Iterable[tuple[str, bytes]]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from trtmatte.errors import BackendError, EngineError, FrameError, ModelError
-from trtmatte.format.archive import BUILD_AGAIN, Member, held, read_archive, write_archive
+from trtmatte.format.archive import BUILD_AGAIN, Member, begins_as_archive, held, read_archive, write_archive
 from trtmatte.format.manifest import FORMAT, checked_manifest
 from trtmatte.format.onnx_file import check_network
 from trtmatte.format.program import Program
@@ -25,7 +26,7 @@ from trtmatte.version import __version__
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["CPU_PLAN", "CUDA_PLAN", "FORMAT", "SUFFIX", "EngineFile", "Plan", "read", "read_as", "write"]
+__all__ = ["CPU_PLAN", "CUDA_PLAN", "FORMAT", "SUFFIX", "EngineFile", "Plan", "is_engine", "read", "read_as", "write"]
 
 SUFFIX: Final = ".trtm"
 _LARGE: Final = 1 << 20
@@ -293,6 +294,12 @@ def read(path: str | Path, limits: Limits | None = None) -> EngineFile:
     are left out (`EngineFile.restricted`).
     """
     return read_as(EngineFile, path, limits)
+
+
+def is_engine(path: str | Path) -> bool:
+    """Report if a file is an engine by its suffix, or else by its content."""
+    path = Path(path)
+    return path.suffix == SUFFIX or (os.path.isfile(path) and begins_as_archive(path))
 
 
 def read_as(kind: type[E], path: str | Path, limits: Limits | None = None) -> E:

@@ -11,6 +11,7 @@ from trtmatte.errors import InputError, SettingError
 from trtmatte.media.opening import open_source
 from trtmatte.media.source import Array, Source
 from trtmatte.support.limits import Limits
+from trtmatte.support.options import option
 
 
 class FrameBackground:
@@ -47,7 +48,7 @@ def _colour(text: str) -> tuple[float, ...]:
     try:
         return tuple(int(part) if part.strip().isdigit() else float(part) for part in text.split(","))
     except ValueError:
-        raise SettingError(f"background is {text!r}; expected three numbers, such as 120,255,155") from None
+        raise SettingError(f"{option('background')} is {text!r}; expected three numbers, such as 120,255,155") from None
 
 
 def _looped(source: Source) -> Iterator[Array]:

@@ -18,6 +18,7 @@ from trtmatte.errors import InputError, SettingError, TruncatedError
 from trtmatte.media.containers import OF_FILES
 from trtmatte.media.opencv import opencv, silent
 from trtmatte.media.source import MOST_RATE, size_of
+from trtmatte.support.options import option
 
 _PATIENCE: Final = 10.0  # seconds; cameras wake up slowly
 _USUAL_FPS: Final = 30.0
@@ -45,7 +46,7 @@ class Camera:
             raise InputError(f"there is no video {source}; expected the number of a camera, or a video file")
         size = None if size is None else size_of("resolution", size)
         if fps is not None and not 0 < fps <= MOST_RATE:
-            raise SettingError(f"fps is {fps}; expected frames a second, above 0 and at most {MOST_RATE}")
+            raise SettingError(f"{option('fps')} is {fps}; expected frames a second, above 0 and at most {MOST_RATE}")
         self._capture = self._opened(cv, source, size, fps)
         with silent(cv):
             there, picture = self._capture.read()

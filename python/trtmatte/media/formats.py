@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from trtmatte.errors import SettingError
+from trtmatte.support.options import option
 
 __all__ = ["CODECS", "CONTAINERS", "Codec", "Encoding", "encoding", "is_video"]
 
+_MBPS: Final = "output_video_mbps"
 _MOST_MBPS: Final = 4000  # NVENC counts bits in 32 bits
 
 CONTAINERS: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
@@ -132,7 +134,7 @@ def encoding(
     container = CONTAINERS[place.suffix.lower()]
     name = codec or ("vp9" if container == "webm" else "prores" if alpha else "h264")
     if name not in CODECS:
-        raise SettingError(f"codec is {name!r}; expected {', '.join(CODECS)}")
+        raise SettingError(f"{option('codec')} is {name!r}; expected {', '.join(CODECS)}")
     chosen = CODECS[name]
     holders = [suffix for suffix, each in CONTAINERS.items() if each in chosen.containers]
     if alpha and (not chosen.alpha or container == "mp4"):
@@ -142,19 +144,22 @@ def encoding(
         )
     if container not in chosen.containers:
         raise SettingError(
-            f"{place} cannot hold {name}; give it the suffix {' or '.join(holders)}, or leave --codec out"
+            f"{place} cannot hold {name}; give it the suffix {' or '.join(holders)}, or leave {option('codec')} out"
         )
     options = {**chosen.options, **(chosen.alpha_options if alpha else {})}
     if not chosen.quality and (mbps, crf, preset) != (None, None, None):
         raise SettingError(f"{name} has neither bit rate nor crf nor preset; leave them out")
     if mbps is not None and crf is not None:
-        raise SettingError("mbps and crf are both given; one decides the size of the file, the other its quality")
+        raise SettingError(
+            f"{option(_MBPS)} and {option('crf')} are both given; one decides the size of the file, "
+            "the other its quality"
+        )
     if mbps is not None and not 0 < mbps <= _MOST_MBPS:
-        raise SettingError(f"mbps is {mbps!r}; expected megabits a second, above 0 and at most {_MOST_MBPS}")
+        raise SettingError(f"{option(_MBPS)} is {mbps!r}; expected megabits a second, above 0 and at most {_MOST_MBPS}")
     if crf is not None and not 0 <= crf <= chosen.worst:
-        raise SettingError(f"crf is {crf!r}; expected 0…{chosen.worst} for {name}")
+        raise SettingError(f"{option('crf')} is {crf!r}; expected 0…{chosen.worst} for {name}")
     if preset and preset not in chosen.presets:
-        raise SettingError(f"preset is {preset!r}; expected {', '.join(chosen.presets)} for {name}")
+        raise SettingError(f"{option('preset')} is {preset!r}; expected {', '.join(chosen.presets)} for {name}")
     if chosen.quality and mbps is None:
         options[chosen.quality] = str(chosen.crf if crf is None else crf)
     if preset or chosen.preset:

@@ -14,6 +14,7 @@ from trtmatte.media.raw import Raw, RawSource
 from trtmatte.media.source import MOST_RATE, Source, rate_of, size_of
 from trtmatte.media.video import VideoSource
 from trtmatte.support.limits import Limits
+from trtmatte.support.options import option
 
 __all__ = ["open_source"]
 
@@ -42,18 +43,18 @@ def open_source(
     resize = None if resize is None else size_of("input_resize", resize)
     if str(place) == "-":
         if raw is None:
-            raise SettingError("standard input needs --raw WIDTHxHEIGHT@FPS: raw frames have no header")
-        _refuse("standard input", resize=resize, start=start, end=end)
+            raise SettingError(f"standard input needs {option('raw', 'WIDTHxHEIGHT@FPS')}: raw frames have no header")
+        _refuse("standard input", input_resize=resize, start=start, end=end)
         return RawSource(Raw.of(raw))
     if raw is not None:
-        raise SettingError(f"raw is for frames on standard input, and the input is {place}; expected -")
+        raise SettingError(f"{option('raw')} is for frames on standard input, and the input is {place}; expected -")
     found = place_of(place)
     shown = pictures.find(found) if isinstance(found, Path) else None
     if shown is not None:
         _refuse("pictures", start=start, end=end)
         return PictureSource(shown, rate=_rate(rate), resize=resize, limits=limits)
     if not 0 <= threads <= _MOST_THREADS:
-        raise SettingError(f"num_workers is {threads}; expected 0…{_MOST_THREADS}")
+        raise SettingError(f"{option('num_workers')} is {threads}; expected 0…{_MOST_THREADS}")
     return VideoSource(found, resize=resize, start=_seconds(start), end=_seconds(end), threads=threads, limits=limits)
 
 
@@ -61,7 +62,8 @@ def _rate(value: float | Fraction | str | None) -> Fraction | None:
     rate = None if value is None else rate_of(value)
     if value is not None and rate is None:
         raise SettingError(
-            f"rate is {value!r}; expected frames a second, such as 25 or 24000/1001, and at most {MOST_RATE}"
+            f"{option('rate')} is {value!r}; expected frames a second, such as 25 or 24000/1001, and at most "
+            f"{MOST_RATE}"
         )
     return rate
 
@@ -69,7 +71,7 @@ def _rate(value: float | Fraction | str | None) -> Fraction | None:
 def _refuse(what: str, **given: Any) -> None:
     for name, value in given.items():
         if value is not None:
-            raise SettingError(f"{name} is given, which {what} cannot have; leave it out, or take a video")
+            raise SettingError(f"{option(name)} is given, which {what} cannot have; leave it out, or take a video")
 
 
 def _seconds(value: float | None) -> Fraction | None:

@@ -16,6 +16,7 @@ from trtmatte.errors import InputError, TruncatedError
 from trtmatte.media import colour, still
 from trtmatte.media.source import RATE, Array, Facts, Frame
 from trtmatte.support.limits import Limits
+from trtmatte.support.options import option
 
 __all__ = ["SUFFIXES", "PictureSource", "find", "is_picture", "read"]
 
@@ -67,7 +68,8 @@ class PictureSource:
             if (size := _size(path, self._limits)) != first:
                 raise InputError(
                     f"{path} is {size[0]}x{size[1]} and {self._paths[0]} is {first[0]}x{first[1]}; expected pictures "
-                    "of one size: give --input-resize to bring them to one, or convert them each with trtmatte image"
+                    f"of one size: give {option('input_resize')} to bring them to one, or convert them each with "
+                    "trtmatte image"
                 )
         return first
 

@@ -15,6 +15,7 @@ from trtmatte.errors import InputError, OutputError, SettingError, TruncatedErro
 from trtmatte.media import colour
 from trtmatte.media.ffmpeg import reason
 from trtmatte.media.source import RATE, Array, Facts, Frame, rate_of, size_of
+from trtmatte.support.options import option
 from trtmatte.support.stoppable import StoppableInput
 
 __all__ = ["Raw", "RawSink", "RawSource"]
@@ -32,7 +33,9 @@ class Raw(NamedTuple):
         found = re.fullmatch(r"([1-9]\d{0,8})x([1-9]\d{0,8})(?:@(\S+))?", text.strip())
         rate = None if found is None else rate_of(found[3] or str(RATE))
         if found is None or rate is None:
-            raise SettingError(f"raw is {text!r}; expected WIDTHxHEIGHT@FPS, like 1280x720@30 or 1280x720@24000/1001")
+            raise SettingError(
+                f"{option('raw')} is {text!r}; expected WIDTHxHEIGHT@FPS, like 1280x720@30 or 1280x720@24000/1001"
+            )
         return cls(*size_of("raw", (int(found[1]), int(found[2]))), rate)
 
 

@@ -15,6 +15,7 @@ from trtmatte.errors import SettingError
 from trtmatte.media.colour import Colour
 from trtmatte.media.places import Place
 from trtmatte.support.limits import Limits
+from trtmatte.support.options import option
 
 Array = np.ndarray[Any, Any]
 
@@ -89,6 +90,6 @@ def size_of(name: str, value: Any) -> tuple[int, int]:
         width = height = 0
     if width < 1 or height < 1 or width * height > MOST_PIXELS:
         raise SettingError(
-            f"{name} is {value}; expected a width and a height above 0, and at most {MOST_PIXELS} pixels"
+            f"{option(name)} is {value}; expected a width and a height above 0, and at most {MOST_PIXELS} pixels"
         )
     return width, height

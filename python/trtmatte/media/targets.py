@@ -15,6 +15,7 @@ from trtmatte.media.formats import Encoding
 from trtmatte.media.raw import RawSink
 from trtmatte.media.source import Facts
 from trtmatte.media.writing import PictureSink, Sink, VideoSink, numbered
+from trtmatte.support.options import option
 
 __all__ = ["CHANNELS", "KINDS", "Target", "targets"]
 
@@ -25,6 +26,7 @@ CHANNELS: Final = {output.kind: output.channels for output in OUTPUTS}
 STDOUT: Final = "-"
 
 _OPAQUE: Final = (".mp4", ".m4v", ".mkv")
+_ARGUMENTS: Final = {"mbps": "output_video_mbps"}
 _TYPES: Final = (None, "video", "png_sequence")
 
 
@@ -82,7 +84,9 @@ class Target:
             raise OutputError(f"the folder {place} cannot be read: {error.strerror}; choose another place") from error
         if taken and not overwrite:
             what = "has files in it" if is_folder else "exists"
-            raise SettingError(f"{place} {what} already; choose another place, or overwrite it: -y")
+            raise SettingError(
+                f"{place} {what} already; choose another place, or overwrite it: {option('overwrite', True)}"
+            )
 
 
 def targets(
@@ -96,17 +100,15 @@ def targets(
 ) -> list[Target]:
     """The targets for `kinds` at `output`, and for the kinds that have their own paths."""
     if output_type not in _TYPES:
-        raise SettingError(f"output_type is {output_type!r}; expected video or png_sequence")
+        raise SettingError(f"{option('output_type')} is {output_type!r}; expected video or png_sequence")
     found = [] if output is None else list(_placed(Path(output), kinds, output_type, has_background))
     if output is None and kinds:
-        raise SettingError(f"{', '.join(kinds)} is asked for, but there is no place to write it to: -o")
+        raise SettingError(f"{', '.join(kinds)} is asked for, but there is no place to write it to: {option('output')}")
     for kind, place in named.items():
         if place is not None:
             # As RVM's script does: a composition of pictures is the person cut out.
             cut_out = kind == "composite" and output_type == "png_sequence" and not has_background
             found.append(("rgba" if cut_out else kind, Path(place), False))
-    if not found:
-        raise SettingError("nothing is to be written; say where: -o, or --output-composition, --output-alpha…")
     made = [_target(kind, place, in_folder, output_type, encoding) for kind, place, in_folder in found]
     _require_different(made)
     return made
@@ -118,7 +120,7 @@ def _placed(
     """The kinds, their paths, and whether a path is in a folder that is made for it."""
     for kind in kinds:
         if kind not in KINDS:
-            raise SettingError(f"output is {kind!r}; expected {', '.join(KINDS)}")
+            raise SettingError(f"{option('kinds')} is {kind!r}; expected {', '.join(KINDS)}")
     if not kinds:
         opaque = str(output) == STDOUT or output_type == "video" or output.suffix.lower() in _OPAQUE
         kinds = ["composite" if opaque or has_background else "rgba"]
@@ -137,7 +139,7 @@ def _placed(
 def _target(kind: str, place: Path, in_folder: bool, output_type: str | None, encoding: dict[str, Any]) -> Target:
     is_stdout = str(place) == STDOUT
     if is_stdout or output_type == "png_sequence" or (output_type is None and not place.suffix):
-        given = ", ".join(name for name, value in encoding.items() if value is not None)
+        given = ", ".join(option(_ARGUMENTS.get(name, name)) for name, value in encoding.items() if value is not None)
         if given:
             what = "raw frames" if is_stdout else "PNG files"
             raise SettingError(f"{given} is given, but {place} gets {what}; leave it out, or name a video")

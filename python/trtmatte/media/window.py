@@ -10,6 +10,7 @@ import numpy as np
 
 from trtmatte.errors import SettingError
 from trtmatte.media.opencv import opencv
+from trtmatte.support.options import option
 
 _LARGEST: Final = (1280, 720)  # at first; it can be resized
 _CLOSED: Final = "q"
@@ -23,13 +24,16 @@ class Window:
         self._cv = cv = opencv("a window", "live")
         self._title = title
         if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            raise SettingError("a window needs a display, and neither DISPLAY nor WAYLAND_DISPLAY is set; --no-window")
+            raise SettingError(
+                "a window needs a display, and neither DISPLAY nor WAYLAND_DISPLAY is set; without one: "
+                f"{option('window', None)}"
+            )
         try:
             cv.namedWindow(title, cv.WINDOW_NORMAL | cv.WINDOW_KEEPRATIO | cv.WINDOW_GUI_NORMAL)
         except cv.error as error:
             raise SettingError(
                 "this OpenCV is built without windows (opencv-python-headless): pip uninstall opencv-python-headless, "
-                "then pip install --force-reinstall opencv-python; or go without: --no-window"
+                f"then pip install --force-reinstall opencv-python; or go without: {option('window', None)}"
             ) from error
         scale = min(1.0, *(most / side for most, side in zip(_LARGEST, size, strict=True)))
         cv.resizeWindow(title, *(round(side * scale) for side in size))

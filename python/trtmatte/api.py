@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from trtmatte import ops
 from trtmatte.backends import tensorrt
@@ -30,6 +30,9 @@ from trtmatte.runtime.session import Session as RuntimeSession
 from trtmatte.runtime.session.background import Picture, read_background
 from trtmatte.support.limits import Limits
 from trtmatte.support.renamed import notice
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 __all__ = ["Engine", "Session", "build", "export", "load"]
 
@@ -98,7 +101,7 @@ def load(path: str | Path, *, safe: bool | Limits = False) -> Engine:
 
 
 def build(
-    model: str | Path,
+    model: str | Path | nn.Module | Mapping[str, Tensor],
     *,
     out: str | Path | None = None,
     validate: bool = False,
@@ -110,6 +113,9 @@ def build(
     **options: Any,
 ) -> Engine:
     """Build the engine of a model: an ONNX file, a checkpoint, a recipe (`.toml`), or the name of a known model.
+
+    A PyTorch network of a known family is a model as well, the original's class or ours, and so is its state_dict.
+    A network of BackgroundMattingV2 brings its settings.
 
     `options` are `family`, `size`, `precision`, `batch`, `target` (one or several), and the family's settings, such as
     `downsample_ratio` or `backbone_scale`. They override a recipe's. An engine that was built before comes from the

@@ -17,6 +17,7 @@ from PIL import Image
 
 import trtmatte
 from tests import real_models as models
+from tests import reference
 from tests.media import films
 from tests.runtime.session import engines
 from trtmatte.apps.video import Interrupted, Summary, convert_video
@@ -618,11 +619,53 @@ def test_the_arguments_of_rvm(film: Path, tmp_path: Path, caplog: pytest.LogCapt
     assert films.facts(tmp_path / "com.mp4").size == (64, 48)
 
 
+def test_a_network_of_pytorch(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its class or its state_dict, as RVM's own function takes it."""
+    pytest.importorskip("torch")
+    monkeypatch.setenv("TRTMATTE_CACHE", str(tmp_path / "cache"))
+    network = reference.network("u2netp")
+    for number, model in enumerate((network, network.state_dict())):
+        convert_video(
+            model, input_source=film, output_alpha=tmp_path / f"{number}", frames=2, progress=False, device="cpu"
+        )
+    assert pngs(tmp_path / "0")[0].shape == (24, 32)
+    assert closest(pngs(tmp_path / "0"), pngs(tmp_path / "1")) == 0
+
+
+@pytest.mark.parametrize("model", ["rvm-mobilenetv3", "rvm.pth", Path("rvm.onnx"), {"weights": 1}])
+def test_models_are_built_for_the_film(model: Any, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trtmatte.apps import engines as chosen
+
+    asked: list[Any] = []
+
+    def build(model: Any, **options: Any) -> Any:
+        asked.append((model, options))
+        return engines.memory()
+
+    monkeypatch.setattr(chosen, "build", build)
+    limits = Limits()
+    convert(film, engine=model, output=tmp_path / "a.mp4", downsample_ratio=0.5, dtype="float16", safe=limits)
+    assert asked == [
+        (model, {"size": SIZE, "progress": None, "safe": limits, "downsample_ratio": 0.5, "precision": "fp16"})
+    ]
+
+
+def test_the_old_name_of_the_model(film: Path, tmp_path: Path) -> None:
+    with pytest.warns(FutureWarning, match="engine is now called model"):
+        convert_video(engine=engines.memory(), input_source=film, output=tmp_path / "a.mp4", progress=False)
+    with pytest.raises(SettingError, match=r"there is no model; expected convert_video\(model, input_source\)"):
+        convert_video(input_source=film)
+    with pytest.raises(SettingError, match="there is no input_source"):
+        convert_video(engines.memory())
+
+
 def test_an_engine_from_its_file_or_made_for_the_frames(film: Path, tmp_path: Path) -> None:
     from trtmatte.format import file as engine
 
     engine.write(engines.memory(), tmp_path / "tiny.trtm")
-    convert(film, engine=tmp_path / "tiny.trtm", output=tmp_path / "a.mp4")
+    (tmp_path / "any name").write_bytes((tmp_path / "tiny.trtm").read_bytes())
+    for name in ("tiny.trtm", "any name"):
+        convert(film, engine=tmp_path / name, output=tmp_path / "a.mp4", overwrite=True)
     asked: list[tuple[int, int]] = []
 
     def make(size: tuple[int, int]) -> Any:

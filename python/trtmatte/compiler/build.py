@@ -15,6 +15,7 @@ from trtmatte import plugins
 from trtmatte.backends import tensorrt
 from trtmatte.backends.tensorrt import BuildCancelledError, Progress
 from trtmatte.compiler import engine_cache, plans
+from trtmatte.compiler.in_memory import Weights
 from trtmatte.compiler.options import ONNX_TARGET, Options
 from trtmatte.compiler.program import read_program
 from trtmatte.compiler.source import Source, locate
@@ -29,6 +30,7 @@ from trtmatte.support.packages import code_hash, version_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+    from torch import nn
 
 __all__ = ["Request", "with_errors"]
 
@@ -42,7 +44,7 @@ class Request:
     `limits` are for models of strangers.
     """
 
-    source: Source
+    source: Source | Weights
     options: Options
     lenient: bool
     verbose: bool
@@ -53,7 +55,7 @@ class Request:
     @classmethod
     def of(
         cls,
-        model: str | Path,
+        model: str | Path | nn.Module | Mapping[str, Any],
         out: str | Path | None,
         *,
         verbose: bool = False,

@@ -82,6 +82,8 @@ def export(
     Server, which gets the plan. `triton` names a repository that also gets the plan or the graph. Without `kind`, the
     suffix of `out` decides. Exports are not cached, so that `force` changes nothing.
     """
+    if not isinstance(model, (str, Path)):
+        raise SettingError("an export takes the file or the name of a model; save model.state_dict() and pass the file")
     out, triton = (None if path is None else Path(path) for path in (out, triton))
     if validate or frames is not None:
         raise SettingError("validate is for engines: build one with it, which has the same networks")

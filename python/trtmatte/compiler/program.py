@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trtmatte.backends.tensorrt import BuildCancelledError, Progress
 from trtmatte.compiler import importing
+from trtmatte.compiler.in_memory import Weights
 from trtmatte.compiler.options import Options
 from trtmatte.compiler.source import Source
 from trtmatte.format.program import Program
@@ -18,21 +19,17 @@ __all__ = ["read_program"]
 
 
 def read_program(
-    source: Source, options: Options, progress: Progress | None, limits: Limits | None = None
+    source: Source | Weights, options: Options, progress: Progress | None, limits: Limits | None = None
 ) -> tuple[Program, dict[str, ModelProto]]:
-    """The program of a model file, and its networks by name. With `limits`, other files are not read."""
+    """The program of a model, and its networks by name. With `limits`, other files are not read."""
     from trtmatte.compiler.graph.cut import cut
 
     _tell(progress, 0.0)
-    graph = importing.read(
-        source.path,
-        known=source.about["sha256"],
-        family=options.family,
-        size=options.size,
-        batch=options.batch,
-        self_contained=limits is not None,
-        **options.settings,
-    )
+    form: dict[str, Any] = {"family": options.family, "size": options.size, "batch": options.batch, **options.settings}
+    if isinstance(source, Weights):
+        graph = source.graph(**form)
+    else:
+        graph = importing.read(source.path, known=source.about["sha256"], self_contained=limits is not None, **form)
     program, models = cut(graph)
     _tell(progress, 1.0)
     return program, {stage.name: model for stage, model in zip(program.networks, models, strict=True)}

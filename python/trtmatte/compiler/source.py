@@ -7,9 +7,10 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from trtmatte.compiler.families import catalog
+from trtmatte.compiler.in_memory import Weights
 from trtmatte.compiler.options import read_recipe
 from trtmatte.errors import ModelError, SettingError
 from trtmatte.models import store
@@ -17,6 +18,9 @@ from trtmatte.models.download import sha256
 from trtmatte.support.beside import open_beside
 from trtmatte.support.limits import Limits
 from trtmatte.support.text import shown
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["Source", "locate"]
 
@@ -31,8 +35,16 @@ class Source:
     about: Mapping[str, Any]
 
 
-def locate(model: str | Path, limits: Limits | None = None) -> tuple[Source, dict[str, Any]]:
-    """The model's file, and the options of the recipe that names it. With `limits`, it must be one file within them."""
+def locate(
+    model: str | Path | nn.Module | Mapping[str, Any], limits: Limits | None = None
+) -> tuple[Source | Weights, dict[str, Any]]:
+    """The model's file, and the options of the recipe that names it; or its weights, and the settings of its network.
+
+    With `limits`, it must be one file within them.
+    """
+    if not isinstance(model, (str, Path)):
+        weights = Weights.of(model)
+        return weights, dict(weights.settings)
     path = Path(model)
     if path.suffix != ".toml":
         return _file(path, limits) or _known(str(model)), {}

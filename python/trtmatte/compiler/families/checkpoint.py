@@ -16,7 +16,7 @@ from trtmatte.support.text import shown
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["load_network", "load_state", "recognise"]
+__all__ = ["load_network", "load_state", "network_of", "recognise", "state_of"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 Stored = Any  # a StoredTensor, or a Tensor
@@ -32,8 +32,12 @@ _COUNTER = ".num_batches_tracked"  # old files lack it and nothing depends on it
 
 def load_network(path: str | Path, **options: Any) -> tuple[nn.Module, str]:
     """The network whose weights a file holds, and its name. `options` are those of `families.network`."""
-    state = load_state(path)
-    name, found = recognise(state, str(path))
+    return network_of(load_state(path), str(path), **options)
+
+
+def network_of(state: Mapping[str, Tensor], source: str, **options: Any) -> tuple[nn.Module, str]:
+    """The network of these weights, and its name."""
+    name, found = recognise(state, source)
     network = networks.network(name, **{**options, **found})
     network.load_state_dict(_with_counters(state, network), strict=True)
     return network, name
@@ -48,6 +52,16 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
     networks.require_torch(f"reading the checkpoint {path}")
     state = reading.tensors(_strip_prefixes(_find_state(reading.read(path), path)), path)
     return _completed({key: _plain(value.detach(), key, path) for key, value in state.items()}, path)
+
+
+def state_of(model: nn.Module | Mapping[str, Any], source: str) -> dict[str, Tensor]:
+    """The weights of a network in memory, or of its state_dict, as `load_state` returns those of a file."""
+    networks.require_torch(f"building {source}")
+    content = dict(model) if isinstance(model, Mapping) else model.state_dict()
+    state = _strip_prefixes(_find_state(content, source))
+    if any(value.is_meta for value in state.values()):
+        raise ModelError(f"{source} is on the device meta, which holds no weights; load them first")
+    return _completed({key: _plain(value.detach().cpu(), key, source) for key, value in state.items()}, source)
 
 
 def recognise(state: Mapping[str, Tensor], source: str = "the checkpoint") -> tuple[str, dict[str, Any]]:
@@ -66,7 +80,7 @@ def recognise(state: Mapping[str, Tensor], source: str = "the checkpoint") -> tu
 # Unwrapping
 
 
-def _find_state(content: Any, path: Path) -> dict[str, Stored]:
+def _find_state(content: Any, path: Path | str) -> dict[str, Stored]:
     """The weights, taken out of the dictionaries that training scripts save around them."""
     for _ in range(_DEEPEST):
         wrapped = content if isinstance(content, dict) else {}
@@ -103,7 +117,7 @@ def _strip_prefixes(state: dict[str, Stored]) -> dict[str, Stored]:
     return state
 
 
-def _plain(value: Tensor, key: str, path: Path) -> Tensor:
+def _plain(value: Tensor, key: str, path: Path | str) -> Tensor:
     if not value.is_floating_point():
         return value
     value = value.float()
@@ -116,7 +130,7 @@ def _plain(value: Tensor, key: str, path: Path) -> Tensor:
     return value
 
 
-def _completed(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+def _completed(state: dict[str, Tensor], path: Path | str) -> dict[str, Tensor]:
     """The weights after each family's `complete_state`, which restores tensors that a file does not store twice."""
     for family in registry.families():
         complete = getattr(family.network_module, "complete_state", None) if family.variants else None
@@ -125,7 +139,7 @@ def _completed(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _with_counters(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+def _with_counters(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     counters = {key: value for key, value in network.state_dict().items() if key.endswith(_COUNTER)}
     return {**counters, **state}
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onnx import ModelProto
 
@@ -15,7 +16,10 @@ from trtmatte.compiler.graph.onnx_graph import Graph
 from trtmatte.errors import ModelError, SettingError, TrtmatteError
 from trtmatte.support.text import shown
 
-__all__ = ["is_onnx", "read", "recognise"]
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["is_onnx", "read", "read_weights", "recognise"]
 
 
 def read(
@@ -47,10 +51,36 @@ def read(
             raise ModelError(f"{path} is not what its nodes promise ({shown(reason)}); export it again") from error
     from trtmatte.compiler.families import checkpoint
 
-    network, variant = checkpoint.load_network(path)
+    return _of_network(*checkpoint.load_network(path), str(path), family, size, batch, settings)
+
+
+def read_weights(
+    state: Mapping[str, Tensor],
+    source: str,
+    *,
+    family: str | None = None,
+    size: tuple[int, int] = (1920, 1080),
+    batch: int = 1,
+    **settings: Any,
+) -> ModelProto:
+    """The trtmatte graph of weights in memory, as `read` returns it for a file."""
+    from trtmatte.compiler.families import checkpoint
+
+    return _of_network(*checkpoint.network_of(state, source), source, family, size, batch, settings)
+
+
+def _of_network(
+    network: nn.Module,
+    variant: str,
+    source: str,
+    family: str | None,
+    size: tuple[int, int],
+    batch: int,
+    settings: Mapping[str, Any],
+) -> ModelProto:
     chosen = registry.variants()[variant]
     if family not in (None, chosen.name):
-        raise ModelError(f"{path} is a checkpoint of {variant}, not of the family {family}; leave the family out")
+        raise ModelError(f"{source} has the weights of {variant}, not of the family {family}; leave the family out")
     return chosen.from_network(network, variant, size, batch, chosen.checked(settings))
 
 

@@ -82,7 +82,11 @@ class Family:
 
     @property
     def network_module(self) -> Any:
-        """The module with the PyTorch classes. It may offer `complete_state(state, path)` for incomplete files."""
+        """The module with the PyTorch classes.
+
+        It may offer `complete_state(state, path)` for incomplete files, and `settings_of(network)` for networks that
+        hold settings of the family.
+        """
         return self._module("network")
 
     def checked(self, settings: Mapping[str, Any]) -> Any:

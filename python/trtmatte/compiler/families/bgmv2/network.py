@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -211,6 +213,17 @@ class MattingRefine(MattingBase):
         where = ref.squeeze(1).nonzero().unbind(1)
         patches = self.refine_patches(_crop(half, where, 2, half_halo), _crop(pair, where, PATCH, full_halo))
         return _replace(resize_like(maps[:, _HIDDEN:], pair), where, patches)
+
+
+def settings_of(network: nn.Module) -> dict[str, Any]:
+    """The settings of a refining network: ours holds them itself, the original's refiner most of them."""
+    refiner = getattr(network, "refiner", None)
+    if refiner is None:
+        return {}
+    found = {"backbone_scale": getattr(network, "backbone_scale", None)}
+    for name in ("refine_mode", "refine_sample_pixels", "refine_threshold", "prevent_oversampling"):
+        found[name] = getattr(network, name, getattr(refiner, name.removeprefix("refine_"), None))
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _largest(x: Tensor, count: int) -> Tensor:

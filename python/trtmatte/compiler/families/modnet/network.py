@@ -173,7 +173,7 @@ class MODNet(nn.Module):
         return lr8x, self.hr_branch(image, half, quarter, lr8x)
 
 
-def complete_state(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+def complete_state(state: dict[str, Tensor], path: Path | str) -> dict[str, Tensor]:
     """The weights with both copies of the backbone; other families' weights are returned unchanged."""
     first, second = _TWINS
     if not any(key.startswith("lr_branch.") for key in state):

@@ -1,4 +1,4 @@
-"""Copy the audio, subtitles and chapters of a video without decoding them."""
+"""Copy the audio, subtitles and chapters of a video, without decoding what the file that is written can store."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from typing import Any, Final
 
 from trtmatte.media.containers import opened
 from trtmatte.media.ffmpeg import ffmpeg
+from trtmatte.media.reencoding import Reencoded, codec_of, is_storable
 from trtmatte.media.source import Sound
+from trtmatte.support.options import option
 
 _LOG: Final = logging.getLogger("trtmatte")
 _KINDS: Final = ("audio", "subtitle")
-_OF_THE_FILE: Final = ("major_brand", "minor_version", "compatible_brands", "encoder")  # not of what is in it
+# Not of what is in it; the timecode is that of the frames that are written.
+_OF_THE_FILE: Final = ("major_brand", "minor_version", "compatible_brands", "encoder", "timecode")
 
 
 class Copies:
-    """The streams to copy. A stream that the container cannot store is left out with a message."""
+    """The streams to copy. Audio that the container cannot store is encoded anew; other streams are left out."""
 
     def __init__(self, sound: Sound, container: Any, place: str) -> None:
         self._sound = sound
@@ -25,7 +28,7 @@ class Copies:
         self._streams = {
             stream.index: copy
             for stream in self._source.streams
-            if stream.type in _KINDS and (copy := _copy(stream, container, place)) is not None
+            if stream.type in _KINDS and (copy := _copy(stream, container, place, sound)) is not None
         }
         container.metadata.update({k: v for k, v in self._source.metadata.items() if k.lower() not in _OF_THE_FILE})
         if sound.start is None:
@@ -62,28 +65,53 @@ class Copies:
                 if packet.dts is None:  # what ends a stream
                     continue
                 time = (packet.dts if packet.pts is None else packet.pts) * Fraction(packet.time_base)
-                if (sound.start is None or time >= sound.start) and (sound.end is None or time < sound.end):
-                    yield self._shifted(packet)
+                if sound.end is not None and time >= sound.end:
+                    continue
+                output = self._streams[packet.stream.index]
+                if isinstance(output, Reencoded):
+                    yield from output.packets(packet)
+                elif sound.start is None or time >= sound.start:
+                    yield self._shifted(packet, output)
         except ffmpeg().error.FFmpegError:
-            return  # the file is damaged, which is told of its pictures
+            pass  # the file is damaged, which is told of its pictures
+        for output in self._streams.values():
+            if isinstance(output, Reencoded):
+                yield from output.rest()
 
-    def _shifted(self, packet: Any) -> Any:
+    def _shifted(self, packet: Any, output: Any) -> Any:
         shift = round(self._sound.shift / packet.time_base)
         packet.dts += shift
         if packet.pts is not None:
             packet.pts += shift
-        packet.stream = self._streams[packet.stream.index]
+        packet.stream = output
         return packet
 
 
-def _copy(stream: Any, container: Any, place: str) -> Any:
-    codec = stream.codec_context.name if stream.codec_context is not None else "unknown"
-    try:
-        copy = container.add_stream_from_template(stream)
-    except (ValueError, ffmpeg().error.FFmpegError):
-        what = "audio" if stream.type == "audio" else "subtitles"
+def _copy(stream: Any, container: Any, place: str, sound: Sound) -> Any:
+    """The stream of the output for a stream of the source: a copy, a `Reencoded`, or None if it is left out."""
+    codec = codec_of(stream)
+    is_audio = stream.type == "audio"
+    copy = made = _stored(stream, container)
+    if copy is None and is_audio and (copy := Reencoded.into(container, stream, sound)) is not None:
+        made = copy.output
+        _LOG.warning(
+            "%s gets the audio as %s, since such a file cannot store it as it is (%s); without audio: %s",
+            *(place, copy.title, codec, option("sound", False)),
+        )
+    if copy is None:
+        what = "audio" if is_audio else "subtitles"
         _LOG.warning("%s is written without the %s (%s), which such a file cannot store; .mkv can", place, what, codec)
         return None
-    copy.metadata.update(stream.metadata)
-    copy.disposition = stream.disposition
+    made.metadata.update(stream.metadata)
+    made.disposition = stream.disposition
     return copy
+
+
+def _stored(stream: Any, container: Any) -> Any:
+    """A stream of the output that takes the packets as they are; None if there can be none."""
+    if not is_storable(stream, container):
+        return None
+    try:
+        return container.add_stream_from_template(stream)
+    except (ValueError, ffmpeg().error.FFmpegError):
+        return None

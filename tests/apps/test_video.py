@@ -219,6 +219,15 @@ def test_pictures_and_resizing(tmp_path: Path) -> None:
     assert films.facts(tmp_path / "out.mp4").times == [0, Fraction(1, 10), Fraction(1, 5)]
 
 
+def test_what_a_film_loses_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    frame = films.plain([500, 500, 500], "yuv420p10le")
+    path = films.film(tmp_path / "in.mkv", [frame], codec="ffv1", pixels="yuv420p10le", options={})
+    with caplog.at_level(logging.WARNING):
+        convert(path, output=tmp_path / "out.mp4")
+        convert(films.film(tmp_path / "plain.mp4", shots(2)), output=tmp_path / "plain-out.mp4")
+    assert caplog.messages == [f"{path} has 10 bits a channel: its frames become 8-bit"]
+
+
 def test_a_part(film: Path, tmp_path: Path) -> None:
     assert convert(film, output=tmp_path / "a.mp4", start=0.2, end=0.4).frames == 5
     assert convert(film, output=tmp_path / "b.mp4", frames=7).frames == 7

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from trtmatte.media.formats import encoding
+from trtmatte.media.writing import VideoSink
+
 av = pytest.importorskip("av")
 
 NTSC = Fraction(24000, 1001)
@@ -97,6 +100,16 @@ def written(path: Path) -> Path:
     times = [f"00:00:00,{n}00 --> 00:00:00,{n + 1}00" for n in range(3)]
     path.write_text("\n".join(f"{n + 1}\n{time}\nline {n}\n" for n, time in enumerate(times)))
     return path
+
+
+def through(source: Any, path: Path, *, whole: bool = True, limit: int = 1000, **options: Any) -> Facts:
+    """The film of a source's frames, as it is written."""
+    sink = VideoSink(path, encoding(path, **options), source.facts)
+    for frame, _ in zip(source.frames(), range(limit), strict=False):
+        picture = np.dstack([frame.picture, frame.picture[..., :1]]) if options.get("alpha") else frame.picture
+        sink.write(picture, frame.pts, frame.duration)
+    sink.close(whole=whole)
+    return facts(path)
 
 
 def facts(path: Path) -> Any:

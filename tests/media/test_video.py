@@ -219,3 +219,56 @@ def test_a_codec_that_nobody_knows(tmp_path: Path) -> None:
 def test_a_time_after_the_end(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no frame there"):
         VideoSource(films.film(tmp_path / "a.mp4"), start=Fraction(20))
+
+
+def broken_off(path: Path) -> Path:
+    films.film(path, 60, rate=Fraction(25), container={"movflags": "faststart"})
+    path.write_bytes(path.read_bytes()[:-3000])
+    return path
+
+
+@pytest.mark.parametrize("end", [None, Fraction(10), Fraction(239, 100)])
+def test_an_end_behind_that_of_a_file_that_breaks_off(end: Fraction | None, tmp_path: Path) -> None:
+    source = VideoSource(broken_off(tmp_path / "a.mp4"), end=end)
+    with pytest.raises(TruncatedError, match=r"a.mp4 breaks off after frame \d+; its header says 60 frames"):
+        list(source.frames())
+
+
+def test_an_end_before_a_file_breaks_off(tmp_path: Path) -> None:
+    assert len(list(VideoSource(broken_off(tmp_path / "a.mp4"), end=Fraction(1)).frames())) == 25
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "told"),
+    [
+        (None, Fraction(5), "a.mp4 ends after 2.00 seconds, before end=5.0"),
+        (Fraction(1), Fraction(5, 2), "a.mp4 ends after 2.00 seconds, before end=2.5"),
+        (None, Fraction(2), ""),
+        (None, Fraction(203, 100), ""),  # within a frame
+        (None, None, ""),
+        (Fraction(1), Fraction(3, 2), ""),
+    ],
+)
+def test_an_end_behind_that_of_the_film(
+    start: Fraction | None, end: Fraction | None, told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = VideoSource(films.film(tmp_path / "a.mp4", 50, rate=Fraction(25), start=3), start=start, end=end)
+    with caplog.at_level(logging.WARNING):
+        list(source.frames())
+    assert [message.split("/")[-1] for message in caplog.messages] == ([told] if told else [])
+
+
+@pytest.mark.parametrize(
+    ("pixels", "tags", "lost"),
+    [
+        ("yuv420p10le", (9, 9, 16, 1), "HDR (PQ) and 10 bits a channel: its frames become 8-bit BT.709"),
+        ("yuv420p10le", (9, 9, 18, 1), "HDR (HLG) and 10 bits a channel: its frames become 8-bit BT.709"),
+        ("yuv422p10le", (1, 1, 1, 1), "10 bits a channel: its frames become 8-bit"),
+        ("yuv420p", (1, 1, 1, 1), ""),
+    ],
+)
+def test_what_is_lost(pixels: str, tags: tuple[int, int, int, int], lost: str, tmp_path: Path) -> None:
+    frame = films.plain([500, 500, 500] if "10" in pixels else [100, 100, 100], pixels)
+    frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range = tags
+    path = films.film(tmp_path / "a.mkv", [frame], codec="ffv1", pixels=pixels, tags=tags, options={})
+    assert VideoSource(path).facts.lost == lost

@@ -162,7 +162,7 @@ def test_bit_rates(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["b.mp4", "b.mov", "b.mkv"])
 def test_sound_is_copied_bit_by_bit(name: str, start: int, tmp_path: Path) -> None:
     source = VideoSource(films.film(tmp_path / "a.mp4", 30, sound="aac", start=start))
-    before, after = films.facts(tmp_path / "a.mp4"), through(source, tmp_path / name)
+    before, after = films.facts(tmp_path / "a.mp4"), films.through(source, tmp_path / name)
     assert [data for _, data in after.others["audio"]] == [data for _, data in before.others["audio"]]
     for which in (0, -1):  # against the pictures
         delay = before.others["audio"][which][0] - before.times[which]
@@ -171,19 +171,11 @@ def test_sound_is_copied_bit_by_bit(name: str, start: int, tmp_path: Path) -> No
         assert after.times == before.times
 
 
-def through(source: VideoSource, path: Path, whole: bool = True, limit: int = 1000) -> films.Facts:
-    sink = VideoSink(path, encoding(path), source.facts)
-    for frame, _ in zip(source.frames(), range(limit), strict=False):
-        sink.write(frame.picture, frame.pts, frame.duration)
-    sink.close(whole=whole)
-    return films.facts(path)
-
-
 def test_sound_of_a_part(tmp_path: Path) -> None:
     films.film(tmp_path / "a.mp4", 100, rate=Fraction(25), sound="aac")
     every = dict(films.facts(tmp_path / "a.mp4").others["audio"])
     source = VideoSource(tmp_path / "a.mp4", start=Fraction(1), end=Fraction(2))
-    after = through(source, tmp_path / "b.mp4")
+    after = films.through(source, tmp_path / "b.mp4")
     assert (len(after.times), after.times[0]) == (25, 0)
     wanted = [data for time, data in every.items() if 1 <= time < 2]
     assert [data for _, data in after.others["audio"]] == wanted
@@ -193,7 +185,7 @@ def test_sound_of_a_part(tmp_path: Path) -> None:
 
 def test_sound_ends_where_the_pictures_are_stopped(tmp_path: Path) -> None:
     source = VideoSource(films.film(tmp_path / "a.mp4", 100, rate=Fraction(25), sound="aac"))
-    after = through(source, tmp_path / "b.mp4", whole=False, limit=25)
+    after = films.through(source, tmp_path / "b.mp4", whole=False, limit=25)
     assert 0.95 < after.others["audio"][-1][0] < 1
 
 
@@ -201,15 +193,18 @@ def test_subtitles_go_where_they_can(tmp_path: Path, caplog: pytest.LogCaptureFi
     source = VideoSource(films.film(tmp_path / "a.mkv", 30, subtitles=True, sound="aac"))
     before = films.facts(tmp_path / "a.mkv").others["subtitle"]
     with caplog.at_level(logging.WARNING):
-        assert [data for _, data in through(source, tmp_path / "b.mkv").others["subtitle"]] == [
+        assert [data for _, data in films.through(source, tmp_path / "b.mkv").others["subtitle"]] == [
             data for _, data in before
         ]
         assert not caplog.records
-        assert "subtitle" not in through(source, tmp_path / "b.mp4").others
-        assert "audio" not in through(source, tmp_path / "b.webm").others
+        assert "subtitle" not in films.through(source, tmp_path / "b.mp4").others
+        assert "audio" in films.through(source, tmp_path / "b.webm").others
     told = [record.message.split("/")[-1] for record in caplog.records]
     assert told[0] == "b.mp4 is written without the subtitles (srt), which such a file cannot store; .mkv can"
-    assert "b.webm is written without the audio (aac), which such a file cannot store; .mkv can" in told
+    assert (
+        "b.webm gets the audio as Opus, since such a file cannot store it as it is (aac); without audio: sound=False"
+        in told
+    )
 
 
 def test_what_a_file_says_of_itself_is_kept(tmp_path: Path) -> None:
@@ -219,7 +214,7 @@ def test_what_a_file_says_of_itself_is_kept(tmp_path: Path) -> None:
         chapter = {"id": 1, "start": 0, "end": 500, "time_base": Fraction(1, 1000), "metadata": {"title": "One"}}
         file.set_chapters([chapter])
 
-    through(VideoSource(films.film(tmp_path / "a.mp4", 30, sound="aac", prepare=say)), tmp_path / "c.mkv")
+    films.through(VideoSource(films.film(tmp_path / "a.mp4", 30, sound="aac", prepare=say)), tmp_path / "c.mkv")
     with films.av.open(str(tmp_path / "c.mkv")) as file:
         assert file.metadata["title"] == "A film"
         assert not {name.lower() for name in file.metadata} & {"major_brand", "compatible_brands"}

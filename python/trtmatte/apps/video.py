@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from fractions import Fraction
@@ -30,6 +31,7 @@ __all__ = ["Interrupted", "Summary", "VideoInput", "VideoOutput", "convert_video
 
 Progress = bool | Callable[[int, "int | None"], object]
 
+_LOG: Final = logging.getLogger("trtmatte")
 _MOST_WAITING: Final = 1000
 
 
@@ -167,6 +169,8 @@ def matte_video(
     wanted = output.targets()
     _require_free(wanted, video, output, model, *reads)
     source = video.open()
+    if source.facts.lost:
+        _LOG.warning("%s has %s", source.facts.name, source.facts.lost)
     safety = {"safe": video.limits} if video.limits else {}
     quiet = progress is not True
     chosen = engine_for(model, source.facts.size, settings or {}, safety, quiet=quiet)

@@ -17,7 +17,7 @@ BT2020: Final = 9  # PyAV before 18 converts from it, and not to it
 LIMITED: Final = 1
 FULL: Final = 2
 
-_HDR: Final = (16, 18)  # the transfer functions PQ and HLG
+_HDR: Final = {16: "PQ", 18: "HLG"}  # transfer functions
 _MATRICES: Final = (1, 4, 5, 6, 7, 9)  # those that swscale converts
 
 
@@ -34,6 +34,9 @@ class Colour:
         codec_context.color_primaries = self.primaries
         codec_context.color_trc = self.transfer
         codec_context.color_range = LIMITED
+
+    def tag_frame(self, frame: Any) -> None:
+        frame.colorspace, frame.color_primaries, frame.color_trc = self.matrix, self.primaries, self.transfer
 
 
 def usual(size: tuple[int, int]) -> Colour:
@@ -61,6 +64,14 @@ def is_written(matrix: int) -> bool:
 
 def is_hdr(frame: Any) -> bool:
     return frame.color_trc in _HDR
+
+
+def lost(frame: Any) -> str:
+    """Return what a frame loses as 8-bit RGB, such as `10 bits a channel: its frames become 8-bit`; or nothing."""
+    bits = max((component.bits for component in frame.format.components), default=8)
+    if is_hdr(frame):
+        return f"HDR ({_HDR[frame.color_trc]}) and {bits} bits a channel: its frames become 8-bit BT.709"
+    return f"{bits} bits a channel: its frames become 8-bit" if bits > 8 else ""
 
 
 def complete(frame: Any) -> None:

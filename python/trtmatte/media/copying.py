@@ -89,8 +89,8 @@ class Copies:
 
 def _copy(stream: Any, container: Any, place: str, sound: Sound) -> Any:
     """The stream of the output for a stream of the source: a copy, a `Reencoded`, or None if it is left out."""
-    codec = codec_of(stream)
     is_audio = stream.type == "audio"
+    codec = codec_of(stream) if is_audio or stream.codec_context is None else stream.codec_context.name
     copy = made = _stored(stream, container)
     if copy is None and is_audio and (copy := Reencoded.into(container, stream, sound)) is not None:
         made = copy.output

@@ -36,6 +36,7 @@ class Codec:
     alpha_options: Mapping[str, str] = field(default_factory=dict)
     tag: str = ""  # in MP4 and MOV
     even: bool = True  # sizes, because of how colours are stored
+    fields: int = 0  # interlaced frames have a height that this divides; 0: they cannot be stored
 
 
 _X26_PRESETS: Final = (
@@ -48,7 +49,7 @@ _VP9_PRESETS: Final = tuple(map(str, range(-8, 9)))
 # (the clip of the benchmark at 720p and crf 18), and mattes should not wait for the encoder. At crf 18, most people see
 # no difference from the source.
 CODECS: Final = {
-    "h264": Codec("libx264", "yuv420p", quality="crf", crf=18, preset="veryfast", presets=_X26_PRESETS),
+    "h264": Codec("libx264", "yuv420p", quality="crf", crf=18, preset="veryfast", presets=_X26_PRESETS, fields=4),
     "h265": Codec(
         "libx265",
         "yuv420p",
@@ -79,6 +80,7 @@ CODECS: Final = {
         containers=("mov", "matroska"),
         options={"profile": "hq", "vendor": "apl0"},
         alpha_options={"profile": "4444"},
+        fields=2,
     ),
     "vp9": Codec(
         "libvpx-vp9",

@@ -26,8 +26,10 @@ _OPUS: Final = _Encoder("Opus", "libopus", 64_000, 48_000)
 _AAC: Final = _Encoder("AAC", "aac", 96_000)
 _ENCODERS: Final = {"webm": _OPUS, "mp4": _AAC, "mov": _AAC}
 _ONLY_MP4: Final = ("flac", "opus", "truehd")  # and not MOV
+_IN_TIME: Final = "async=1:min_hard_comp=0.01"  # a shift of a hundredth of a second becomes silence, or is cut off
 _USUAL_RATE: Final = 48_000
 _USUAL_LAYOUT: Final = "stereo"
+_LAYOUTS: Final = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}  # of sources that have a number of channels alone
 
 
 def is_storable(stream: Any, container: Any) -> bool:
@@ -62,7 +64,7 @@ class Reencoded:
         except ffmpeg().codec.codec.UnknownCodecError:
             return None
         rate = encoder.rate or (codec.sample_rate if codec.sample_rate in known else _USUAL_RATE)
-        for layout in dict.fromkeys((codec.layout.name, _USUAL_LAYOUT)):
+        for layout in dict.fromkeys((_layout(codec.layout), _USUAL_LAYOUT)):
             if _works(encoder.name, rate, layout):
                 output = container.add_stream(encoder.name, rate=rate, layout=layout)
                 output.bit_rate = encoder.bit_rate * output.layout.nb_channels
@@ -72,7 +74,7 @@ class Reencoded:
     def packets(self, packet: Any) -> Iterator[Any]:
         """The packets that are ready once this packet of the source is decoded. A damaged one is left out."""
         frames: list[Any] = []
-        with suppress(ffmpeg().error.InvalidDataError):
+        with suppress(ffmpeg().error.FFmpegError):
             frames = packet.decode()
         for frame in frames:
             if self._filters is None:
@@ -110,12 +112,17 @@ class Reencoded:
             time_base=frame.time_base,
         )
         steps = [("atrim", ":".join(cut))] if cut else []
-        for name, arguments in (*steps, ("aresample", "async=1"), ("aformat", form), ("abuffersink", None)):
+        for name, arguments in (*steps, ("aresample", _IN_TIME), ("aformat", form), ("abuffersink", None)):
             new = graph.add(name, arguments)
             last.link_to(new)
             last = new
         graph.configure()
         return graph
+
+
+def _layout(found: Any) -> str:
+    name = str(found.name)
+    return _LAYOUTS.get(found.nb_channels, name) if name.endswith(" channels") else name
 
 
 def _works(encoder: str, rate: int, layout: str) -> bool:

@@ -46,6 +46,9 @@ class Facts:
     aspect: Fraction = Fraction(1)  # of a pixel
     is_still: bool = False  # one picture
     sound: Sound | None = None
+    timecode: str = ""  # of the first frame that is handed out
+    fields: str = ""  # of interlaced frames: tff or bff, whichever is first
+    lost: str = ""  # a message: what the frames have lost, which are 8-bit RGB
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,15 @@ from fractions import Fraction
 from typing import Any, Final
 
 from trtmatte.errors import InputError, TruncatedError
-from trtmatte.media import colour
+from trtmatte.media import colour, timecode
 from trtmatte.media.containers import decoding, opened, problems_of
 from trtmatte.media.ffmpeg import ffmpeg
+from trtmatte.media.fields import field_order
 from trtmatte.media.orientation import Orientation, Turn
 from trtmatte.media.places import Place
 from trtmatte.media.source import MOST_RATE, RATE, Array, Facts, Frame, Sound
 from trtmatte.support.limits import Limits
+from trtmatte.support.options import option
 
 __all__ = ["VideoSource"]
 
@@ -91,6 +93,9 @@ class VideoSource:
             colour=colour.of(first),
             count=self._count(rate),
             aspect=aspect.limit_denominator(_FINE),
+            timecode=self._timecode(first, rate),
+            fields=field_order(first) if self._has_lines_of_source else "",
+            lost=colour.lost(first),
             sound=Sound(
                 self._place,
                 start=shown_from,
@@ -99,6 +104,18 @@ class VideoSource:
                 limits=self._limits,
             ),
         )
+
+    @property
+    def _has_lines_of_source(self) -> bool:
+        """The frames have the lines of the coded ones, in their order, so that fields stay fields."""
+        return self._size[1] == self._coded[1] and not self._orientation.transposed and not self._orientation.down
+
+    def _timecode(self, first: Any, rate: Fraction) -> str:
+        found = timecode.timecode_of(self._container, self._stream)
+        if not found or self._start is None:
+            return found
+        skipped = (first.pts - (self._stream.start_time or 0)) * Fraction(self._stream.time_base)
+        return timecode.advanced(found, round(skipped * rate), rate)
 
     def _count(self, rate: Fraction) -> int | None:
         stream, container = self._stream, self._container
@@ -140,8 +157,15 @@ class VideoSource:
                 if first is None or frame.pts >= first:
                     number += 1
                     yield frame
-            if last is None and first is None and (promised := reading.missing()):
+            if last is not None and reading.reaches(last):
+                return
+            if first is None and (promised := reading.missing()):
                 raise TruncatedError(f"{self._place} breaks off after frame {number}; its header says {promised}")
+            if last is not None:
+                _LOG.warning(
+                    "%s ends after %.2f seconds, before %s",
+                    *(self._place, float(reading.end - begin * time_base), option("end", float(self._end or 0))),
+                )
 
 
 class _Reading:
@@ -150,7 +174,7 @@ class _Reading:
     def __init__(self, stream: Any) -> None:
         self._stream = stream
         self._packets = 0
-        self._end: Fraction = Fraction(0)
+        self.end = Fraction(0)
         self._step = max(1, round(1 / (_plausible_rate(stream) * Fraction(stream.time_base))))
 
     def frames(self, container: Any) -> Iterator[Any]:
@@ -163,8 +187,12 @@ class _Reading:
                 ):  # AVI has no times, TS may repeat them
                     frame.pts = 0 if last is None else last + self._step
                 last = frame.pts
-                self._end = (last + (frame.duration or self._step)) * Fraction(self._stream.time_base)
+                self.end = (last + (frame.duration or self._step)) * Fraction(self._stream.time_base)
                 yield frame
+
+    def reaches(self, time: Fraction) -> bool:
+        """Report if the frames go on until this time, in units of the stream."""
+        return self.end / Fraction(self._stream.time_base) >= time - self._step
 
     def missing(self) -> str:
         """The length by the header, if the video is shorter than that; otherwise an empty text."""
@@ -172,7 +200,7 @@ class _Reading:
         if promised > self._packets + _MISSING:
             return f"{promised} frames"
         seconds = _seconds(self._stream.metadata.get("DURATION", ""))  # Matroska
-        if seconds > self._end + _MISSING * self._step * Fraction(self._stream.time_base):
+        if seconds > self.end + _MISSING * self._step * Fraction(self._stream.time_base):
             return f"{float(seconds):.2f} seconds"
         return ""
 

@@ -17,6 +17,7 @@ from trtmatte.media import colour
 from trtmatte.media.colour import Colour
 from trtmatte.media.copying import Copies
 from trtmatte.media.ffmpeg import METADATA_ERRORS, ffmpeg, reason
+from trtmatte.media.fields import FieldMarker, mark_encoder
 from trtmatte.media.formats import Encoding
 from trtmatte.media.padding import multiple_of, pad_to
 from trtmatte.media.source import Array, Facts, Sound
@@ -53,6 +54,7 @@ class VideoSink:
     ) -> None:
         self.place = str(place)
         self._path, self._encoding, self._facts = place, encoding, facts
+        self._marked = self._marker()
         self._sws: Any = ffmpeg().video.reformatter.VideoReformatter()
         self._end = Fraction(0)
         self._copies: Copies | None = None
@@ -119,6 +121,10 @@ class VideoSink:
         context.thread_type = "AUTO"
         context.sample_aspect_ratio = facts.aspect
         facts.colour.tag(context)
+        if self._marked is not None:
+            mark_encoder(context, facts.fields)
+        if facts.timecode:
+            stream.metadata["timecode"] = facts.timecode
         if encoding.codec.tag and encoding.container in ("mp4", "mov"):
             context.codec_tag = encoding.codec.tag
         if encoding.has_alpha and encoding.container in ("webm", "matroska"):
@@ -138,7 +144,24 @@ class VideoSink:
         return multiple_of(2, (width, height)) if self._encoding.even else (width, height)
 
     def _converted(self, picture: Array) -> Any:
-        return _to_yuv(self._sws, pad_to(picture, self._size), self._encoding.pixels, self._facts.colour)
+        frame = _to_yuv(self._sws, pad_to(picture, self._size), self._encoding.pixels, self._facts.colour)
+        if self._marked is not None:
+            frame = self._marked(frame)
+        self._facts.colour.tag_frame(frame)
+        return frame
+
+    def _marker(self) -> FieldMarker | None:
+        """Mark frames as interlaced if those of the source are and the encoder takes them."""
+        if not self._facts.fields:
+            return None
+        lines = self._encoding.codec.fields
+        if not lines or self._size[1] % lines:
+            _LOG.warning(
+                "%s is not marked as interlaced, as its source is: %s cannot store such frames of %d lines",
+                *(self.place, self._encoding.codec.encoder, self._size[1]),
+            )
+            return None
+        return FieldMarker(self._facts.fields)
 
     def _mux(self, frame: Any) -> None:
         for packet in self._stream.encode(frame):
@@ -265,7 +288,6 @@ def _to_yuv(sws: Any, picture: Array, pixels: str, tags: Colour) -> Any:
         dst_color_range=colour.LIMITED,
         dst_colorspace=_SWS[tags.matrix],
     )
-    frame.colorspace, frame.color_primaries, frame.color_trc = tags.matrix, tags.primaries, tags.transfer
     return frame
 
 

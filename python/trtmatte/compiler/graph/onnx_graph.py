@@ -13,6 +13,8 @@ Array = NDArray[Any]
 Shape = tuple[int | str | None, ...]
 
 _PASSES_ON = {"Identity", "Cast", "Dropout"}
+_MADE_UP = "trtmatte/"  # names of values that begin so end with a number
+_LONGEST = 16  # digits of such a number
 
 
 class Graph:
@@ -29,7 +31,7 @@ class Graph:
         self.values = {each.name: each for each in graph.value_info}
         self._made_by: dict[str, NodeProto] | None = None
         self._read_by: dict[str, list[NodeProto]] | None = None
-        self._fresh = 0
+        self._fresh = max(map(_number, self.names()), default=0)
 
     # -- looking
 
@@ -113,7 +115,7 @@ class Graph:
     def fresh(self, stem: str) -> str:
         """A new name."""
         self._fresh += 1
-        return f"trtmatte/{stem}/{self._fresh}"
+        return f"{_MADE_UP}{stem}/{self._fresh}"
 
     def add_constant(self, array: Array, stem: str = "constant") -> str:
         name = self.fresh(stem)
@@ -235,6 +237,12 @@ def shape_of(value: ValueInfoProto) -> Shape | None:
     if not kind.HasField("shape"):
         return None
     return tuple(each.dim_value if each.HasField("dim_value") else each.dim_param or None for each in kind.shape.dim)
+
+
+def _number(name: str) -> int:
+    """The number of a name that `Graph.fresh` made up, in this graph or in one that it comes from; 0 for another."""
+    last = name.rpartition("/")[2]
+    return int(last) if name.startswith(_MADE_UP) and last.isdecimal() and len(last) < _LONGEST else 0
 
 
 def _constant(node: NodeProto) -> Array:

@@ -1,7 +1,5 @@
 """BackgroundMattingV2's networks: a base network over a small picture, and a refiner of the patches that need it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -15,6 +13,7 @@ from trtmatte.errors import FrameError, SettingError
 
 PATCH = 4  # pixels of the frame along a patch's side
 REFINE_MODES = ("sampling", "thresholding", "full")
+Places = tuple[Tensor, Tensor, Tensor]
 _HIDDEN = 32  # channels that the base network hands to the refiner
 
 
@@ -28,10 +27,10 @@ class MobileNetV2(nn.Module):
         self.features = nn.ModuleList(mobilenetv2.features(inputs, flat=False, dilated=True))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        levels = []
+        levels: list[Tensor] = []
         for index, layer in enumerate(self.features):
             x = layer(x)
-            if index in (1, 3, 6, 17):
+            if index in [1, 3, 6, 17]:
                 levels.append(x)
         half, quarter, eighth, sixteenth = levels
         return half, quarter, eighth, sixteenth
@@ -48,8 +47,9 @@ class ASPP(nn.Module):
         self.project = conv_bn_relu(5 * outputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        *near, whole = [conv(x) for conv in self.convs]
-        y: Tensor = self.project(torch.cat([*near, resize_like(whole, x)], 1))
+        views = [conv(x) for conv in self.convs]
+        views[-1] = resize_like(views[-1], x)
+        y: Tensor = self.project(torch.cat(views, 1))
         return y
 
 
@@ -81,12 +81,13 @@ class MattingBase(nn.Module):
 
     def __init__(self, backbone: str = "resnet50") -> None:
         super().__init__()
+        self.maps = [1, 3, 1, _HIDDEN]
         self.backbone = MobileNetV2(6) if backbone == "mobilenetv2" else ResNet(backbone, 6)
         half, quarter, eighth, deepest = self.backbone.channels
         self.aspp = ASPP(deepest)
-        self.decoder = Decoder(256, (eighth, quarter, half, 6), 1 + 3 + 1 + _HIDDEN)
+        self.decoder = Decoder(256, (eighth, quarter, half, 6), sum(self.maps))
 
-    def forward(self, src: Tensor, bgr: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, src: Tensor, bgr: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         pha, residual, err, hid = self.coarse(src, bgr)
         return pha, (residual + src).clamp(0, 1), err, hid
 
@@ -99,7 +100,7 @@ class MattingBase(nn.Module):
         pair = torch.cat([src_sm, bgr_sm], 1)
         half, quarter, eighth, deepest = self.backbone(pair)
         maps = self.decoder(self.aspp(deepest), eighth, quarter, half, pair)
-        pha, residual, err, hid = torch.split(maps, [1, 3, 1, _HIDDEN], dim=1)
+        pha, residual, err, hid = torch.split(maps, self.maps, dim=1)
         return pha.clamp(0, 1), residual, err.clamp(0, 1), functional.relu(hid)
 
 
@@ -152,12 +153,14 @@ class MattingRefine(MattingBase):
         self.refine_threshold = refine_threshold
         self.prevent_oversampling = prevent_oversampling
         self.refiner = Refiner(refine_kernel_size)
+        self.patch = PATCH
 
-    def forward(self, src: Tensor, bgr: Tensor) -> tuple[Tensor, ...]:
-        self._check(src, bgr)
+    def forward(self, src: Tensor, bgr: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # type: ignore[override]
+        if not torch.jit.is_scripting():
+            self._check(src, bgr)
         src_sm, bgr_sm = self._shrink(src), self._shrink(bgr)
         pha_sm, residual_sm, err_sm, hid_sm = self.coarse(src_sm, bgr_sm)
-        ref_sm = self.select(err_sm, src.shape[2] // PATCH, src.shape[3] // PATCH)
+        ref_sm = self.select(err_sm, src.shape[2] // self.patch, src.shape[3] // self.patch)
         matte = self._refine(torch.cat([hid_sm, pha_sm, residual_sm], 1), torch.cat([src, bgr], 1), ref_sm)
         pha, residual = torch.split(matte, [1, 3], dim=1)
         fgr_sm = (residual_sm + src_sm).clamp(0, 1)
@@ -171,7 +174,7 @@ class MattingRefine(MattingBase):
         if self.refine_mode == "thresholding":
             return (err > self.refine_threshold).to(err.dtype)
         err = err.flatten(1)
-        ref = torch.zeros_like(err).scatter(1, _largest(err, self.refine_sample_pixels // PATCH**2), 1.0)
+        ref = torch.zeros_like(err).scatter(1, _largest(err, self.refine_sample_pixels // (self.patch * self.patch)), 1.0)
         if self.prevent_oversampling:
             ref = ref * (err > 0)
         return ref.reshape(-1, 1, rows, columns)
@@ -203,16 +206,17 @@ class MattingRefine(MattingBase):
 
     def _refine(self, maps: Tensor, pair: Tensor, ref: Tensor) -> Tensor:
         """The matte in full resolution; `maps` are hid, pha and the residual of the small picture."""
-        size = (pair.shape[2] // 2, pair.shape[3] // 2)
+        size = [pair.shape[2] // 2, pair.shape[3] // 2]
         half = torch.cat(
-            [functional.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in (maps, pair)], 1
+            [functional.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in [maps, pair]], 1
         )
         half_halo, full_halo = self.refiner.half_halo, self.refiner.full_halo
         if self.refine_mode == "full":
             return self.refine_patches(_pad(half, half_halo), _pad(pair, full_halo))
-        where = ref.squeeze(1).nonzero().unbind(1)
-        patches = self.refine_patches(_crop(half, where, 2, half_halo), _crop(pair, where, PATCH, full_halo))
-        return _replace(resize_like(maps[:, _HIDDEN:], pair), where, patches)
+        image, row, column = [index.view(-1, 1, 1) for index in ref.squeeze(1).nonzero().unbind(1)]
+        where = (image, row, column)
+        patches = self.refine_patches(_crop(half, where, 2, half_halo), _crop(pair, where, self.patch, full_halo))
+        return _replace(resize_like(maps[:, -4:], pair), where, patches)
 
 
 def settings_of(network: nn.Module) -> dict[str, Any]:
@@ -234,18 +238,19 @@ def _largest(x: Tensor, count: int) -> Tensor:
 
 
 def _pad(x: Tensor, halo: int) -> Tensor:
-    return functional.pad(x, (halo,) * 4)
+    return functional.pad(x, [halo] * 4)
 
 
-def _crop(maps: Tensor, where: tuple[Tensor, ...], stride: int, halo: int) -> Tensor:
+def _crop(maps: Tensor, where: Places, stride: int, halo: int) -> Tensor:
     """The squares of `maps` that the patches `where` (image, row, column) cover, and `halo` pixels around each."""
-    image, row, column = (index.view(-1, 1, 1) for index in where)
+    image, row, column = where
     span = torch.arange(stride + 2 * halo, device=maps.device)
     pixels = _pad(maps, halo).permute(0, 2, 3, 1)
     return pixels[image, row * stride + span.view(-1, 1), column * stride + span].permute(0, 3, 1, 2)
 
 
-def _replace(canvas: Tensor, where: tuple[Tensor, ...], patches: Tensor) -> Tensor:
+def _replace(canvas: Tensor, where: Places, patches: Tensor, side: int = PATCH) -> Tensor:
     batch, channels, height, width = canvas.shape
-    grid = canvas.reshape(batch, channels, height // PATCH, PATCH, width // PATCH, PATCH).permute(0, 2, 4, 1, 3, 5)
-    return grid.index_put(where, patches).permute(0, 3, 1, 4, 2, 5).reshape(canvas.shape)
+    grid = canvas.reshape(batch, channels, height // side, side, width // side, side).permute(0, 2, 4, 1, 3, 5)
+    places: list[Tensor | None] = [index.flatten() for index in where]
+    return grid.index_put(places, patches).permute(0, 3, 1, 4, 2, 5).reshape(canvas.shape)

@@ -1,7 +1,8 @@
 """BackgroundMattingV2 as a trtmatte graph.
 
-Refine: FrameSample twice → base network → PatchSelect → PatchCrop → refiner → PatchScatter. Base: FrameSample twice →
-network → GuidedUpsample with slopes of zero, which adds the residual to the frame.
+Refine: FrameSample twice → base network → PatchSelect → PatchCrop → refiner → PatchScatter; in the mode full as
+`whole_frame` says. Base: FrameSample twice → network → GuidedUpsample with slopes of zero, which adds the residual to
+the frame.
 
 Of an official ONNX file we take the two networks, found by the shapes of their convolutions, and read off its settings.
 How it crops, replaces and computes indices falls away, whichever of the original's methods it was exported with, and
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
-from trtmatte.compiler.families.bgmv2 import spec
+from trtmatte.compiler.families.bgmv2 import spec, whole_frame
 from trtmatte.compiler.families.bgmv2.spec import HIDDEN, MAPS, NAME, Refinement, Settings
 from trtmatte.compiler.families.shared.exporting import export
 from trtmatte.compiler.graph.matching import is_bilinear, pictures, require_size
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _REFINER: Final = ((24, 42), (16, 24), (12, 22), (4, 12))  # channels out and in of its four convolutions
 _SMALL: Final = ("src_sm", "bgr_sm")
+_WHOLE: Final = ("src", "bgr")
 
 
 def resembles(graph: Graph) -> bool:
@@ -95,20 +97,33 @@ def _complete(
         raise SettingError(f"size is {size[0]}x{size[1]}; BackgroundMattingV2 refines frames whose sides 4 divides")
     graph.inputs.clear()
     graph.outputs.clear()
-    for picture, sample in zip((FRAME, PLATE), _SMALL, strict=True):
+    whole = used is not None and used.mode == "full"
+    for picture, sample, all_of_it in zip((FRAME, PLATE), _SMALL, _WHOLE, strict=True):
         add_picture(graph, picture, described)
-        add_sample(graph, picture, sample, described, small)
-    graph.add("Concat", ["pha_sm", "residual"], "coarse", axis=1)
+        add_sample(graph, picture, all_of_it if whole else sample, described, size if whole else small)
+        if whole:
+            whole_frame.add_shrink(graph, all_of_it, sample, batch, small)
     if used is None:
-        _end_base(graph, described)
+        graph.rename("err_sm", "err")
+        _end_without_patches(graph, described, ["residual", "pha_sm"])
+        return assemble(graph, described)
+    graph.add("Concat", ["hid", "pha_sm", "residual"], "maps", axis=1)
+    residual = graph.add("Add", ["residual", "src_sm"])
+    zero, one = (graph.add_constant(np.float32(value), "limit") for value in (0, 1))
+    graph.add("Clip", [residual, zero, one], "fgr_sm")
+    if whole:
+        whole_frame.add_ref(graph, batch, size)
+        whole_frame.add_surroundings(graph, _WHOLE, batch, size, used.kernel)
+        channels = graph.add_constant(np.array([1, 3], np.int64), "channels")
+        graph.add("Split", ["patches", channels], "refined_alpha", "refined_residual", axis=1)
+        _end_without_patches(graph, described, ["refined_residual", "refined_alpha"])
     else:
-        _end_refine(graph, described, used)
+        _end_with_patches(graph, described, used)
     return assemble(graph, described)
 
 
-def _end_base(graph: Graph, described: Spec) -> None:
-    graph.rename("err_sm", "err")
-    graph.add("Concat", ["residual", "pha_sm"], "b", axis=1)
+def _end_without_patches(graph: Graph, described: Spec, matte: list[str]) -> None:
+    graph.add("Concat", matte, "b", axis=1)
     graph.add("Mul", ["b", graph.add_constant(np.float32(0), "zero")], "A")
     graph.outputs = {name: ValueInfoProto(name=name) for name in ("A", "b", *described.outputs)}
     specialise(graph, {})
@@ -116,11 +131,8 @@ def _end_base(graph: Graph, described: Spec) -> None:
     add_matte(graph, "GuidedUpsample", [FRAME, "A", "b"], described)
 
 
-def _end_refine(graph: Graph, described: Spec, used: Refinement) -> None:
-    graph.add("Concat", ["hid", "pha_sm", "residual"], "maps", axis=1)
-    residual = graph.add("Add", ["residual", "src_sm"])
-    zero, one = (graph.add_constant(np.float32(value), "limit") for value in (0, 1))
-    graph.add("Clip", [residual, zero, one], "fgr_sm")
+def _end_with_patches(graph: Graph, described: Spec, used: Refinement) -> None:
+    graph.add("Concat", ["pha_sm", "residual"], "coarse", axis=1)
     add_patches(graph, described, used.kernel, used.selection())
     wanted = (*described.outputs, "coarse", "patches", "indices")
     graph.outputs = {name: ValueInfoProto(name=name) for name in wanted}

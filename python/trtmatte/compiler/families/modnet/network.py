@@ -1,7 +1,5 @@
 """MODNet: a low-resolution branch for the semantics, a high-resolution branch for the edges, and their fusion."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Final
 
@@ -72,10 +70,10 @@ class Backbone(nn.Module):
         self.model = MobileNetV2()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        levels = []
+        levels: list[Tensor] = []
         for index, layer in enumerate(self.model.features):
             x = layer(x)
-            if index in (1, 3, 18):
+            if index in [1, 3, 18]:
                 levels.append(x)
         half, quarter, deepest = levels
         return half, quarter, deepest
@@ -93,8 +91,8 @@ class LowResolution(nn.Module):
         self.conv_lr = Conv(32, 1, 3, stride=2, bare=True)
 
     def forward(self, deepest: Tensor) -> Tensor:
-        x = self.conv_lr16x(scale(self.se_block(deepest), 2))
-        y: Tensor = self.conv_lr8x(scale(x, 2))
+        x = self.conv_lr16x(scale(self.se_block(deepest), 2.0))
+        y: Tensor = self.conv_lr8x(scale(x, 2.0))
         return y
 
     def semantic(self, lr8x: Tensor) -> Tensor:
@@ -118,12 +116,12 @@ class HighResolution(nn.Module):
         half = self.tohr_enc2x(half)
         x = self.conv_enc2x(torch.cat([scale(image, 0.5), half], 1))
         x = self.conv_enc4x(torch.cat([x, self.tohr_enc4x(quarter)], 1))
-        x = self.conv_hr4x(torch.cat([x, scale(lr8x, 2), scale(image, 0.25)], 1))
-        y: Tensor = self.conv_hr2x(torch.cat([scale(x, 2), half], 1))
+        x = self.conv_hr4x(torch.cat([x, scale(lr8x, 2.0), scale(image, 0.25)], 1))
+        y: Tensor = self.conv_hr2x(torch.cat([scale(x, 2.0), half], 1))
         return y
 
     def detail(self, image: Tensor, hr2x: Tensor) -> Tensor:
-        return torch.sigmoid(self.conv_hr(torch.cat([scale(hr2x, 2), image], 1)))
+        return torch.sigmoid(self.conv_hr(torch.cat([scale(hr2x, 2.0), image], 1)))
 
 
 class Fusion(nn.Module):
@@ -134,9 +132,9 @@ class Fusion(nn.Module):
         self.conv_f = nn.Sequential(Conv(32 + 3, 16, 3), Conv(16, 1, 1, bare=True))
 
     def forward(self, image: Tensor, lr8x: Tensor, hr2x: Tensor) -> Tensor:
-        lr4x = self.conv_lr4x(scale(lr8x, 2))
-        f2x = self.conv_f2x(torch.cat([scale(lr4x, 2), hr2x], 1))
-        return torch.sigmoid(self.conv_f(torch.cat([scale(f2x, 2), image], 1)))
+        lr4x = self.conv_lr4x(scale(lr8x, 2.0))
+        f2x = self.conv_f2x(torch.cat([scale(lr4x, 2.0), hr2x], 1))
+        return torch.sigmoid(self.conv_f(torch.cat([scale(f2x, 2.0), image], 1)))
 
 
 class MODNet(nn.Module):
@@ -167,7 +165,8 @@ class MODNet(nn.Module):
         return matte
 
     def _branches(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        require_multiple(image, 32, "MODNet")
+        if not torch.jit.is_scripting():
+            require_multiple(image, 32, "MODNet")
         half, quarter, deepest = self.backbone(image)
         lr8x = self.lr_branch(deepest)
         return lr8x, self.hr_branch(image, half, quarter, lr8x)

@@ -1,7 +1,5 @@
 """The MobileNetV3 (large) backbone of Robust Video Matting: features at 1/2, 1/4, 1/8 and 1/16."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
@@ -106,10 +104,10 @@ class MobileNetV3(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         x = (x - self.mean) / self.std
-        levels = []
+        levels: list[Tensor] = []
         for index, layer in enumerate(self.features):
             x = layer(x)
-            if index in (1, 3, 6, 16):
+            if index in [1, 3, 6, 16]:
                 levels.append(x)
         half, quarter, eighth, sixteenth = levels
         return half, quarter, eighth, sixteenth

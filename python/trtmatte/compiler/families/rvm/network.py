@@ -4,8 +4,7 @@ A frame passes three parts: everything over the small picture (`encode` or `fore
 filter's A and b to the frame, and the clamps. Only the first is a network; the other two are trtmatte's GuidedUpsample.
 """
 
-from __future__ import annotations
-
+import copy
 from abc import ABC, abstractmethod
 
 import torch
@@ -18,6 +17,7 @@ from trtmatte.compiler.families.shared.resnet import ResNet
 from trtmatte.errors import SettingError
 
 States = tuple[Tensor, Tensor, Tensor, Tensor]
+Given = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
 
 
 class LRASPP(nn.Module):
@@ -51,11 +51,10 @@ class ConvGRU(nn.Module):
     def forward(self, x: Tensor, h: Tensor | None, length: int) -> tuple[Tensor, Tensor]:
         """All outputs, and the state after the last frame."""
         if length == 1:
-            h = self.step(x, _full_state(x, h))
-            return h, h
-        chunks = x.reshape(-1, length, *x.shape[1:])
-        outputs = []
-        for frame in chunks.unbind(1):
+            state = self.step(x, _full_state(x, h))
+            return state, state
+        outputs: list[Tensor] = []
+        for frame in x.unflatten(0, [-1, length]).unbind(1):
             h = self.step(frame, _full_state(frame, h))
             outputs.append(h)
         return torch.stack(outputs, 1).flatten(0, 1), outputs[-1]
@@ -124,7 +123,7 @@ class RecurrentDecoder(nn.Module):
         self,
         picture: Tensor,
         features: tuple[Tensor, Tensor, Tensor, Tensor],
-        states: tuple[Tensor | None, ...],
+        states: Given,
         length: int,
     ) -> tuple[Tensor, States]:
         f1, f2, f3, f4 = features
@@ -132,11 +131,11 @@ class RecurrentDecoder(nn.Module):
         s1 = _halve(picture)
         s2 = _halve(s1)
         s3 = _halve(s2)
-        x, r4 = self.decode4(f4, r4, length)
-        x, r3 = self.decode3(x, f3, s3, r3, length)
-        x, r2 = self.decode2(x, f2, s2, r2, length)
-        x, r1 = self.decode1(x, f1, s1, r1, length)
-        return self.decode0(x, picture), (r1, r2, r3, r4)
+        x, h4 = self.decode4(f4, r4, length)
+        x, h3 = self.decode3(x, f3, s3, r3, length)
+        x, h2 = self.decode2(x, f2, s2, r2, length)
+        x, h1 = self.decode1(x, f1, s1, r1, length)
+        return self.decode0(x, picture), (h1, h2, h3, h4)
 
 
 def _halve(x: Tensor) -> Tensor:
@@ -197,12 +196,12 @@ class DeepGuidedFilter(GuidedFilter):
 class FastGuidedFilter(GuidedFilter):
     """The classic one, without parameters. Ill-conditioned where the picture is smooth: run it in float32."""
 
-    eps = 1e-5
     row: Tensor
     column: Tensor
 
     def __init__(self) -> None:
         super().__init__()
+        self.eps = 1e-5
         third = torch.full((4, 1, 1, 3), 1 / 3)
         self.register_buffer("row", third, persistent=False)
         self.register_buffer("column", third.reshape(4, 1, 3, 1), persistent=False)
@@ -266,19 +265,28 @@ class RobustVideoMatting(nn.Module):
         downsample_ratio: float = 1,
         segmentation_pass: bool = False,
     ) -> tuple[Tensor, ...]:
+        return tuple(self._run(src, (r1, r2, r3, r4), downsample_ratio, segmentation_pass))
+
+    def __prepare_scriptable__(self) -> "ScriptableRvm":
+        """The module that `torch.jit.script` takes in place of this one."""
+        twin = copy.copy(self)
+        twin.__class__ = ScriptableRvm
+        return twin
+
+    def _run(self, src: Tensor, given: Given, downsample_ratio: float, segmentation_pass: bool) -> list[Tensor]:
         chunk = src.ndim == 5
         length = src.shape[1] if chunk else 1
         frames = src.flatten(0, 1) if chunk else src
         src_sm = scale(frames, downsample_ratio) if downsample_ratio != 1 else frames
-        hidden, states = self._decode(src_sm, (r1, r2, r3, r4), length)
+        hidden, (r1, r2, r3, r4) = self._decode(src_sm, given, length)
         if segmentation_pass:
             pictures = [self.project_seg(hidden)]
         else:
             refine = downsample_ratio != 1 or self.always_refine
             pictures = self._matte(frames, src_sm, hidden, refine)
         if chunk:
-            pictures = [picture.reshape(-1, length, *picture.shape[1:]) for picture in pictures]
-        return (*pictures, *states)
+            pictures = [picture.unflatten(0, [-1, length]) for picture in pictures]
+        return pictures + [r1, r2, r3, r4]  # noqa: RUF005, scripts know no stars here
 
     def encode(self, src_sm: Tensor, r1: Tensor, r2: Tensor, r3: Tensor, r4: Tensor) -> tuple[Tensor, ...]:
         """→ `A, b, r1, r2, r3, r4`, A and b `[B,4,h,w]` of the guided filter."""
@@ -296,7 +304,7 @@ class RobustVideoMatting(nn.Module):
         hidden, states = self._decode(src_sm, (r1, r2, r3, r4))
         return (self.project_seg(hidden), *states)
 
-    def _decode(self, src_sm: Tensor, states: tuple[Tensor | None, ...], length: int = 1) -> tuple[Tensor, States]:
+    def _decode(self, src_sm: Tensor, states: Given, length: int = 1) -> tuple[Tensor, States]:
         f1, f2, f3, f4 = self.backbone(src_sm)
         hidden, new_states = self.decoder(src_sm, (f1, f2, f3, self.aspp(f4)), states, length)
         return hidden, new_states
@@ -308,3 +316,19 @@ class RobustVideoMatting(nn.Module):
             matte = resize_like(A, src) * guide(src) + resize_like(b, src)
         residual, pha = matte.split([3, 1], dim=1)
         return [(residual + src).clamp(0, 1), pha.clamp(0, 1)]
+
+
+class ScriptableRvm(RobustVideoMatting):
+    """The network as `torch.jit.script` compiles it: the results are a list, as a tuple has one length in a script."""
+
+    def forward(  # type: ignore[override]
+        self,
+        src: Tensor,
+        r1: Tensor | None = None,
+        r2: Tensor | None = None,
+        r3: Tensor | None = None,
+        r4: Tensor | None = None,
+        downsample_ratio: float = 1,
+        segmentation_pass: bool = False,
+    ) -> list[Tensor]:
+        return self._run(src, (r1, r2, r3, r4), downsample_ratio, segmentation_pass)

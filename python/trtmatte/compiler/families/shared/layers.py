@@ -1,12 +1,15 @@
 """Building blocks that several families share. Bilinear means PyTorch's: pixel centres at halves, no antialiasing."""
 
-from __future__ import annotations
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from trtmatte.errors import FrameError
+
+
+_is_tracing: Callable[[], bool] = torch.jit.is_tracing  # type: ignore[attr-defined]
 
 
 def conv_bn(
@@ -43,8 +46,7 @@ def scale(x: Tensor, factor: float) -> Tensor:
 
 def tracing() -> bool:
     """Report if an exporter traces the network. Sizes are tensors then and cannot be checked."""
-    watched: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    return watched
+    return _is_tracing()
 
 
 def require_multiple(x: Tensor, divisor: int, who: str) -> None:

@@ -1,7 +1,5 @@
 """MobileNetV2's blocks and layer table; the families that use it differ in dilation and in how they name layers."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from trtmatte.compiler.families.shared.layers import conv_bn

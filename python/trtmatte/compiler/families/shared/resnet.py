@@ -1,7 +1,5 @@
 """ResNet-50 and -101 as feature pyramids whose last level stays at 1/16, dilated instead of strided."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 from torch.nn import functional
 

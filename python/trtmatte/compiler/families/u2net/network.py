@@ -1,7 +1,5 @@
 """U-2-Net: a U-shaped network of small U-shaped networks, for one picture of any size."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -52,24 +50,20 @@ class SmallU(nn.Module):
             self.add_module(f"rebnconv{level}d", unit)
 
     def forward(self, x: Tensor) -> Tensor:
-        top: Tensor = self.rebnconvin(x)
-        skips = self._down(top)
-        y = skips.pop()
-        for level in range(self.height - 1, 0, -1):
-            skip = skips.pop()
-            if not self.flat and level < self.height - 1:
-                y = resize_like(y, skip)
-            y = self.get_submodule(f"rebnconv{level}d")(torch.cat([y, skip], 1))
-        return top + y
-
-    def _down(self, x: Tensor) -> list[Tensor]:
+        top, y = x, x
         skips: list[Tensor] = []
-        for level in range(1, self.height + 1):
-            if not self.flat and 1 < level < self.height:
-                x = _shrink(x)
-            x = self.get_submodule(f"rebnconv{level}")(x)
-            skips.append(x)
-        return skips
+        for number, unit in enumerate(self.children()):  # in the order in which they were made; scripts know no names
+            level = number if number <= self.height else 2 * self.height - number
+            if number == 0:
+                top = y = unit(x)
+            elif number <= self.height:
+                y = unit(_shrink(y) if not self.flat and 1 < level < self.height else y)
+                skips.append(y)
+            else:
+                skip = skips[level - 1]
+                y = resize_like(y, skip) if not self.flat and level < self.height - 1 else y
+                y = unit(torch.cat([y, skip], 1))
+        return top + y
 
 
 def _shrink(x: Tensor) -> Tensor:
@@ -94,10 +88,11 @@ class U2Net(nn.Module):
             self.add_module(f"side{number}", nn.Conv2d(widths[stage], 1, 3, padding=1))
         self.outconv = nn.Conv2d(len(_SIDES), 1, 1)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         sides = self._sides(image)
-        fused = self.outconv(torch.cat(sides, 1))
-        return tuple(torch.sigmoid(x) for x in (fused, *sides))
+        d0 = torch.sigmoid(self.outconv(torch.cat(sides, 1)))
+        d1, d2, d3, d4, d5, d6 = [torch.sigmoid(side) for side in sides]
+        return d0, d1, d2, d3, d4, d5, d6
 
     def alpha(self, image: Tensor) -> Tensor:
         """→ d0, the result."""
@@ -105,20 +100,26 @@ class U2Net(nn.Module):
 
     def _sides(self, image: Tensor) -> list[Tensor]:
         """The logits of the six levels, in the picture's size."""
-        levels = self._levels(image)
-        sides = [self.get_submodule(f"side{number}")(x) for number, x in enumerate(levels, start=1)]
-        return [sides[0], *(resize_like(side, sides[0]) for side in sides[1:])]
+        d1, d2, d3, d4, d5, d6 = self._levels(image)
+        first: Tensor = self.side1(d1)
+        small = [self.side2(d2), self.side3(d3), self.side4(d4), self.side5(d5), self.side6(d6)]
+        return [first] + [resize_like(side, first) for side in small]  # noqa: RUF005, which scripts know
 
-    def _levels(self, image: Tensor) -> list[Tensor]:
+    def _levels(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         """The outputs of stage1d to stage5d and of stage6."""
-        x = image
-        skips: list[Tensor] = []
-        for number in range(1, 7):
-            x = self.get_submodule(f"stage{number}")(x if number == 1 else _shrink(x))
-            skips.append(x)
-        levels = [skips.pop()]
-        for number in range(5, 0, -1):
-            skip = skips.pop()
-            y = resize_like(levels[0], skip)
-            levels.insert(0, self.get_submodule(f"stage{number}d")(torch.cat([y, skip], 1)))
-        return levels
+        s1 = self.stage1(image)
+        s2 = self.stage2(_shrink(s1))
+        s3 = self.stage3(_shrink(s2))
+        s4 = self.stage4(_shrink(s3))
+        s5 = self.stage5(_shrink(s4))
+        d6 = self.stage6(_shrink(s5))
+        d5 = self.stage5d(_join(d6, s5))
+        d4 = self.stage4d(_join(d5, s4))
+        d3 = self.stage3d(_join(d4, s3))
+        d2 = self.stage2d(_join(d3, s2))
+        d1 = self.stage1d(_join(d2, s1))
+        return d1, d2, d3, d4, d5, d6
+
+
+def _join(x: Tensor, skip: Tensor) -> Tensor:
+    return torch.cat([resize_like(x, skip), skip], 1)

@@ -229,3 +229,32 @@ def test_almost_matches_say_what_differs(damage, message, tmp_path):
     model = damage(official(reference.load(SAMPLING)))
     with pytest.raises(ModelError, match=message):
         read(model, tmp_path, size=(196, 148))
+
+
+def coarse(network, vector):
+    with torch.no_grad():
+        pictures = (torch.from_numpy(vector.picture(name)) for name in ("src", "bgr"))
+        pha, residual, err, _ = network.eval().coarse(*pictures)
+        return {"pha": pha.numpy(), "fgr": (torch.from_numpy(vector.picture()) + residual).clamp(0, 1).numpy(), "err": err}
+
+
+@pytest.mark.parametrize("form", ["onnx", "pth"])
+def test_the_base_network_alone_out_of_a_file_with_a_refiner(form, tmp_path):
+    """At the size of the frame, as the original's MattingBase reads such a checkpoint."""
+    vector = reference.load(SAMPLING)
+    network = reference.network(vector.model)
+    options = {"model_type": "mattingbase", **size_of(vector)}
+    if form == "onnx":
+        program = read(official(vector), tmp_path, **options)
+    else:
+        torch.save(network.state_dict(), tmp_path / "weights.pth")
+        program = importing.read(tmp_path / "weights.pth", **options)
+    outputs = StagedRunner(program)(frame=vector.arrays["src"], plate=vector.arrays["bgr"])
+    for name, expected in coarse(network, vector).items():
+        assert reference.largest_difference(outputs[name], np.asarray(expected)) <= vector.tolerance(name)
+
+
+def test_a_base_network_cannot_refine(tmp_path):
+    torch.save(reference.network("bgmv2_base_mobilenetv2").state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(SettingError, match="has no refiner; expected 'mattingbase'"):
+        importing.read(tmp_path / "weights.pth", size=(64, 48), model_type="mattingrefine")

@@ -45,6 +45,9 @@ def from_onnx(graph: Graph, size: tuple[int, int], batch: int, settings: Setting
     first = _convolution(graph, None, sum(MAPS[:2]) + 2, "the backbone's first convolution")
     last = _convolution(graph, sum(MAPS), None, "the decoder's last convolution")
     refiner = _refiner(graph)
+    has_refiner = refiner is not None
+    refines = spec.refines(has_refiner, settings)
+    refiner = refiner if refines else None
     found = None if refiner is None else _read_refinement(graph, refiner[0])
     sources = _sources(graph, first)
     for source in sources:
@@ -52,14 +55,14 @@ def from_onnx(graph: Graph, size: tuple[int, int], batch: int, settings: Setting
     _reconnect(graph, last.output[0], refiner)
     small = _small_size(graph, sources[0], size, batch)
     _cut_sources(graph, sources)
-    if settings.backbone_scale is not None:
-        small = spec.small_size(size, settings.backbone_scale)
+    if settings.backbone_scale is not None or refines != has_refiner:
+        small = spec.small_size(size, settings.backbone_scale or 1.0)
     return _complete(graph, _variant(graph), size, batch, small, found, settings)
 
 
 def from_network(network: nn.Module, name: str, size: tuple[int, int], batch: int, settings: Settings) -> ModelProto:
     """The trtmatte graph of a checkpoint's network."""
-    refines = "_refine_" in name
+    refines = spec.refines("_refine_" in name, settings)
     scale = settings.backbone_scale or (0.25 if refines else 1.0)
     small = spec.small_size(size, scale)
     shape = [batch, 3, small[1], small[0]]

@@ -14,6 +14,7 @@ PATCH: Final = 4  # pixels of the frame along a patch's side
 HIDDEN: Final = 32
 MAPS: Final = (1, 3, 1, HIDDEN)  # channels of the base network's output: alpha, residual, error, hidden
 MODES: Final = ("sampling", "thresholding", "full")
+TYPES: Final = ("mattingrefine", "mattingbase")
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Settings:
     """None stands for the ONNX file's own value, and for a checkpoint for the original's default.
 
     `refine_kernel_size` belongs to the weights: it is only checked. A base network runs at `backbone_scale` 1 by
-    default. `hidden` makes its hidden maps an output; they are large.
+    default. `model_type` "mattingbase" takes the base network alone out of a file that has a refiner too. `hidden` makes
+    its hidden maps an output; they are large.
     """
 
     backbone_scale: float | None = flag(
@@ -32,7 +34,7 @@ class Settings:
         aliases=("--model-backbone-scale",),
     )
     refine_mode: str | None = flag(
-        None, "sampling, thresholding or full (default: sampling)", metavar="M", aliases=("--model-refine-mode",)
+        None, "sampling, thresholding or full (default: sampling)", metavar="M"
     )
     refine_sample_pixels: int | None = flag(
         None,
@@ -49,9 +51,18 @@ class Settings:
         aliases=("--model-refine-threshold",),
     )
     refine_kernel_size: int | None = flag(
-        None, "kernel size of the refiner; it must be that of the model", kind=int, choices=(1, 3)
+        None,
+        "kernel size of the refiner; it must be that of the model",
+        kind=int,
+        choices=(1, 3),
+        aliases=("--model-refine-kernel-size",),
     )
     prevent_oversampling: bool | None = flag(None, "leave out patches without error, or keep them", kind=bool)
+    model_type: str | None = flag(
+        None,
+        "mattingbase runs the base network alone, at the frame's size (default: mattingrefine if the file has a refiner)",
+        choices=TYPES,
+    )
     hidden: bool = False
 
     def __post_init__(self) -> None:
@@ -59,6 +70,8 @@ class Settings:
             raise SettingError(f"backbone_scale is {self.backbone_scale!r}; expected a number above 0, up to 1")
         if self.refine_mode is not None and self.refine_mode not in MODES:
             raise SettingError(f"refine_mode is {self.refine_mode!r}; expected {', '.join(MODES)}")
+        if self.model_type not in (None, *TYPES):
+            raise SettingError(f"model_type is {self.model_type!r}; expected {', '.join(TYPES)}")
         if self.refine_sample_pixels is not None and self.refine_sample_pixels < PATCH**2:
             raise SettingError(
                 f"refine_sample_pixels is {self.refine_sample_pixels!r}; expected at least the {PATCH**2} of one patch"
@@ -100,6 +113,13 @@ def refinement(found: Refinement, settings: Settings) -> Refinement:
         found.threshold if settings.refine_threshold is None else settings.refine_threshold,
         found.prevent_oversampling if settings.prevent_oversampling is None else settings.prevent_oversampling,
     )
+
+
+def refines(has_refiner: bool, settings: Settings) -> bool:
+    """Report if the patches are refined: if the file has a refiner and the base network alone is not asked for."""
+    if settings.model_type == "mattingrefine" and not has_refiner:
+        raise SettingError("model_type is 'mattingrefine', and this file has no refiner; expected 'mattingbase'")
+    return has_refiner and settings.model_type != "mattingbase"
 
 
 def small_size(size: tuple[int, int], scale: float) -> tuple[int, int]:

@@ -32,7 +32,7 @@ class FilmFrames:
         self._plates = _plates(engine, video, source)
         self._align = _aligner(video.alignment)
         self.size = source.facts.size
-        self._padded_size = multiple_of(PATCH, self.size) if engine.program.capacity else self.size
+        self.padded_size = multiple_of(PATCH, self.size) if engine.program.capacity else self.size
         self._frame: Any = None
         self.times: deque[tuple[int, int]] = deque()
         self.stopping = threading.Event()
@@ -50,7 +50,7 @@ class FilmFrames:
                 return
             self._frame = frame.picture
             self.times.append((frame.pts, frame.duration or step))
-            yield pad_to(frame.picture, self._padded_size)
+            yield pad_to(frame.picture, self.padded_size)
         self.whole = True
 
     def plates(self) -> Iterator[Array] | None:
@@ -58,7 +58,7 @@ class FilmFrames:
         return None if self._plates is None else map(self._placed, self._plates)
 
     def _placed(self, plate: Array) -> Array:
-        return pad_to(self._align(plate, self._frame) if self._align else plate, self._padded_size)
+        return pad_to(self._align(plate, self._frame) if self._align else plate, self.padded_size)
 
 
 def _plates(engine: Engine, video: VideoInput, source: Source) -> Iterator[Array] | None:

@@ -14,10 +14,10 @@ from trtmatte.api import Session
 from trtmatte.apps.conversion import WAITING, Interrupted, Summary, VideoInput, VideoOutput
 from trtmatte.apps.engines import Model, engine_for
 from trtmatte.apps.film_frames import FilmFrames, background_of
+from trtmatte.apps.maps import picture_of, session_outputs
 from trtmatte.errors import SettingError, TruncatedError
 from trtmatte.media import still
 from trtmatte.media.claims import files_of, require_replaceable
-from trtmatte.media.padding import crop_to
 from trtmatte.media.targets import Target
 from trtmatte.media.writer_threads import WriterThread, writer_threads
 from trtmatte.runtime.session import Matte
@@ -46,6 +46,8 @@ def convert_video(
     output_alpha: str | Path | None = None,
     output_foreground: str | Path | None = None,
     output_rgba: str | Path | None = None,
+    output_error: str | Path | None = None,
+    output_refined: str | Path | None = None,
     output_video_mbps: float | None = None,
     crf: int | None = None,
     codec: str | None = None,
@@ -86,7 +88,8 @@ def convert_video(
     `output` is the path for the outputs that `kinds` lists: `composite`, `rgba`, `alpha`, `foreground`. A path that
     ends in .mp4, .m4v, .mkv, .mov or .webm is a video, a path without a suffix is a folder of PNG files, `"-"` is
     standard output. With several kinds, each path gets its kind added. `output_composition`, `output_alpha`,
-    `output_foreground` and `output_rgba` are paths for one kind each. `output_type` is "video" or "png_sequence", for
+    `output_foreground` and `output_rgba` are paths for one kind each. BackgroundMattingV2 has two more kinds: `error`,
+    the error that its base network expects, and `refined`, the patches that were refined. `output_type` is "video" or "png_sequence", for
     paths that do not show it. Without any path, the output is beside the input: `in-matte.mov` (rgba), or
     `in-composite.mp4` if there is a background. `codec` is h264, h265, prores, vp9, h264-nvenc or h265-nvenc. Audio and
     subtitles are kept unless `sound` is False.
@@ -132,6 +135,8 @@ def convert_video(
                 "alpha": output_alpha,
                 "foreground": output_foreground,
                 "rgba": output_rgba,
+                "error": output_error,
+                "refined": output_refined,
             },
             output_type,
             codec,
@@ -176,7 +181,7 @@ def matte_video(
     chosen = engine_for(model, source.facts.size, settings or {}, safety, quiet=quiet)
     require_replaceable((path for each in wanted for path in each.replaced()), [chosen.path] if chosen.path else [])
     frames = FilmFrames(source, chosen, video)
-    outputs = tuple(dict.fromkeys(each.output for each in wanted))
+    outputs = session_outputs((each.output for each in wanted), chosen.program)
     background, backgrounds = background_of(output.background, source.facts.size, video, "composite" in outputs)
     with ExitStack() as stack:
         stack.enter_context(still.without_warnings())
@@ -217,7 +222,7 @@ def _run(
         for matte in mattes:
             pts, duration = frames.times.popleft()
             for writer in writers:
-                writer.put(crop_to(matte[writer.output], frames.size), pts, duration)
+                writer.put(picture_of(matte, writer.output, frames.padded_size, frames.size), pts, duration)
             count += 1
             report(count)
     except TruncatedError as error:

@@ -11,7 +11,7 @@ from trtmatte.cli.arguments import add_old_name, described
 from trtmatte.cli.process import complain, log
 from trtmatte.errors import SettingError
 from trtmatte.media.formats import CODECS
-from trtmatte.media.targets import KINDS
+from trtmatte.media.targets import KINDS, MAPS
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -30,7 +30,7 @@ _OUT: Final = (
 )
 _KIND: Final = (
     "one or more outputs to write to OUT (default: composite if there is a background or OUT cannot store alpha, "
-    "otherwise rgba)"
+    "otherwise rgba); bgmv2 alone makes error and refined"
 )
 _BACKGROUND: Final = (
     "the background of composites: a colour (red, #00b140, 120,255,155), a picture, a video, blur or blur:N "
@@ -46,7 +46,7 @@ def add_parser(subparsers: Subparsers) -> None:
         add(name, type=values.name, metavar=metavar, help=text).required = False
     add("--input-source", dest="input_flag", type=values.name, metavar="INPUT", help=argparse.SUPPRESS)
     add("-o", "--out", dest="out", type=values.name, metavar="OUT", help="the same as OUT")
-    add("--output", dest="kinds", nargs="+", action="extend", default=[], choices=tuple(KINDS), help=_KIND)
+    add("--output", dest="kinds", nargs="+", action="extend", default=[], choices=(*KINDS, *MAPS), help=_KIND)
     add("--background", type=values.name, metavar="B", help=_BACKGROUND)
     add("-y", "--overwrite", action="store_true", help="overwrite existing files")
     add("--no-sound", dest="sound", action="store_false", help="do not copy audio or subtitles")
@@ -102,6 +102,8 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add("--output-alpha", type=values.name, metavar="OUT", help="write alpha to OUT")
     add("--output-foreground", type=values.name, metavar="OUT", help="write foregrounds to OUT")
     add("--output-rgba", type=values.name, metavar="OUT", help="write cut-outs with alpha to OUT")
+    add("--output-error", type=values.name, metavar="OUT", help="bgmv2: write the expected error to OUT")
+    add("--output-refined", type=values.name, metavar="OUT", help="bgmv2: write the patches that are refined to OUT")
     add("--output-type", choices=("video", "png_sequence"), help="type of an output whose name does not show it")
     add("--codec", choices=tuple(CODECS), help="default: h264; vp9 for .webm; prores for .mov with alpha")
     add(
@@ -154,6 +156,8 @@ def run(args: argparse.Namespace) -> int:
         output_alpha=args.output_alpha,
         output_foreground=args.output_foreground,
         output_rgba=args.output_rgba,
+        output_error=args.output_error,
+        output_refined=args.output_refined,
         output_video_mbps=args.mbps,
         crf=args.crf,
         codec=args.codec,

@@ -17,12 +17,15 @@ from trtmatte.media.source import Facts
 from trtmatte.media.writing import PictureSink, Sink, VideoSink, numbered
 from trtmatte.support.options import option
 
-__all__ = ["CHANNELS", "KINDS", "Target", "targets"]
+__all__ = ["CHANNELS", "KINDS", "MAPS", "Target", "targets"]
 
 KINDS: Final = {output.kind: output.name for output in reversed(OUTPUTS)}
 """The kinds of pictures by the names that users type, with the session's names. The most usual kind comes first."""
 
-CHANNELS: Final = {output.kind: output.channels for output in OUTPUTS}
+MAPS: Final = {"error": ("err_sm", "err"), "refined": ("ref_sm",)}
+"""The kinds that show a small output of BackgroundMattingV2, each with the session's names, of which a network has one."""
+
+CHANNELS: Final = {**{output.kind: output.channels for output in OUTPUTS}, **dict.fromkeys(MAPS, 1)}
 STDOUT: Final = "-"
 
 _OPAQUE: Final = (".mp4", ".m4v", ".mkv")
@@ -45,8 +48,8 @@ class Target:
 
     @property
     def output(self) -> str:
-        """The name of the output in a session."""
-        return KINDS[self.kind]
+        """The name of the output in a session; of a map, its kind."""
+        return KINDS.get(self.kind, self.kind)
 
     def open(self, facts: Facts, *, with_sound: bool, threads: int) -> Sink:
         if self.is_raw:
@@ -119,8 +122,8 @@ def _placed(
 ) -> Iterator[tuple[str, Path, bool]]:
     """The kinds, their paths, and whether a path is in a folder that is made for it."""
     for kind in kinds:
-        if kind not in KINDS:
-            raise SettingError(f"{option('kinds')} is {kind!r}; expected {', '.join(KINDS)}")
+        if kind not in CHANNELS:
+            raise SettingError(f"{option('kinds')} is {kind!r}; expected {', '.join((*KINDS, *MAPS))}")
     if not kinds:
         opaque = str(output) == STDOUT or output_type == "video" or output.suffix.lower() in _OPAQUE
         kinds = ["composite" if opaque or has_background else "rgba"]

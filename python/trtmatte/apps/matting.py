@@ -28,6 +28,9 @@ EngineForSize = Callable[[tuple[int, int]], Engine]
 _SHAPES: Final = 4  # of pictures, for each doubling of width:height: within one they are stretched by a tenth at most
 
 
+_KEPT: Final = 8  # sessions: upright, lying and square pictures of the usual shapes
+
+
 class Matting:
     """Mattes pictures, and keeps a session for each shape of picture. Calls from several threads wait for each other.
 
@@ -84,9 +87,11 @@ class Matting:
 
     def _session(self, size: tuple[int, int]) -> Session:
         shape = 0 if isinstance(self._engine, Engine) else round(_SHAPES * math.log2(size[0] / size[1]))
-        if shape not in self._sessions:
-            self._sessions[shape] = self._built(size).session(**self._options)
-        return self._sessions[shape]
+        session = self._sessions.pop(shape, None) or self._built(size).session(**self._options)
+        self._sessions[shape] = session
+        if len(self._sessions) > _KEPT:
+            self._sessions.pop(next(iter(self._sessions))).close()  # the one that was not used for longest
+        return session
 
     def _built(self, size: tuple[int, int]) -> Engine:
         if isinstance(self._engine, Engine):

@@ -29,6 +29,13 @@ class FrameBackground:
         else:
             self._film = _looped(source)
 
+    @classmethod
+    def of_picture(cls, picture: Array) -> FrameBackground:
+        """The background that shows this picture, uint8 RGB (H, W, 3)."""
+        background = cls(None)
+        background._picture = picture
+        return background
+
     @property
     def is_film(self) -> bool:
         return self._film is not None

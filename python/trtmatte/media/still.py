@@ -103,13 +103,22 @@ def opened(source: Path | Encoded, limits: Limits | None = None) -> Iterator[Any
     try:
         file = io.BytesIO(source.data) if isinstance(source, Encoded) else source
         with pillow("Image").open(file, formats=formats()) as picture:
-            if limits is not None and picture.width * picture.height > limits.pixels:
-                raise ValueError(f"it is {picture.width}x{picture.height}; expected {limits.pixels} pixels at most")
+            require_within(picture, limits)
             yield picture
     except TrtmatteError:
         raise
     except Exception as error:  # decoders raise errors of many kinds for damaged files
         raise unreadable(source, error) from error
+
+
+def require_within(picture: Any, limits: Limits | None) -> None:
+    """Raise a ValueError if an image of Pillow, which is not decoded yet, is not within the limits."""
+    if limits is None:
+        return
+    if picture.width * picture.height > limits.pixels:
+        raise ValueError(f"it is {picture.width}x{picture.height}; expected {limits.pixels} pixels at most")
+    if getattr(picture, "format", None) not in (None, *READ):
+        raise ValueError(f"its format is {picture.format}; expected {', '.join(READ)}")
 
 
 def write(pixels: Array, path: Path, *, quality: int = 95, profile: bytes = b"", exif: bytes = b"") -> None:
@@ -193,9 +202,13 @@ def orientation(picture: Any) -> tuple[str | None, bytes]:
     turn = None
     try:
         exif = picture.getexif()
-        turn = _TURNS.get(exif.pop(_ORIENTATION, 1))
-        is_copied = len(exif) > 0 and picture.format != "TIFF"  # whose tags are those of its own structure
-        return turn, bytes(exif.tobytes()) if is_copied else b""
+        turn = _TURNS.get(exif.get(_ORIENTATION, 1))
+        if not len(exif) or getattr(picture, "format", None) == "TIFF":  # whose tags are those of its own structure
+            return turn, b""
+        copy = pillow("Image").Exif()  # the image, which may be the caller's, keeps its own
+        copy.load(exif.tobytes())
+        copy.pop(_ORIENTATION, None)
+        return turn, bytes(copy.tobytes()) if len(copy) else b""
     except Exception:
         return turn, b""
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from trtmatte.api import build as build
     from trtmatte.api import export as export
     from trtmatte.api import load as load
+    from trtmatte.apps.cut_out import cut_out as cut_out
     from trtmatte.apps.video import convert_video as convert_video
     from trtmatte.reports.doctor import doctor as doctor
     from trtmatte.runtime.session import Matte as Matte
@@ -42,6 +43,7 @@ _LAZY: Final = {
     "Session": "trtmatte.api",
     "build": "trtmatte.api",
     "convert_video": "trtmatte.apps.video",
+    "cut_out": "trtmatte.apps.cut_out",
     "doctor": "trtmatte.reports.doctor",
     "export": "trtmatte.api",
     "families": "trtmatte.families",
@@ -90,6 +92,7 @@ __all__ = [
     "build",
     "convert_video",
     "cuda_built",
+    "cut_out",
     "doctor",
     "errors",
     "export",

@@ -221,7 +221,7 @@ def test_a_plate_is_aligned_or_that_is_told(with_plate, out, tmp_path, capsys):
 
 def test_plates_where_none_is_needed_and_none_where_one_is(tiny, with_plate, pictures, out, capsys):
     assert run(pictures / "a.png", "-o", out, "--engine", with_plate) == 2
-    assert "memory needs the plates, the photographed empty scenes: --plate" in capsys.readouterr().err
+    assert "memory needs the plate, the photographed empty scene: give --plate" in capsys.readouterr().err
     assert run(pictures / "a.png", "-o", out, "--engine", tiny, "--plate", pictures / "b.webp") == 2
     assert "leave --plate out" in capsys.readouterr().err
     assert run(pictures / "a.png", "-o", out, "--engine", with_plate, "--plate", out / "no.png") == 2
@@ -250,12 +250,20 @@ def test_a_bad_picture_alone(tiny, out, tmp_path, capsys):
     assert not out.exists()
 
 
-def test_a_background_of_another_size_is_one_pictures_fault(with_plate, pictures, out, capsys):
+def test_a_plate_of_another_size(with_plate, pictures, out, capsys):
     arguments = ("-o", out, "--engine", with_plate, "--plate", pictures / "a.png", "--output", "alpha")
     Image.fromarray(engines.noise(5)).save(pictures / "d.png")
-    assert run(pictures / "d.png", pictures / "c10.bmp", *arguments) == 1
-    assert names(out) == ["d.png"]
-    assert "c10.bmp: plate is uint8 (24, 32, 3); it is 32x24 pixels and the frame 64x20" in capsys.readouterr().err
+    Image.fromarray(engines.noise(6, 64, 48)).save(pictures / "e.png")
+    Image.fromarray(engines.noise(7, 64, 48)).save(pictures / "f.png")
+    names_given = ("d.png", "c10.bmp", "e.png", "f.png")
+    assert run(*(pictures / name for name in names_given), *arguments) == 1
+    assert names(out) == ["d.png", "e.png", "f.png"]
+    told = capsys.readouterr().err
+    assert "c10.bmp: the plate is 32x24 and the picture 64x20; expected the same aspect ratio: crop the plate" in told
+    assert told.count("the plate is 32x24 and the picture 64x48: the plate is scaled") == 1
+    scaled = np.asarray(Image.open(pictures / "a.png").resize((64, 48), Image.Resampling.BICUBIC))
+    alone = expected(pictures / "e.png", "pha", {}, scaled, made=engines.memory(with_plate=True))
+    np.testing.assert_array_equal(pixels(out / "e.png"), alone)
 
 
 @pytest.mark.parametrize(
@@ -458,7 +466,7 @@ def test_a_real_model_by_its_name(model, out, tmp_path, monkeypatch):
         ("--images-bgr bgr", "--images-bgr bgr", "plate", Path("bgr")),
         ("--device cuda", "--device cuda", "device", "cuda"),
         ("--preprocess-alignment", "--preprocess-alignment", "preprocess_alignment", True),
-        ("--output-dir out", "", "out", Path("out")),
+        ("--output-dir out", "", "out", "out"),
         ("--output-types com pha fgr", "--output rgba alpha foreground", "output", ["rgba", "alpha", "foreground"]),
         ("-y", "-y", "overwrite", True),
         ("MODNet: --input-path in", "", "inputs", ["in"]),

@@ -5,33 +5,28 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import glob
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from trtmatte.cli import sessions, values
+from trtmatte.cli import picture_tasks, sessions, values
 from trtmatte.cli.arguments import add_old_name
 from trtmatte.cli.process import FAILED, complain, log
-from trtmatte.errors import InputError, OutputError, SettingError
+from trtmatte.errors import OutputError, SettingError
 from trtmatte.media.targets import KINDS
 from trtmatte.support import progress
 
 if TYPE_CHECKING:
-    from trtmatte.apps.pictures import Task
-
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
-
-_SUFFIXES: Final = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
 
 
 def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "image",
         help="matte pictures",
-        description="Matte pictures. The first output has the name of the picture, each further output adds its own: "
-        "portrait.png, portrait-alpha.png.",
+        description="Matte pictures. Without -o, the outputs are beside the pictures: portrait-cutout.png, "
+        "portrait-alpha.png. In a folder, the first output has the name of the picture: portrait.png.",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -40,16 +35,11 @@ def add_parser(subparsers: Subparsers) -> None:
         nargs="+",
         type=values.name,
         metavar="INPUT",
-        help="pictures, folders, or quoted patterns ('shots/*.jpg')",
+        help="pictures, folders, quoted patterns ('shots/*.jpg'), or - for a picture on standard input; after them "
+        "the output, if it is new or an empty folder",
     )
-    add(
-        "-o",
-        "--out",
-        required=True,
-        type=values.path,
-        metavar="DIR",
-        help="a folder, or a file if INPUT is one picture",
-    )
+    add("-o", "--out", type=values.name, metavar="OUT", help=_OUT)
+    add("--watch", action="store_true", help="watch a folder, the INPUT, and matte each picture that appears in it")
     sessions.add_arguments(parser)
     add("--output", nargs="+", action="extend", default=[], choices=tuple(KINDS), help=_KINDS)
     add("--background", type=values.name, metavar="B", help=_BACKGROUND)
@@ -60,7 +50,7 @@ def add_parser(subparsers: Subparsers) -> None:
         action="store_true",
         help="bgmv2: align the plate to each picture, for hand-held cameras (needs OpenCV)",
     )
-    add("--format", choices=_SUFFIXES, help="format of the files (default: png)")
+    add("--format", choices=picture_tasks.FORMATS, help="format of the files (default: png)")
     add(
         "--quality",
         type=values.whole(1, 100),
@@ -73,6 +63,10 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.set_defaults(run=run)
 
 
+_OUT: Final = (
+    "a folder; a file, if INPUT is one picture; or - for standard output (default: beside the input, "
+    "NAME-cutout.png; for standard input, standard output)"
+)
 _KINDS: Final = (
     "one or more outputs to write (default: composite if there is a background or the files are JPEG, otherwise rgba)"
 )
@@ -82,138 +76,80 @@ _PLATE: Final = "bgmv2: the photographed empty scene: one picture for all, or a 
 
 def run(args: argparse.Namespace) -> int:
     """Return the exit status: 0 done, 1 some pictures failed, 2 the input or a flag is wrong."""
+    log("trtmatte image")
+    picture_tasks.split_output(args)
+    return _watch(args) if args.watch else _convert(args)
+
+
+def _convert(args: argparse.Namespace) -> int:
     from trtmatte.apps import pictures as stills
 
-    log("trtmatte image")
-    tasks = _tasks(args)
-    build = functools.partial(sessions.engine, args, quiet=args.quiet)
-    folder = next(iter(tasks[0].places.values())).parent
-    with _made(folder), progress.frames(len(tasks), args.quiet) as advance:
-        problems = stills.convert(
-            tasks,
-            build((0, 0)) if args.engine is not None else build,
-            background=args.background or "greenscreen",
-            align=args.preprocess_alignment,
-            quality=args.quality,
-            done=advance,
-            tell=_say,
-            reads=[sessions.model_or_engine(args)],
-            safe=args.safe,
-            **sessions.session_arguments(args),
-        )
+    tasks = picture_tasks.tasks(args)
+    folders = dict.fromkeys(path.parent for task in tasks for path in task.files)
+    with _made(folders), progress.frames(len(tasks), args.quiet) as advance:
+        problems = stills.convert(tasks, _engine(args), done=advance, **_options(args))
         if problems and len(tasks) == 1:
             raise problems[0]
     for problem in problems:
         _say(str(problem))
-    if not args.quiet and len(tasks) > 1:
-        _say(f"{len(tasks) - len(problems)} of {len(tasks)} pictures are in {args.out}")
+    if not args.quiet:
+        written = len(tasks) - len(problems)
+        if len(tasks) > 1:
+            _say(f"{written} of {len(tasks)} pictures are {f'in {args.out}' if args.out else 'beside their inputs'}")
+        elif args.out is None:
+            _say(f"written: {', '.join(map(str, tasks[0].files))}")
     return FAILED if problems else 0
 
 
-def _tasks(args: argparse.Namespace) -> list[Task]:
-    """Return the tasks. They are checked as far as possible before any picture is read."""
-    from trtmatte.apps.pictures import Task
+def _watch(args: argparse.Namespace) -> int:
+    from trtmatte.apps import watching
 
-    outputs = list(dict.fromkeys(args.output)) or ["composite" if args.background or _is_jpeg(args) else "rgba"]
-    if "composite" not in outputs and args.background is not None:
-        raise SettingError("--background is put behind the subject of a composite; ask for one with --output composite")
-    sources = _sources(args.inputs)
-    name = _naming(args, sources, "rgba" in outputs)
-    tasks = [
-        Task(
-            source,
-            {output: name(source, output if number else "") for number, output in enumerate(outputs)},
-            _plate(args.plate, source),
-        )
-        for source in sources
-    ]
-    _require_free(tasks, args.overwrite)
-    return tasks
+    folder = Path(args.inputs[0])
+    if len(args.inputs) > 1 or not folder.is_dir():
+        raise SettingError(f"--watch takes one folder, and INPUT is {' '.join(args.inputs)}; expected a folder")
+    task = picture_tasks.folder_tasks(args)
+    with _made([folder if args.out is None else Path(args.out)]):
+        if not args.quiet:
+            _say(f"watching {folder}; Ctrl-C ends it")
+        seen = watching.watch(folder, task, _engine(args), kinds=picture_tasks.kinds(args), **_options(args))
+    if not args.quiet:
+        _say(f"{seen.matted} pictures are matted, {seen.failed} failed")
+    return FAILED if seen.failed else 0
 
 
-def _sources(inputs: Iterable[str]) -> list[Path]:
-    """Return the input files without duplicates, in the order of the arguments."""
-    from trtmatte.media import pictures
-
-    found: dict[Path, None] = {}
-    for place in inputs:
-        these = pictures.find(place)
-        if these is None:
-            path = Path(place)
-            if not path.exists():
-                raise InputError(f"there is no {place}; expected a picture, a folder or a pattern")
-            these = [path]  # whatever it is called, Pillow will know
-        found.update(dict.fromkeys(these))
-    return list(found)
+def _engine(args: argparse.Namespace) -> Any:
+    """Return the engine, or a function that builds it for a size."""
+    build = functools.partial(sessions.engine, args, quiet=args.quiet)
+    return build if args.engine is None else build((0, 0))
 
 
-def _naming(args: argparse.Namespace, sources: Sequence[Path], transparent: bool) -> Callable[[Path, str], Path]:
-    """Return a function that names the file of each output of a picture. The first output has the picture's name."""
-    from trtmatte.media.pictures import SUFFIXES
-    from trtmatte.media.still import FORMATS
-
-    suffix = args.out.suffix.lower()
-    is_file = suffix in SUFFIXES and not args.out.is_dir()
-    if is_file and suffix not in FORMATS:
-        raise SettingError(
-            f"-o {args.out} is of a kind that is not written; expected {', '.join(FORMATS)}, or a folder"
-        )
-    if is_file and len(sources) > 1:
-        raise SettingError(f"-o {args.out} is a file, and there are {len(sources)} pictures; expected a folder")
-    if is_file and args.format not in (None, FORMATS[suffix]):
-        raise SettingError(f"-o {args.out} and --format {args.format} contradict each other; leave --format out")
-    suffix = args.out.suffix if is_file else _SUFFIXES[args.format or "png"]
-    if transparent and FORMATS[suffix.lower()] == "jpeg":
-        raise SettingError("JPEG has no transparency, which rgba needs; expected --format png or webp")
-    folder = args.out.parent if is_file else args.out
-
-    def name(source: Path, output: str) -> Path:
-        stem = args.out.stem if is_file else source.stem
-        return Path(folder, f"{stem}{'-' if output else ''}{output}{suffix}")
-
-    return name
-
-
-def _is_jpeg(args: argparse.Namespace) -> bool:
-    return args.format == "jpeg" or args.out.suffix.lower() in (".jpg", ".jpeg")
-
-
-def _plate(place: Path | None, source: Path) -> Path | None:
-    """Return the plate of a picture: one for all, or the file of the same name in a folder, in any format."""
-    if place is None or place.is_file():
-        return place
-    if not place.is_dir():
-        raise InputError(f"there is no {place}; expected a picture, or a folder of pictures")
-    from trtmatte.media import pictures
-
-    same = [path for path in sorted(place.glob(f"{glob.escape(source.stem)}.*")) if pictures.is_picture(path)]
-    if not same:
-        raise InputError(f"the folder {place} has no picture {source.stem}.*, which {source} needs")
-    return next((path for path in same if path.name == source.name), same[0])
-
-
-def _require_free(tasks: Sequence[Task], overwrite: bool) -> None:
-    """Check that no file is written twice, that no input is overwritten, and others only with --overwrite."""
-    taken = {path.resolve() for task in tasks for path in (task.source, task.plate) if path is not None}
-    for path in (path for task in tasks for path in task.places.values()):
-        if path.resolve() in taken:
-            raise SettingError(f"{path} is an input, or would be written twice; choose another folder with -o")
-        if path.exists() and not overwrite:
-            raise SettingError(f"{path} exists already; -y overwrites, -o chooses another place")
-        taken.add(path.resolve())
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "background": args.background or "greenscreen",
+        "align": args.preprocess_alignment,
+        "quality": args.quality,
+        "tell": _say,
+        "reads": [sessions.model_or_engine(args)],
+        "safe": args.safe,
+        **sessions.session_arguments(args),
+    }
 
 
 @contextlib.contextmanager
-def _made(folder: Path) -> Iterator[None]:
-    """Make the folder. After an error, remove it again if it is new and empty."""
-    new = [each for each in (folder, *folder.parents) if not each.exists()]
+def _made(folders: Iterable[Path]) -> Iterator[None]:
+    """Make the folders. After an error, remove those again that are new and empty."""
+    new = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"the folder {folder} cannot be made: {error.strerror}; choose another with -o") from error
-    try:
-        if not os.access(folder, os.W_OK):
-            raise OutputError(f"the folder {folder} cannot be written to; choose another with -o")
+        for folder in folders:
+            new += [each for each in (folder, *folder.parents) if not each.exists()]
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OutputError(
+                    f"the folder {folder} cannot be made: {error.strerror}; choose another with -o"
+                ) from error
+            if not os.access(folder, os.W_OK):
+                raise OutputError(f"the folder {folder} cannot be written to; choose another with -o")
         yield
     except BaseException:
         with contextlib.suppress(OSError):  # something is in it

@@ -21,7 +21,7 @@ class FrameBackground:
         self.fixed: Any = None  # a colour or blur: the same for frames of all sizes
         self._picture: Array | None = None
         self._film: Iterator[Array] | None = None
-        if isinstance(given, str) and given.count(",") == 2:
+        if isinstance(given, str) and given.count(",") in (2, 3):
             self.fixed = _colour(given)
         elif not isinstance(given, (str, Path)) or not os.path.exists(given):
             self.fixed = given
@@ -29,6 +29,13 @@ class FrameBackground:
             self._picture = next(iter(source.frames())).picture
         else:
             self._film = _looped(source)
+
+    @classmethod
+    def of_picture(cls, picture: Array) -> FrameBackground:
+        """The background that shows this picture, uint8 RGB (H, W, 3)."""
+        background = cls(None)
+        background._picture = picture
+        return background
 
     @property
     def is_film(self) -> bool:
@@ -38,6 +45,10 @@ class FrameBackground:
         """The background for a session with frames of this size; None for a video."""
         return self.fixed if self._picture is None else self.behind(size)
 
+    def at(self, size: tuple[int, int]) -> Any:
+        """The background of the next frame, which has this size, for a session that has none."""
+        return self.fixed if self.fixed is not None else self.behind(size)
+
     def behind(self, size: tuple[int, int]) -> Array | None:
         """The background of the next frame, which has this size; None if the session already has the background."""
         picture = self._picture if self._film is None else next(self._film)
@@ -45,10 +56,16 @@ class FrameBackground:
 
 
 def _colour(text: str) -> tuple[float, ...]:
+    """Read three numbers, or four of which the last says that the colour is opaque."""
     try:
-        return tuple(int(part) if part.strip().isdigit() else float(part) for part in text.split(","))
+        *colour, last = (int(part) if part.strip().isdigit() else float(part) for part in text.split(","))
     except ValueError:
         raise SettingError(f"{option('background')} is {text!r}; expected three numbers, such as 120,255,155") from None
+    if len(colour) < len("rgb"):
+        return (*colour, last)
+    if last != (255 if isinstance(last, int) else 1):
+        raise SettingError(f"{option('background')} is {text!r}, which is not opaque; for cut-outs with alpha, the output is rgba")
+    return tuple(colour)
 
 
 def _looped(source: Source) -> Iterator[Array]:

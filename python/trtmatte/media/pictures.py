@@ -18,7 +18,7 @@ from trtmatte.media.source import RATE, Array, Facts, Frame
 from trtmatte.support.limits import Limits
 from trtmatte.support.options import option
 
-__all__ = ["SUFFIXES", "PictureSource", "find", "is_picture", "read"]
+__all__ = ["SUFFIXES", "PictureSource", "find", "is_picture", "natural", "read"]
 
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".jp2", ".avif", ".ppm")
 
@@ -92,7 +92,7 @@ def find(place: str | Path) -> list[Path] | None:
             raise InputError(f"nothing fits {place}; expected pictures like {', '.join(SUFFIXES[:4])}")
     else:
         found = []
-    return sorted(found, key=_natural) or None
+    return sorted(found, key=natural) or None
 
 
 def is_picture(path: Path) -> bool:
@@ -117,7 +117,7 @@ def _size(path: Path, limits: Limits | None) -> tuple[int, int]:
     return (height, width) if turn in still.LYING else (width, height)
 
 
-def _natural(path: Path) -> list[tuple[bool, int, str]]:
+def natural(path: Path) -> list[tuple[bool, int, str]]:
     """A sort key for natural order: digits are compared as numbers."""
     parts = re.split(r"(\d+)", str(path))
     return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]

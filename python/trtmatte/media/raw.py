@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from trtmatte.errors import InputError, OutputError, SettingError, TruncatedError
-from trtmatte.media import colour
+from trtmatte.errors import InputError, SettingError, TruncatedError
+from trtmatte.media import colour, pipes
 from trtmatte.media.ffmpeg import reason
 from trtmatte.media.source import RATE, Array, Facts, Frame, rate_of, size_of
 from trtmatte.support.options import option
@@ -44,7 +42,7 @@ class RawSource:
 
     def __init__(self, raw: Raw, pipe: BinaryIO | None = None) -> None:
         self._raw = raw
-        self._input = StoppableInput(pipe or _open("standard input", sys.stdin, InputError))
+        self._input = StoppableInput(pipe or pipes.standard_input())
         size = (raw.width, raw.height)
         self.facts = Facts("standard input", size, raw.rate, 1 / raw.rate, colour.usual(size))
 
@@ -88,30 +86,15 @@ class RawSink:
     place = "-"
 
     def __init__(self, pipe: BinaryIO | None = None) -> None:
-        self._pipe: Any = pipe or _open("standard output", sys.stdout, OutputError)
+        self._pipe: Any = pipe or pipes.standard_output()
 
     def write(self, picture: Array, pts: int, duration: int) -> None:
-        with _told():
+        with pipes.told():
             self._pipe.write(np.ascontiguousarray(picture).data)
 
     def close(self, *, whole: bool = True) -> None:
-        with _told():
+        with pipes.told():
             self._pipe.flush()
 
     def abort(self) -> None:
         """Do nothing: bytes in the pipe cannot be taken back."""
-
-
-def _open(name: str, stream: Any, error: type[Exception]) -> Any:
-    """The bytes of a standard stream, which is None in a process that was started without it."""
-    if stream is None:
-        raise error(f"{name} is closed; expected a pipe")
-    return stream.buffer
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise OutputError(f"standard output cannot be written: {reason(error)}") from error

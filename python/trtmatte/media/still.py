@@ -1,4 +1,4 @@
-"""A picture in a file: its pixels, colour profile and EXIF data."""
+"""A picture in a file, or in the bytes of one: its pixels, colour profile and EXIF data."""
 
 from __future__ import annotations
 
@@ -59,30 +59,66 @@ class Still:
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
-def read(path: Path, limits: Limits | None = None) -> Still:
+@dataclass(frozen=True)
+class Encoded:
+    """The bytes of a picture's file, which is on no disk, and its name in messages."""
+
+    data: bytes
+    name: str = "the picture"
+
+    def require(self, limits: Limits | None) -> None:
+        """Raise an InputError if there are no bytes, or more than the limits allow."""
+        if not self.data:
+            raise InputError(f"{self} cannot be read: it is empty; expected the bytes of a picture")
+        if limits is not None and len(self.data) > limits.file_bytes:
+            raise InputError(f"{self} has {len(self.data)} bytes; expected {limits.file_bytes} at most")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def read(source: Path | Encoded, limits: Limits | None = None) -> Still:
     """Read the first page of a picture as 8-bit RGB: transparency over white, CMYK converted to sRGB."""
-    with opened(path, limits) as picture:
-        picture.load()
-        turn, exif = orientation(picture)
-        upright = picture if turn is None else picture.transpose(pillow("Image").Transpose[turn])
-        profile = picture.info.get("icc_profile") or b""
-        pixels = np.asarray(_rgb(upright, profile))
+    with opened(source, limits) as picture:
+        return of_image(picture)
+
+
+def of_image(picture: Any) -> Still:
+    """Return the picture that an image of Pillow shows, as `read` does. Decoders raise errors of many kinds."""
+    picture.load()
+    turn, exif = orientation(picture)
+    upright = picture if turn is None else picture.transpose(pillow("Image").Transpose[turn])
+    profile = picture.info.get("icc_profile") or b""
+    pixels = np.asarray(_rgb(upright, profile))
     return Still(pixels, profile if profile[_COLOUR_SPACE] == b"RGB " else b"", exif)
 
 
 @contextmanager
-def opened(path: Path, limits: Limits | None = None) -> Iterator[Any]:
+def opened(source: Path | Encoded, limits: Limits | None = None) -> Iterator[Any]:
     """Open a picture: its header is read. Raises an InputError for any error while the picture is open."""
-    require_file(path, limits)
+    if isinstance(source, Encoded):
+        source.require(limits)
+    else:
+        require_file(source, limits)
     try:
-        with pillow("Image").open(path, formats=formats()) as picture:
-            if limits is not None and picture.width * picture.height > limits.pixels:
-                raise ValueError(f"it is {picture.width}x{picture.height}; expected {limits.pixels} pixels at most")
+        file = io.BytesIO(source.data) if isinstance(source, Encoded) else source
+        with pillow("Image").open(file, formats=formats()) as picture:
+            require_within(picture, limits)
             yield picture
     except TrtmatteError:
         raise
     except Exception as error:  # decoders raise errors of many kinds for damaged files
-        raise _unreadable(path, error) from error
+        raise unreadable(source, error) from error
+
+
+def require_within(picture: Any, limits: Limits | None) -> None:
+    """Raise a ValueError if an image of Pillow, which is not decoded yet, is not within the limits."""
+    if limits is None:
+        return
+    if picture.width * picture.height > limits.pixels:
+        raise ValueError(f"it is {picture.width}x{picture.height}; expected {limits.pixels} pixels at most")
+    if getattr(picture, "format", None) not in (None, *READ):
+        raise ValueError(f"its format is {picture.format}; expected {', '.join(READ)}")
 
 
 def write(pixels: Array, path: Path, *, quality: int = 95, profile: bytes = b"", exif: bytes = b"") -> None:
@@ -91,27 +127,46 @@ def write(pixels: Array, path: Path, *, quality: int = 95, profile: bytes = b"",
     `quality` is for JPEG and WebP; 100 makes WebP lossless.
     """
     kind = FORMATS[path.suffix.lower()]
-    channels = pixels.shape[2]
-    image = pillow("Image").fromarray(
-        np.ascontiguousarray(pixels[..., 0] if channels == 1 else pixels), _MODES[channels]
-    )
+    data = encoded(pixels, kind, name=path, quality=quality, profile=profile, exif=exif)
+    try:
+        with replacing(path) as file:
+            file.write(data)
+    except EngineError as error:
+        raise OutputError(str(error)) from error
+
+
+def encoded(
+    pixels: Array,
+    kind: str,
+    *,
+    name: object = "the picture",
+    quality: int = 95,
+    profile: bytes = b"",
+    exif: bytes = b"",
+) -> memoryview:
+    """Return the bytes of a file of this format, one of those in `FORMATS`. Messages use the name."""
+    image = image_of(pixels)
     about = {"icc_profile": profile or None, **({"exif": exif} if exif else {})}
-    encoded = io.BytesIO()
+    file = io.BytesIO()
     try:
         try:
-            image.save(encoded, kind, **about, **_options(kind, quality))
+            image.save(file, kind, **about, **_options(kind, quality))
         except Exception as error:  # the profile or the EXIF data of a stranger's picture: too long, or damaged
             if not profile and not exif:
                 raise
-            _LOG.warning("%s is written without colour profile and EXIF data: %s", path, error)
-            encoded = io.BytesIO()
-            image.save(encoded, kind, **_options(kind, quality))
-        with replacing(path) as file:
-            file.write(encoded.getbuffer())
-    except EngineError as error:
-        raise OutputError(str(error)) from error
+            _LOG.warning("%s is written without colour profile and EXIF data: %s", name, error)
+            file = io.BytesIO()
+            image.save(file, kind, **_options(kind, quality))
     except Exception as error:  # such as WebP's 16,383 pixels
-        raise OutputError(f"{path} cannot be written: {error}") from error
+        raise OutputError(f"{name} cannot be written: {error}") from error
+    return file.getbuffer()
+
+
+def image_of(pixels: Array) -> Any:
+    """Return uint8 pixels (H, W, 1, 3 or 4) as an image of Pillow."""
+    channels = pixels.shape[2]
+    plain = np.ascontiguousarray(pixels[..., 0] if channels == 1 else pixels)
+    return pillow("Image").fromarray(plain, _MODES[channels])
 
 
 @contextmanager
@@ -122,12 +177,13 @@ def without_warnings() -> Iterator[None]:
         yield
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
+def unreadable(source: object, error: Exception) -> InputError:
+    """Return the error for a picture that a decoder does not read."""
     if isinstance(error, pillow("Image").UnidentifiedImageError):
         why = f"it is no picture, or of a format that is not read; expected {', '.join(READ)}"
     else:
         why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-    return InputError(f"{path} cannot be read: {why}")
+    return InputError(f"{source} cannot be read: {why}")
 
 
 @functools.cache
@@ -146,9 +202,13 @@ def orientation(picture: Any) -> tuple[str | None, bytes]:
     turn = None
     try:
         exif = picture.getexif()
-        turn = _TURNS.get(exif.pop(_ORIENTATION, 1))
-        is_copied = len(exif) > 0 and picture.format != "TIFF"  # whose tags are those of its own structure
-        return turn, bytes(exif.tobytes()) if is_copied else b""
+        turn = _TURNS.get(exif.get(_ORIENTATION, 1))
+        if not len(exif) or getattr(picture, "format", None) == "TIFF":  # whose tags are those of its own structure
+            return turn, b""
+        copy = pillow("Image").Exif()  # the image, which may be the caller's, keeps its own
+        copy.load(exif.tobytes())
+        copy.pop(_ORIENTATION, None)
+        return turn, bytes(copy.tobytes()) if len(copy) else b""
     except Exception:
         return turn, b""
 

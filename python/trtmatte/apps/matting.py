@@ -1,0 +1,127 @@
+"""The mattes of single pictures of any sizes, each by itself."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from trtmatte.api import Engine, Session
+from trtmatte.errors import SettingError
+from trtmatte.format.stages import PLATE
+from trtmatte.media.alignment import Aligner
+from trtmatte.media.backgrounds import FrameBackground
+from trtmatte.media.padding import PATCH, crop_to, multiple_of, pad_to
+from trtmatte.media.plates import fitted
+from trtmatte.media.targets import KINDS
+from trtmatte.support.limits import Limits
+
+__all__ = ["EngineForSize", "Matting"]
+
+Array = np.ndarray[Any, Any]
+
+EngineForSize = Callable[[tuple[int, int]], Engine]
+
+_SHAPES: Final = 4  # of pictures, for each doubling of width:height: within one they are stretched by a tenth at most
+
+
+_KEPT: Final = 8  # sessions: upright, lying and square pictures of the usual shapes
+
+
+class Matting:
+    """Mattes pictures, and keeps a session for each shape of picture. Calls from several threads wait for each other.
+
+    A network sees all pictures in one size, so a tall picture would be squeezed in the engine of a wide one: a function
+    in place of an engine returns the engine for a size. It is called once for each aspect ratio.
+    """
+
+    def __init__(
+        self,
+        engine: Engine | EngineForSize,
+        kinds: Sequence[str],
+        *,
+        align: bool = False,
+        tell: Callable[[str], object] = lambda message: None,
+        plate_option: str = "plate",
+        limits: Limits | None = None,
+        **session: Any,
+    ) -> None:
+        """`kinds` are names of `KINDS`. `tell` gets messages about plates, which `plate_option` calls by their option.
+
+        `session` are options of a session.
+        """
+        self._engine, self._kinds = engine, tuple(kinds)
+        self._align, self._tell, self._plate_option = align, tell, plate_option
+        self._options = {**session, "outputs": tuple(KINDS[kind] for kind in kinds)}
+        self._options |= {"safe": limits} if limits else {}
+        self._sessions: dict[int, Session] = {}
+        self._told: set[str] = set()
+        self._turn = threading.Lock()
+
+    def __call__(
+        self, picture: Array, plate: Array | None, behind: FrameBackground, name: object = "the picture"
+    ) -> dict[str, Array]:
+        """Return the mattes of a picture, uint8 RGB, by the names of `KINDS`. They are the caller's own."""
+        with self._turn:
+            size = _size(picture)
+            session = self._session(size)
+            plate = self._plate(session, picture, plate, name)
+            if session.engine.program.capacity:
+                whole = multiple_of(PATCH, size)
+                picture, plate = pad_to(picture, whole), None if plate is None else pad_to(plate, whole)
+            session.reset()
+            matte = session(picture, plate, background=behind.at(size) if "composite" in self._kinds else None)
+            mattes = {kind: crop_to(matte[KINDS[kind]], size).copy() for kind in self._kinds}
+        if "rgba" in mattes:  # what is cut out is not to be found in the file
+            mattes["rgba"] *= mattes["rgba"][..., 3:] > 0
+        return mattes
+
+    def close(self) -> None:
+        with self._turn:
+            for session in self._sessions.values():
+                session.close()
+            self._sessions.clear()
+
+    def _session(self, size: tuple[int, int]) -> Session:
+        shape = 0 if isinstance(self._engine, Engine) else round(_SHAPES * math.log2(size[0] / size[1]))
+        session = self._sessions.pop(shape, None) or self._built(size).session(**self._options)
+        self._sessions[shape] = session
+        if len(self._sessions) > _KEPT:
+            self._sessions.pop(next(iter(self._sessions))).close()  # the one that was not used for longest
+        return session
+
+    def _built(self, size: tuple[int, int]) -> Engine:
+        if isinstance(self._engine, Engine):
+            return self._engine
+        whole = multiple_of(PATCH, size)
+        try:
+            return self._engine(size)
+        except SettingError:
+            if size == whole:
+                raise
+            return self._engine(whole)  # models that refine in patches are for whole ones
+
+    def _plate(self, session: Session, picture: Array, plate: Array | None, name: object) -> Array | None:
+        """Return the plate in the size of the picture, if the model needs one."""
+        family = session.engine.program.family
+        if PLATE not in session.engine.program.pictures:
+            if plate is not None:
+                raise SettingError(f"{family} needs no plate; leave {self._plate_option} out")
+            return None
+        if plate is None:
+            raise SettingError(f"{family} needs the plate, the photographed empty scene: give {self._plate_option}")
+        if self._align:
+            plate = Aligner(tell=lambda message: self._tell(f"{name}: {message}"))(plate, picture)
+        return fitted(plate, _size(picture), "picture", self._tell_once)
+
+    def _tell_once(self, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            self._tell(message)
+
+
+def _size(picture: Array) -> tuple[int, int]:
+    return picture.shape[1], picture.shape[0]

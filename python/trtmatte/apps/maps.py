@@ -30,7 +30,8 @@ def picture_of(matte: Matte, output: str, padded: Size, size: Size) -> Array:
     """The picture of an output, uint8 (H, W, C), of a frame of this size that was padded to another."""
     if output not in MAPS:
         return crop_to(matte[output], size)
-    small = matte[next(name for name in MAPS[output] if name in matte.names)][0]
+    small = matte[next(name for name in MAPS[output] if name in matte.names)]
+    small = small.reshape(small.shape[-2:])
     enlarged = _interpolated(small, padded) if output == _SMOOTH else _repeated(small, padded)
     return crop_to(np.rint(enlarged * 255).astype(np.uint8)[..., np.newaxis], size)
 
@@ -47,9 +48,7 @@ def _name(output: str, known: tuple[str, ...], program: Program) -> str:
 
 
 def _repeated(small: Array, size: Size) -> Array:
-    rows, columns = (
-        np.arange(side) * few // side for side, few in zip(reversed(size), small.shape, strict=True)
-    )
+    rows, columns = (np.arange(side) * few // side for side, few in zip(reversed(size), small.shape, strict=True))
     repeated: Array = small[rows][:, columns]
     return repeated
 

@@ -10,11 +10,12 @@ from typing import Any, Final
 import numpy as np
 
 from trtmatte.api import Engine, Session
+from trtmatte.apps.maps import picture_of, session_outputs
 from trtmatte.errors import SettingError
 from trtmatte.format.stages import PLATE
 from trtmatte.media.alignment import Aligner
 from trtmatte.media.backgrounds import FrameBackground
-from trtmatte.media.padding import PATCH, crop_to, multiple_of, pad_to
+from trtmatte.media.padding import PATCH, multiple_of, pad_to
 from trtmatte.media.plates import fitted
 from trtmatte.media.targets import KINDS
 from trtmatte.support.limits import Limits
@@ -49,13 +50,15 @@ class Matting:
         limits: Limits | None = None,
         **session: Any,
     ) -> None:
-        """`kinds` are names of `KINDS`. `tell` gets messages about plates, which `plate_option` calls by their option.
+        """`kinds` are names of `KINDS` and `MAPS`. `tell` gets messages about plates, which `plate_option` calls by
+        their option.
 
         `session` are options of a session.
         """
         self._engine, self._kinds = engine, tuple(kinds)
         self._align, self._tell, self._plate_option = align, tell, plate_option
-        self._options = {**session, "outputs": tuple(KINDS[kind] for kind in kinds)}
+        self._outputs = {kind: KINDS.get(kind, kind) for kind in kinds}
+        self._options = session
         self._options |= {"safe": limits} if limits else {}
         self._sessions: dict[int, Session] = {}
         self._told: set[str] = set()
@@ -74,7 +77,9 @@ class Matting:
                 picture, plate = pad_to(picture, whole), None if plate is None else pad_to(plate, whole)
             session.reset()
             matte = session(picture, plate, background=behind.at(size) if "composite" in self._kinds else None)
-            mattes = {kind: crop_to(matte[KINDS[kind]], size).copy() for kind in self._kinds}
+            mattes = {
+                kind: picture_of(matte, output, _size(picture), size).copy() for kind, output in self._outputs.items()
+            }
         if "rgba" in mattes:  # what is cut out is not to be found in the file
             mattes["rgba"] *= mattes["rgba"][..., 3:] > 0
         return mattes
@@ -87,11 +92,14 @@ class Matting:
 
     def _session(self, size: tuple[int, int]) -> Session:
         shape = 0 if isinstance(self._engine, Engine) else round(_SHAPES * math.log2(size[0] / size[1]))
-        session = self._sessions.pop(shape, None) or self._built(size).session(**self._options)
+        session = self._sessions.pop(shape, None) or self._opened(self._built(size))
         self._sessions[shape] = session
         if len(self._sessions) > _KEPT:
             self._sessions.pop(next(iter(self._sessions))).close()  # the one that was not used for longest
         return session
+
+    def _opened(self, engine: Engine) -> Session:
+        return engine.session(outputs=session_outputs(self._outputs.values(), engine.program), **self._options)
 
     def _built(self, size: tuple[int, int]) -> Engine:
         if isinstance(self._engine, Engine):

@@ -89,10 +89,10 @@ def convert_video(
     ends in .mp4, .m4v, .mkv, .mov or .webm is a video, a path without a suffix is a folder of PNG files, `"-"` is
     standard output. With several kinds, each path gets its kind added. `output_composition`, `output_alpha`,
     `output_foreground` and `output_rgba` are paths for one kind each. BackgroundMattingV2 has two more kinds: `error`,
-    the error that its base network expects, and `refined`, the patches that were refined. `output_type` is "video" or "png_sequence", for
-    paths that do not show it. Without any path, the output is beside the input: `in-matte.mov` (rgba), or
-    `in-composite.mp4` if there is a background. `codec` is h264, h265, prores, vp9, h264-nvenc or h265-nvenc. Audio and
-    subtitles are kept unless `sound` is False.
+    the error that its base network expects, and `refined`, the patches that were refined. `output_type` is "video" or
+    "png_sequence", for paths that do not show it. Without any path, the output is beside the input: `in-matte.mov`
+    (rgba), or `in-composite.mp4` if there is a background. `codec` is h264, h265, prores, vp9, h264-nvenc or
+    h265-nvenc. Audio and subtitles are kept unless `sound` is False.
 
     `background` is put behind the subject: a colour, a picture, a video (looped), "blur" or "blur:N". Pictures are
     scaled to fill the frame, then cropped. `plate` is the photographed empty scene that BackgroundMattingV2 needs, a

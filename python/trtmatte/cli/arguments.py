@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn, TypedDict
 
-from trtmatte.cli import values
+from trtmatte.cli import scripts, values
 from trtmatte.cli.process import WRONG, complain, tell
 from trtmatte.compiler.families import registry
 from trtmatte.errors import SettingError
@@ -87,6 +87,7 @@ def add_family_flags(parser: argparse._ActionsContainer) -> list[str]:
         else:
             kind = _KINDS.get(flag.kind, values.name)
             parser.add_argument(*names, type=kind, metavar=flag.metavar, choices=flag.choices, help=text)
+    scripts.add_refine_mode(parser)
     add_set_flag(parser, "another setting of the model's family, such as segmentation=true or mean=0.5,0.5,0.5")
     return list(found)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from trtmatte.cli import picture_tasks, sessions, values
+from trtmatte.cli import picture_tasks, scripts, sessions, values
 from trtmatte.cli.arguments import add_old_name
 from trtmatte.cli.process import FAILED, complain, log
 from trtmatte.errors import OutputError, SettingError
@@ -32,7 +32,7 @@ def add_parser(subparsers: Subparsers) -> None:
     add = parser.add_argument
     add(
         "inputs",
-        nargs="+",
+        nargs="*",
         type=values.name,
         metavar="INPUT",
         help="pictures, folders, quoted patterns ('shots/*.jpg'), or - for a picture on standard input; after them "
@@ -60,6 +60,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add("-y", "--overwrite", action="store_true", help="overwrite existing files")
     add("--quiet", action="store_true", help="print only warnings and errors")
+    scripts.add_image(parser)
     parser.set_defaults(run=run)
 
 
@@ -77,6 +78,9 @@ _PLATE: Final = "bgmv2: the photographed empty scene: one picture for all, or a 
 def run(args: argparse.Namespace) -> int:
     """Return the exit status: 0 done, 1 some pictures failed, 2 the input or a flag is wrong."""
     log("trtmatte image")
+    scripts.image(args)
+    if not args.inputs:
+        raise SettingError("there is no INPUT; expected pictures, folders, quoted patterns or -")
     picture_tasks.split_output(args)
     return _watch(args) if args.watch else _convert(args)
 

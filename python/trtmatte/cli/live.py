@@ -6,7 +6,7 @@ import argparse
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Final
 
-from trtmatte.cli import sessions, values
+from trtmatte.cli import scripts, sessions, values
 from trtmatte.cli.arguments import add_old_name
 from trtmatte.cli.process import complain, log, tell
 from trtmatte.support.limits import Limits
@@ -54,6 +54,7 @@ def add_parser(subparsers: Subparsers) -> None:
     add("--no-window", action="store_true", help="open no window; --frames or Ctrl-C ends the program")
     add("--hide-fps", action="store_true", help="do not write the frame rate on the picture")
     add("--frames", type=values.whole(1), metavar="N", help="stop after this many frames")
+    scripts.add_live(parser)
     parser.set_defaults(run=run)
 
 
@@ -69,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
     from trtmatte.media.window import Window
 
     log("trtmatte live")
+    scripts.live(args)
     with ExitStack() as stack:
         source = stack.enter_context(Camera(args.camera, args.resolution, args.fps))
         _say(f"{source.name}: {source.size[0]}x{source.size[1]}, {source.fps:.0f} fps")

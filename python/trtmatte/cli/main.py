@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
-from trtmatte.cli import bench, doctor, image, inspect, live, models, process, video
+from trtmatte.cli import bench, doctor, image, inspect, live, models, process, scripts, video
 from trtmatte.cli.arguments import Parser, add_version_flag
 
 
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     for command in (video, image, live, models, inspect, doctor, bench):
         command.add_parser(commands)
-    chosen = process.parsed(parser, arguments)
+    chosen = process.parsed(parser, scripts.words(sys.argv[1:] if arguments is None else arguments))
     return process.finished(f"trtmatte {chosen.command}", lambda: chosen.run(chosen))
 
 

@@ -159,6 +159,8 @@ def _placing(
 
     In a folder that is given, the first output has the picture's name. Beside the picture, each adds its own.
     """
+    if args.script_places is not None:
+        return args.script_places  # type: ignore[no-any-return]
     if args.out == STDOUT:
         return _on_standard_output(args, outputs, count)
     from trtmatte.media.still import FORMATS as WRITTEN

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from trtmatte.api import Engine, build, load
 from trtmatte.backends import registry as backends
-from trtmatte.cli import values
+from trtmatte.cli import scripts, values
 from trtmatte.cli.arguments import add_family_flag, add_family_flags, add_safe_flag, family_settings
 from trtmatte.cli.process import note
 from trtmatte.compiler.options import PRECISIONS
@@ -43,10 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser, *, default: str | None = DEFA
         help="the name of a known model (trtmatte models lists them), a recipe or a model file; it is downloaded and "
         f"built at its first use, then kept in the cache{f' (default: {default})' if default else ''}",
     )
+    scripts.add_model(what)
     what.add_argument("--device", type=values.name, metavar="D", help=_DEVICE)
     what.add_argument(
         "--backend",
-        type=values.name,
+        type=scripts.backend,
         default="auto",
         metavar="B",
         help=f"the library that runs the networks: {', '.join(backends.names())} (default: auto)",
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, default: str | None = DEFA
     add_family_flag(build)
     build.add_argument(
         "--precision",
+        type=scripts.precision,
         choices=PRECISIONS,
         help="precision on a GPU (default: fp16); tf32 is fp32 with rounded products. The CPU always runs fp32",
     )
@@ -90,12 +92,17 @@ def engine(args: argparse.Namespace, size: tuple[int, int], *, quiet: bool = Fal
                 f"{', '.join(settings)} is a build option, and {args.engine} is built already; "
                 "give --model in place of --engine, or build another with trtmatte-build"
             )
-        return load(args.engine, safe=args.safe)
+        return _as_said(args, load(args.engine, safe=args.safe))
     if args.model is None and not quiet:
         note(f"the model is {args.default_model}; --model chooses another, `trtmatte models` lists them")
     args.model = model_or_engine(args)
     with progress.steps(quiet) as advance:
-        return build(args.model, size=size, progress=advance, safe=args.safe, **settings)
+        return _as_said(args, build(args.model, size=size, progress=advance, safe=args.safe, **settings))
+
+
+def _as_said(args: argparse.Namespace, engine: Engine) -> Engine:
+    scripts.require_as_said(args, engine.program, args.engine or args.model)
+    return engine
 
 
 def session_arguments(args: argparse.Namespace) -> dict[str, Any]:

@@ -25,6 +25,7 @@ _PATH: Final = 4096
 _SIDE: Final = 1 << 16  # pixels
 _SECONDS: Final = 10_000_000  # a third of a year
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
+_GROUPED: Final = re.compile(r"[+-]?[0-9](_?[0-9]){0,17}")  # as Python reads it: 80_000
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z_-]*")
 _SIZE: Final = re.compile(r"([0-9]{1,6})[x×*]([0-9]{1,6})")
@@ -34,7 +35,7 @@ def whole(least: int, most: int = _LARGEST) -> Callable[[str], int]:
     """Return the parser of a whole number in these limits."""
 
     def parse(text: str) -> int:
-        if not (_WHOLE.fullmatch(text.strip()) and least <= (value := int(text)) <= most):
+        if not (_GROUPED.fullmatch(text.strip()) and least <= (value := int(text)) <= most):
             raise _wrong(text, f"a whole number, {least}…{most}")
         return value
 

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Final
 
 from trtmatte.apps import video
-from trtmatte.cli import sessions, values
+from trtmatte.cli import scripts, sessions, values
 from trtmatte.cli.arguments import add_old_name, described
 from trtmatte.cli.process import complain, log
 from trtmatte.errors import SettingError
@@ -54,6 +54,7 @@ def add_parser(subparsers: Subparsers) -> None:
     sessions.add_arguments(parser)
     _add_input(parser)
     _add_output(parser)
+    scripts.add_video(parser)
     add_old_name(parser, "--background-shot", "--plate", "plate", type=values.name)
     parser.set_defaults(run=run)
 
@@ -145,8 +146,17 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Return the exit status: 0 done, 1 failed or truncated input, 2 wrong input or flag, 130 stopped."""
     log("trtmatte video")
+    scripts.video(args)
     source, output = _places(args)
-    summary = video.convert_video(
+    with scripts.output_folder(args):
+        summary = _converted(args, source, output)
+    if not args.quiet:
+        complain("trtmatte video", summary)
+    return 0
+
+
+def _converted(args: argparse.Namespace, source: str, output: str | None) -> video.Summary:
+    return video.convert_video(
         lambda size: sessions.engine(args, size, quiet=args.quiet or args.disable_progress),
         source,
         output=output,
@@ -180,9 +190,6 @@ def run(args: argparse.Namespace) -> int:
         safe=args.safe,
         **sessions.session_arguments(args),
     )
-    if not args.quiet:
-        complain("trtmatte video", summary)
-    return 0
 
 
 def _places(args: argparse.Namespace) -> tuple[str, str | None]:

@@ -64,7 +64,9 @@ def _colour(text: str) -> tuple[float, ...]:
     if len(colour) < len("rgb"):
         return (*colour, last)
     if last != (255 if isinstance(last, int) else 1):
-        raise SettingError(f"{option('background')} is {text!r}, which is not opaque; for cut-outs with alpha, the output is rgba")
+        raise SettingError(
+            f"{option('background')} is {text!r}, which is not opaque; for cut-outs with alpha, the output is rgba"
+        )
     return tuple(colour)
 
 

@@ -23,7 +23,7 @@ KINDS: Final = {output.kind: output.name for output in reversed(OUTPUTS)}
 """The kinds of pictures by the names that users type, with the session's names. The most usual kind comes first."""
 
 MAPS: Final = {"error": ("err_sm", "err"), "refined": ("ref_sm",)}
-"""The kinds that show a small output of BackgroundMattingV2, each with the session's names, of which a network has one."""
+"""The kinds that show a small output of BackgroundMattingV2, with the session's names: a network has one of them."""
 
 CHANNELS: Final = {**{output.kind: output.channels for output in OUTPUTS}, **dict.fromkeys(MAPS, 1)}
 STDOUT: Final = "-"

@@ -22,8 +22,8 @@ class Settings:
     """None stands for the ONNX file's own value, and for a checkpoint for the original's default.
 
     `refine_kernel_size` belongs to the weights: it is only checked. A base network runs at `backbone_scale` 1 by
-    default. `model_type` "mattingbase" takes the base network alone out of a file that has a refiner too. `hidden` makes
-    its hidden maps an output; they are large.
+    default. `model_type` "mattingbase" takes the base network alone out of a file that has a refiner too. `hidden`
+    makes its hidden maps an output; they are large.
     """
 
     backbone_scale: float | None = flag(
@@ -33,9 +33,7 @@ class Settings:
         metavar="R",
         aliases=("--model-backbone-scale",),
     )
-    refine_mode: str | None = flag(
-        None, "sampling, thresholding or full (default: sampling)", metavar="M"
-    )
+    refine_mode: str | None = flag(None, "sampling, thresholding or full (default: sampling)", metavar="M")
     refine_sample_pixels: int | None = flag(
         None,
         "number of pixels to refine in the mode sampling (default: 80000)",
@@ -60,7 +58,7 @@ class Settings:
     prevent_oversampling: bool | None = flag(None, "leave out patches without error, or keep them", kind=bool)
     model_type: str | None = flag(
         None,
-        "mattingbase runs the base network alone, at the frame's size (default: mattingrefine if the file has a refiner)",
+        "mattingbase runs the base network alone, at the frame's size (default: with the file's refiner)",
         choices=TYPES,
     )
     hidden: bool = False

@@ -53,6 +53,7 @@ def use_own_cache(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         code.write_text(code_hash())
     os.environ["TRTMATTE_CACHE"] = str(folder)
+    os.environ.setdefault("TRTMATTE_CACHE_SIZE", "16GiB")  # the tests need all of their engines
 
 
 if "TRTMATTE_CACHE" not in os.environ:

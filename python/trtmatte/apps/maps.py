@@ -33,7 +33,7 @@ def picture_of(matte: Matte, output: str, padded: Size, size: Size) -> Array:
     small = matte[next(name for name in MAPS[output] if name in matte.names)]
     small = small.reshape(small.shape[-2:])
     enlarged = _interpolated(small, padded) if output == _SMOOTH else _repeated(small, padded)
-    return crop_to(np.rint(enlarged * 255).astype(np.uint8)[..., np.newaxis], size)
+    return crop_to(np.rint(enlarged * 255).astype(np.uint8, order="C")[..., np.newaxis], size)
 
 
 def _name(output: str, known: tuple[str, ...], program: Program) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn, TypedDict
 
@@ -35,14 +37,34 @@ _KINDS: Final = {
 """How the text of a family's flag is read, by the kind of the flag. Others are words."""
 
 
+_WRONG_CHOICE: Final = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that prints an error in one line, and its help like other results."""
 
     def print_help(self, file: Any = None) -> None:
         tell(self.format_help().rstrip("\n"))
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse; what is not known is an error here, so that the message names the command."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}{self._meant(rest)}")
+        return found, rest
+
     def error(self, message: str) -> NoReturn:
+        wrong = _WRONG_CHOICE.search(message)
+        if wrong:
+            like = difflib.get_close_matches(wrong[1], re.findall(r"[\w.-]+", wrong[2]), 1)
+            message += f"; did you mean {like[0]}?" if like else ""
         self.exit(WRONG, f"{self.prog}: {one_line(message)}; {self.prog} --help lists the flags\n")
+
+    def _meant(self, words: Sequence[str]) -> str:
+        """Return a question with the flag that is most like the first one of these."""
+        wrong = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
+        like = difflib.get_close_matches(wrong, self._option_string_actions, 1)
+        return f"; did you mean {like[0]}?" if like else ""
 
 
 class Texts(TypedDict):

@@ -156,8 +156,8 @@ def _made(folders: Iterable[Path]) -> Iterator[None]:
                 raise OutputError(f"the folder {folder} cannot be written to; choose another with -o")
         yield
     except BaseException:
-        with contextlib.suppress(OSError):  # something is in it
-            for each in new:
+        for each in sorted(new, reverse=True):
+            with contextlib.suppress(OSError):  # something is in it
                 each.rmdir()
         raise
 

@@ -14,8 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from trtmatte.support import quantities
+
 __all__ = [
-    *("camera", "name", "number", "number_or_word", "path"),
+    *("age", "byte_count", "camera", "name", "number", "number_or_word", "path"),
     *("rate", "raw", "seconds", "setting", "side", "size", "whole"),
 ]
 
@@ -108,6 +110,22 @@ def seconds(text: str) -> float:
     if total > _SECONDS:
         raise _wrong(text, f"a time of at most {_SECONDS} seconds")
     return total
+
+
+def byte_count(text: str) -> int:
+    """Parse a number of bytes, such as 2GiB."""
+    value = quantities.size(text)
+    if value is None:
+        raise _wrong(text, "a size, such as 2GiB or 500MB")
+    return value
+
+
+def age(text: str) -> float:
+    """Parse a span of time in days, such as 30d."""
+    value = quantities.days(text)
+    if value is None:
+        raise _wrong(text, "a number and m, h, d or w: minutes, hours, days or weeks, such as 30d")
+    return value
 
 
 def name(text: str) -> str:

@@ -18,7 +18,7 @@ from typing import IO, Any, Final
 
 from trtmatte.errors import EngineError, SettingError, TrtmatteError
 
-__all__ = ["alone", "close_with", "replacing", "require_writable"]
+__all__ = ["alone", "alone_at_once", "close_with", "removed_if_unlocked", "replacing", "require_writable"]
 
 _ON_WINDOWS: Final = os.name == "nt"
 _PRIVATE: Final = 0o600
@@ -34,6 +34,27 @@ def alone(lock: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):  # nothing was written to it
             file.close()
+
+
+@contextmanager
+def alone_at_once(lock: Path) -> Iterator[bool]:
+    """Hold a lock file that exists, without waiting. Gives False if another process holds it."""
+    try:
+        file = open(lock, "r+b", opener=_open_in_place)  # noqa: SIM115
+    except OSError:
+        yield False
+        return
+    with file:
+        yield _taken(file) and bool(os.fstat(file.fileno()).st_nlink)
+
+
+def removed_if_unlocked(path: Path) -> bool:
+    """Remove a file that no process has locked. Returns False if it stays."""
+    with suppress(OSError), open(path, "rb", opener=_open_in_place) as file:
+        if _ON_WINDOWS or _taken(file):
+            path.unlink()
+            return True
+    return False
 
 
 @contextmanager
@@ -156,27 +177,40 @@ def _kind(state: os.stat_result) -> str:
 def _remove_remains(path: Path) -> None:
     """Remove the files of killed processes, which nobody has locked."""
     for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        with suppress(OSError), open(part, "rb", opener=_open_in_place) as file:
-            if not _ON_WINDOWS:
-                _fcntl().flock(file, _fcntl().LOCK_EX | _fcntl().LOCK_NB)
-            part.unlink()
+        removed_if_unlocked(part)
 
 
 def _locked(lock: Path) -> IO[bytes]:
     try:
-        file = open(lock, "a+b", opener=_open_in_place)  # noqa: SIM115
-        if _ON_WINDOWS:
-            msvcrt = importlib.import_module("msvcrt")
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-        else:
+        while True:
+            file = open(lock, "a+b", opener=_open_in_place)  # noqa: SIM115
+            if _ON_WINDOWS:
+                msvcrt = importlib.import_module("msvcrt")
+                file.seek(0)
+                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+                return file
             _fcntl().flock(file, _fcntl().LOCK_EX)
-        return file
+            if os.fstat(file.fileno()).st_nlink:  # whoever held it before did not remove it
+                return file
+            file.close()
     except OSError as error:
         why = error.strerror or error
         raise EngineError(
             f"the lock {lock} cannot be used: {why}; remove it, or choose another cache folder"
         ) from error
+
+
+def _taken(file: IO[bytes]) -> bool:
+    """Lock a file without waiting. Returns False if another process has it."""
+    try:
+        if _ON_WINDOWS:
+            msvcrt = importlib.import_module("msvcrt")
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            _fcntl().flock(file, _fcntl().LOCK_EX | _fcntl().LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _open_in_place(path: str, flags: int) -> int:

@@ -103,7 +103,7 @@ class U2Net(nn.Module):
         d1, d2, d3, d4, d5, d6 = self._levels(image)
         first: Tensor = self.side1(d1)
         small = [self.side2(d2), self.side3(d3), self.side4(d4), self.side5(d5), self.side6(d6)]
-        return [first] + [resize_like(side, first) for side in small]  # noqa: RUF005, which scripts know
+        return [first] + [resize_like(side, first) for side in small]
 
     def _levels(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         """The outputs of stage1d to stage5d and of stage6."""

@@ -15,7 +15,10 @@ __all__ = ["PROTOCOLS", "Place", "kind_of", "place_of", "require_file"]
 Place = Path | str
 """A file, or an address."""
 
-PROTOCOLS: Final = ("http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "rtp", "tcp")
+PROTOCOLS: Final = (
+    *("http", "https", "ftp", "rtsp", "rtsps", "rtmp", "rtmps", "rtmpt", "rtmpts", "rtmpe", "rtmpte"),
+    *("mmsh", "mmst", "rist", "sctp", "srt", "rtp", "srtp", "udp", "udplite", "tcp"),
+)
 """Those of addresses."""
 
 _KINDS: Final = {

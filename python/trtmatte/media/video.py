@@ -34,6 +34,7 @@ class VideoSource:
 
     `start` and `end` are seconds from the beginning of the video. Frames that begin before `end` are read. With
     `start`, timestamps count from the first frame. `threads` is the number of decoder threads; 0 lets FFmpeg choose.
+    `order` is that of the channels, rgb24 or bgr24.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class VideoSource:
         end: Fraction | None = None,
         threads: int = 0,
         limits: Limits | None = None,
+        order: str = "rgb24",
     ) -> None:
+        self._order = order
         self._place, self._start, self._end, self._threads, self._limits = place, start, end, threads, limits
         decoded = self._decoded()
         first = next(decoded, None)
@@ -63,7 +66,7 @@ class VideoSource:
         decoded, self._begun = self._begun or self._decoded(), None
         number, warned = 0, False
         with problems_of(self._place, lambda: number):
-            convert = _Convert(self._orientation, self._size)
+            convert = _Convert(self._orientation, self._size, self._order)
             for frame in decoded:
                 if not warned and (frame.width, frame.height) != self._coded:
                     warned = True
@@ -206,13 +209,14 @@ class _Reading:
 
 
 class _Convert:
-    """Convert decoded frames to packed RGB."""
+    """Convert decoded frames to packed RGB or BGR."""
 
-    def __init__(self, orientation: Orientation, size: tuple[int, int]) -> None:
+    def __init__(self, orientation: Orientation, size: tuple[int, int], order: str) -> None:
+        self._order = order
         self._orientation = orientation
         self._lying = orientation.size(*size)
         self._sws = ffmpeg().video.reformatter.VideoReformatter()
-        self._turn = Turn(orientation, *self._lying) if any(orientation) else None
+        self._turn = Turn(orientation, *self._lying, order) if any(orientation) else None
 
     def __call__(self, frame: Any) -> Array:
         colour.complete(frame)
@@ -220,7 +224,7 @@ class _Convert:
         rgb = self._sws.reformat(
             frame,
             *self._lying,
-            format="rgb24",
+            format=self._order,
             interpolation="BICUBIC",
             dst_color_trc=hdr,
             dst_color_primaries=hdr,

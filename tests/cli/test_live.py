@@ -138,7 +138,14 @@ def test_a_film_behind(camera, tiny, screen, tmp_path):
             assert np.abs(shown.astype(int) - expected).max() <= 2  # FFmpeg's own way to RGB
 
 
-def test_the_plate_by_key_or_from_a_file(camera, screen, tmp_path):
+def scaled(folder, size):
+    from PIL import Image
+
+    Image.new("RGB", size).save(folder / "scaled.png")
+    return folder / "scaled.png"
+
+
+def test_the_plate_by_key_or_from_a_file(camera, screen, tmp_path, capsys):
     image = pytest.importorskip("PIL.Image")
     engine.write(engines.memory(with_plate=True), tmp_path / "two.trtm")
     image.fromarray(PICTURES[5][..., ::-1]).save(tmp_path / "shot.png")
@@ -147,6 +154,10 @@ def test_the_plate_by_key_or_from_a_file(camera, screen, tmp_path):
     assert run(*arguments) == 0
     assert "press B" in screen.texts[0]
     assert run(*arguments, "--plate", tmp_path / "shot.png", "--frames", 1) == 0
+    assert run(*arguments, "--plate", scaled(tmp_path, (64, 48)), "--frames", 1) == 0
+    assert "the plate is 64x48 and the camera 32x24: the plate is scaled" in capsys.readouterr().err
+    assert run(*arguments, "--plate", scaled(tmp_path, (24, 24)), "--frames", 1) == 2
+    assert "the plate is 24x24 and the camera 32x24; expected the same aspect ratio" in capsys.readouterr().err
     made = engines.memory(with_plate=True)
     with made.session(outputs="pha", color="bgr", backend="onnxruntime") as session:
         np.testing.assert_array_equal(screen.shown[1], session(PICTURES[1], PICTURES[0])[0])

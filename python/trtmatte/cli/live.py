@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
             window=window,
             virtual_camera=virtual_camera,
             view=args.output,
-            plate=_plate(args.plate, Limits.of(args.safe)),
+            plate=_plate(args.plate, source.size, Limits.of(args.safe)),
             background=args.background,
             mirror=args.mirror,
             overlay=not args.hide_fps,
@@ -103,10 +103,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _plate(place: Path | None, limits: Limits | None) -> Any:
+def _plate(place: Path | None, size: tuple[int, int], limits: Limits | None) -> Any:
     from trtmatte.media import pictures
+    from trtmatte.media.plates import fitted
 
-    return None if place is None else pictures.read(place, limits=limits)[..., ::-1]
+    if place is None:
+        return None
+    return fitted(pictures.read(place, limits=limits), size, "camera", _say)[..., ::-1]
 
 
 def _say(message: str) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from trtmatte.errors import TrtmatteError
+from trtmatte.media.places import is_stream
 from trtmatte.media.video import VideoSource
 from trtmatte.support.limits import Limits
 
 __all__ = ["NetworkCapture"]
-
-_FILES: Final = ("http", "https", "ftp")  # protocols of files, among others
 
 
 class NetworkCapture:
@@ -23,7 +22,7 @@ class NetworkCapture:
         self._source = VideoSource(address, threads=1, order="bgr24", limits=limits)
         self._frames: Any = self._source.frames()
         self.fps = float(self._source.facts.rate)
-        self.is_film = self._source.facts.count is not None and address.partition("://")[0].lower() in _FILES
+        self.is_film = self._source.facts.count is not None and not is_stream(address)
         """The address is that of a film, which comes as fast as it is read."""
         self.error: TrtmatteError | None = None
 

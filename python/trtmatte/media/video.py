@@ -15,7 +15,7 @@ from trtmatte.media.containers import decoding, opened, problems_of
 from trtmatte.media.ffmpeg import ffmpeg
 from trtmatte.media.fields import field_order
 from trtmatte.media.orientation import Orientation, Turn
-from trtmatte.media.places import Place
+from trtmatte.media.places import Place, is_stream
 from trtmatte.media.source import MOST_RATE, RATE, Array, Facts, Frame, Sound
 from trtmatte.support.limits import Limits
 from trtmatte.support.options import option
@@ -98,14 +98,24 @@ class VideoSource:
             aspect=aspect.limit_denominator(_FINE),
             timecode=self._timecode(first, rate),
             fields=field_order(first) if self._has_lines_of_source else "",
-            lost=colour.lost(first),
-            sound=Sound(
-                self._place,
-                start=shown_from,
-                end=None if self._end is None else begin + self._end,
-                shift=-shown_from if shown_from is not None else Fraction(0),
-                limits=self._limits,
-            ),
+            lost="; it has ".join(filter(None, (colour.lost(first), self._lost_sound()))),
+            sound=self._sound(shown_from, begin),
+        )
+
+    def _lost_sound(self) -> str:
+        is_lost = is_stream(self._place) and self._container.streams.audio
+        return "audio, which is left out: a stream is read once, for its pictures" if is_lost else ""
+
+    def _sound(self, shown_from: Fraction | None, begin: Fraction) -> Sound | None:
+        """The audio and subtitles, which are read by themselves; None for a stream that is sent only once."""
+        if is_stream(self._place):
+            return None
+        return Sound(
+            self._place,
+            start=shown_from,
+            end=None if self._end is None else begin + self._end,
+            shift=Fraction(0) if shown_from is None else -shown_from,
+            limits=self._limits,
         )
 
     @property

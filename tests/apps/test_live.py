@@ -132,7 +132,7 @@ def test_a_background_from_a_file_needs_no_window(play):
     engine = engines.memory(with_plate=True)
     _, sent, _ = play(*PICTURES, engine=engine, window=None, plate=PICTURES[0])
     assert len(sent) == 5
-    with pytest.raises(SettingError, match=r"memory needs the plate, the photographed empty scene.* --plate"):
+    with pytest.raises(SettingError, match=r"memory needs the plate, the photographed empty scene.*: plate"):
         play(engine=engine, window=None)
 
 

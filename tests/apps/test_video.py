@@ -18,7 +18,7 @@ from PIL import Image
 import trtmatte
 from tests import real_models as models
 from tests import reference
-from tests.media import films
+from tests.media import films, servers
 from tests.runtime.session import engines
 from trtmatte.apps.video import Interrupted, Summary, convert_video
 from trtmatte.errors import FrameError, InputError, OutputError, SettingError, TruncatedError
@@ -209,6 +209,18 @@ def test_folders_are_made_for_several_kinds(film: Path, tmp_path: Path) -> None:
 # What goes in
 
 
+def test_an_address(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A stream is read once, without its audio; a film on a web server gives its audio as well."""
+    path = films.film(tmp_path / "in.ts", shots(), sound="aac")
+    with servers.sending(path) as address, caplog.at_level(logging.WARNING):
+        assert convert(address, output=tmp_path / "a.mp4").frames == 12
+        assert caplog.messages == [f"{address} has audio, which is left out: a stream is read once, for its pictures"]
+    assert not films.facts(tmp_path / "a.mp4").others
+    with servers.web(tmp_path) as web:
+        assert convert(f"{web}/in.ts", output=tmp_path / "b.mp4").frames == 12
+    assert films.facts(tmp_path / "b.mp4").others
+
+
 def test_pictures_and_resizing(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for number, shot in enumerate(shots(3)):
@@ -280,6 +292,34 @@ def test_a_plate_as_a_picture_and_a_video(film: Path, tmp_path: Path) -> None:
                 session(frame.picture, engines.grey(v))[0].copy() for frame, v in zip(frames, behind, strict=True)
             ]
         assert closest(pngs(tmp_path / "out"), expected) <= 2  # the video's codec
+
+
+@pytest.mark.parametrize("form", ["shot.png", "shot.mp4"])
+def test_a_plate_of_another_size(
+    form: str, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is scaled to the frames, which is told once in the sizes of the files, not in those of padded frames."""
+    monkeypatch.setattr(Program, "capacity", property(lambda self: 1))
+    engine = engines.memory(with_plate=True)
+
+    def shot(width: int, height: int) -> Path:
+        if form.endswith(".mp4"):
+            return films.film(tmp_path / form, [engines.grey(200, width, height)] * 2)
+        Image.fromarray(engines.grey(200, width, height)).save(tmp_path / form)
+        return tmp_path / form
+
+    def run(width: int, height: int, **options: Any) -> list[str]:
+        caplog.clear()
+        plate = shot(width, height)
+        convert(film, engine=engine, output=tmp_path / "out", kinds="alpha", plate=plate, overwrite=True, **options)
+        return caplog.messages
+
+    with caplog.at_level(logging.WARNING):
+        assert run(32, 24) == []
+        assert run(64, 48) == ["the plate is 64x48 and the film 32x24: the plate is scaled"]
+        assert run(128, 96, input_resize=(40, 30)) == ["the plate is 128x96 and the film 40x30: the plate is scaled"]
+        with pytest.raises(InputError, match="the plate is 24x32 and the film 32x24; expected the same aspect ratio"):
+            run(24, 32)
 
 
 def test_the_old_name_of_the_plate(film: Path, tmp_path: Path) -> None:

@@ -17,13 +17,14 @@ import pytest
 
 from tests import real_models as models
 from tests.apps.test_live import Screen
+from tests.media import films, servers
 from tests.media.test_camera import film
 from tests.media.test_virtual_camera import Recorder
 from tests.runtime.session import engines
 from trtmatte.cli import live, main
 from trtmatte.format import file as engine
 from trtmatte.media import camera as cameras
-from trtmatte.media import window
+from trtmatte.media import camera_devices, window
 
 pytest.importorskip("cv2")
 
@@ -36,6 +37,12 @@ def tiny(tmp_path_factory):
     path = tmp_path_factory.mktemp("engines") / "tiny.trtm"
     engine.write(engines.memory(), path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def no_devices(monkeypatch, tmp_path):
+    """This machine has no cameras."""
+    monkeypatch.setattr(camera_devices, "FOLDER", tmp_path / "dev")
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +94,16 @@ def test_without_a_window(camera, tiny, capsys):
     assert told.err == f"trtmatte live: {camera}: 32x24, 10 fps\n"
 
 
+def test_an_address(tiny, capsys, tmp_path):
+    with servers.sending(films.film(tmp_path / "film.ts", 12)) as address:
+        assert run("--camera", address, "--engine", tiny, "--no-window") == 0
+    told = capsys.readouterr()
+    assert re.fullmatch(SUMMARY, told.out)
+    assert told.err == f"trtmatte live: {address}: 64x48, 24 fps\ntrtmatte live: {address} has ended\n"
+    assert run("--camera", address, "--engine", tiny, "--no-window", "--safe") == 2
+    assert "safe mode reads nothing from the network" in capsys.readouterr().err
+
+
 def test_what_is_shown_is_sent_without_what_is_written_over_it(camera, tiny, screen, virtual, capsys):
     assert run("--camera", camera, "--engine", tiny, "--virtual-camera", "--background", "blue") == 0
     assert virtual.opened == (32, 24, 10, "BGR")
@@ -121,7 +138,14 @@ def test_a_film_behind(camera, tiny, screen, tmp_path):
             assert np.abs(shown.astype(int) - expected).max() <= 2  # FFmpeg's own way to RGB
 
 
-def test_the_plate_by_key_or_from_a_file(camera, screen, tmp_path):
+def scaled(folder, size):
+    from PIL import Image
+
+    Image.new("RGB", size).save(folder / "scaled.png")
+    return folder / "scaled.png"
+
+
+def test_the_plate_by_key_or_from_a_file(camera, screen, tmp_path, capsys):
     image = pytest.importorskip("PIL.Image")
     engine.write(engines.memory(with_plate=True), tmp_path / "two.trtm")
     image.fromarray(PICTURES[5][..., ::-1]).save(tmp_path / "shot.png")
@@ -130,6 +154,10 @@ def test_the_plate_by_key_or_from_a_file(camera, screen, tmp_path):
     assert run(*arguments) == 0
     assert "press B" in screen.texts[0]
     assert run(*arguments, "--plate", tmp_path / "shot.png", "--frames", 1) == 0
+    assert run(*arguments, "--plate", scaled(tmp_path, (64, 48)), "--frames", 1) == 0
+    assert "the plate is 64x48 and the camera 32x24: the plate is scaled" in capsys.readouterr().err
+    assert run(*arguments, "--plate", scaled(tmp_path, (24, 24)), "--frames", 1) == 2
+    assert "the plate is 24x24 and the camera 32x24; expected the same aspect ratio" in capsys.readouterr().err
     made = engines.memory(with_plate=True)
     with made.session(outputs="pha", color="bgr", backend="onnxruntime") as session:
         np.testing.assert_array_equal(screen.shown[1], session(PICTURES[1], PICTURES[0])[0])
@@ -141,7 +169,7 @@ def test_the_plate_by_key_or_from_a_file(camera, screen, tmp_path):
     ("flags", "message"),
     [
         (("--camera", "nothing.mp4"), "there is no video nothing.mp4"),
-        (("--camera", "97"), "camera 97 cannot be opened"),
+        (("--camera", "97"), "there is no camera 97: this machine has none; --camera takes another one"),
         (("--background", "nocolour", "--no-window"), "background is 'nocolour'"),
         (("--no-window", "--virtual-camera"), "pip install pyvirtualcam"),
     ],
@@ -158,10 +186,11 @@ def test_what_goes_wrong(flags, message, camera, tiny, capfd, monkeypatch):
 def test_no_window_and_no_plate(camera, tmp_path, capsys):
     engine.write(engines.memory(with_plate=True), tmp_path / "two.trtm")
     assert run("--camera", camera, "--engine", tmp_path / "two.trtm", "--no-window") == 2
-    assert "leave --no-window out, or give the picture with --plate" in capsys.readouterr().err
+    assert "leave --no-window out, or give the picture: --plate" in capsys.readouterr().err
 
 
-def test_ctrl_c(tiny, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_being_stopped(number, tiny, tmp_path):
     """It ends cleanly and says how it went."""
     camera = film(tmp_path / "film.mkv", PICTURES * 100)
     command = [sys.executable, "-m", "trtmatte.cli.main", "live", "--camera", camera, "--engine", tiny, "--no-window"]
@@ -174,9 +203,9 @@ def test_ctrl_c(tiny, tmp_path):
     )
     assert "32x24" in running.stderr.readline()
     time.sleep(2)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(number)
     out, told = running.communicate(timeout=30)
-    assert running.returncode == 130
+    assert running.returncode == 128 + number
     assert told == "trtmatte live: stopped\n"
     assert re.fullmatch(SUMMARY, out)
 

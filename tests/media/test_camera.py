@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from trtmatte.errors import InputError, SettingError, TruncatedError
-from trtmatte.media import camera
+from trtmatte.media import camera, camera_devices
 from trtmatte.media.camera import Camera
 
 cv = pytest.importorskip("cv2")
@@ -123,9 +123,40 @@ def test_a_camera_that_hangs(captures, monkeypatch):
     source.close()
 
 
-def test_what_cannot_be_opened(captures):
-    with pytest.raises(InputError, match=r"camera 7 cannot be opened; .*no other program"):
+@pytest.fixture
+def devices(tmp_path, monkeypatch):
+    """The folder of the devices of this machine."""
+    (tmp_path / "dev").mkdir()
+    monkeypatch.setattr(camera_devices, "FOLDER", tmp_path / "dev")
+    return tmp_path / "dev"
+
+
+def test_a_camera_that_is_not_there(captures, devices):
+    with pytest.raises(InputError, match=r"there is no camera 7: this machine has none; camera takes another one"):
         Camera(7)
+    for number in (10, 2):
+        (devices / f"video{number}").touch()
+    with pytest.raises(InputError, match=r"there is no camera 7: there is \S*/video2, \S*/video10; camera takes"):
+        Camera("/dev/video7")
+
+
+def test_a_camera_that_cannot_be_opened(captures, devices, monkeypatch):
+    (devices / "video7").touch()
+    with pytest.raises(InputError, match=r"camera 7 cannot be opened; is no other program using it"):
+        Camera(7)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(InputError, match=r"camera 7 cannot be opened: \S*/video7 may not be read; add yourself"):
+        Camera(7)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(InputError, match=r"camera 7 cannot be opened; is it plugged in"):
+        Camera(7)
+
+
+@pytest.mark.parametrize("name", ["/dev/video0", "by-id"])
+def test_a_camera_by_its_file(name, captures, tmp_path):
+    (tmp_path / "by-id").symlink_to("/dev/video0")
+    with Camera(tmp_path / name) as source:
+        assert (source.name, captures[0].source) == ("camera 0", 0)
 
 
 def test_what_is_no_film(tmp_path, capfd):

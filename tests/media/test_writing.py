@@ -202,7 +202,7 @@ def test_subtitles_go_where_they_can(tmp_path: Path, caplog: pytest.LogCaptureFi
     told = [record.message.split("/")[-1] for record in caplog.records]
     assert told[0] == "b.mp4 is written without the subtitles (srt), which such a file cannot store; .mkv can"
     assert (
-        "b.webm gets the audio as Opus, since such a file cannot store it as it is (aac); without audio: sound=False"
+        "b.webm gets the audio as Opus, since such a file cannot store it as it is (aac); sound=False leaves it out"
         in told
     )
 

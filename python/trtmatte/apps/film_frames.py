@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Iterator
-from itertools import repeat
+from itertools import chain, repeat
+from operator import itemgetter
 from typing import Any, Final
 
 from trtmatte.api import Engine
@@ -15,11 +17,13 @@ from trtmatte.format.stages import PLATE
 from trtmatte.media.backgrounds import FrameBackground
 from trtmatte.media.opening import open_source
 from trtmatte.media.padding import PATCH, multiple_of, pad_to
+from trtmatte.media.plates import fitted
 from trtmatte.media.source import Array, Source
 from trtmatte.support.options import option
 
 __all__ = ["FilmFrames", "background_of"]
 
+_LOG: Final = logging.getLogger("trtmatte")
 _GREEN: Final = "greenscreen"  # the background where none is given, as in RVM's script
 
 
@@ -72,14 +76,22 @@ def _plates(engine: Engine, video: VideoInput, source: Source) -> Iterator[Array
         raise SettingError(
             f"{family} needs the plate, the photographed empty scene, as a picture or a video: {option('plate')}"
         )
-    return _lasting(open_source(video.plate, resize=source.facts.size, threads=video.threads, limits=video.limits))
+    plates = open_source(video.plate, threads=video.threads, limits=video.limits)
+    return _fitted(map(itemgetter(0), plates.frames()), source.facts.size)
 
 
-def _lasting(source: Source) -> Iterator[Array]:
-    for frame in source.frames():
-        yield (picture := frame.picture)
+def _fitted(plates: Iterator[Array], size: tuple[int, int]) -> Iterator[Array]:
+    """The plates in the size of the frames. A message tells once that they are scaled."""
+    first = fitted(next(plates), size, "film", _LOG.warning)
+    rest = (fitted(plate, size, "film", lambda _: None) for plate in plates)
+    return _lasting(chain([first], rest))
+
+
+def _lasting(plates: Iterator[Array]) -> Iterator[Array]:
+    for plate in plates:
+        yield plate
     while True:
-        yield picture
+        yield plate
 
 
 def _aligner(choice: bool | str) -> Any:

@@ -90,12 +90,16 @@ class Live:
         self._latencies: deque[float] = deque(maxlen=_KEPT)
         self._frames, self._fps, self._began, self._last = 0, 0.0, 0.0, 0.0
 
-    def run(self, frames: int | None = None) -> None:
-        """Matte until the video ends, this many frames are done, or `q` is pressed."""
+    def run(self, frames: int | None = None) -> bool:
+        """Matte until the video ends, this many frames are done, or `q` is pressed. Returns True if the video ended."""
         ended = False
-        while not ended and (frames is None or self._frames < frames) and (shot := self._camera.newest()):
+        while not ended and (frames is None or self._frames < frames):
+            shot = self._camera.newest()
+            if shot is None:
+                return True
             picture = shot.picture[:, ::-1] if self._mirror else shot.picture
             ended = self._matted(picture, shot) if self._is_ready else self._guided(picture)
+        return False
 
     @property
     def summary(self) -> Summary:

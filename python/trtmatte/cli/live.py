@@ -36,7 +36,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--video_device_id",
         type=values.camera,
         default=0,
-        metavar="N|FILE",
+        metavar="N|PLACE",
         help=_CAMERA,
     )
     add("--resolution", nargs=2, type=values.side, metavar=("W", "H"), help="ask the camera for this size")
@@ -58,7 +58,10 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.set_defaults(run=run)
 
 
-_CAMERA: Final = "the number of a camera, or a video file to play in its place (default: 0)"
+_CAMERA: Final = (
+    "the number of a camera or its file (/dev/video0), an address (rtsp://…), or a video file to play in its place "
+    "(default: 0)"
+)
 _BACKGROUND: Final = "the background of composites: a colour, a picture, a video, blur or blur:N (default: greenscreen)"
 
 
@@ -72,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     log("trtmatte live")
     scripts.live(args)
     with ExitStack() as stack:
-        source = stack.enter_context(Camera(args.camera, args.resolution, args.fps))
+        source = stack.enter_context(Camera(args.camera, args.resolution, args.fps, limits=Limits.of(args.safe)))
         _say(f"{source.name}: {source.size[0]}x{source.size[1]}, {source.fps:.0f} fps")
         virtual_camera = window = None
         if args.virtual_camera:
@@ -86,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
             window=window,
             virtual_camera=virtual_camera,
             view=args.output,
-            plate=_plate(args.plate, Limits.of(args.safe)),
+            plate=_plate(args.plate, source.size, Limits.of(args.safe)),
             background=args.background,
             mirror=args.mirror,
             overlay=not args.hide_fps,
@@ -95,16 +98,20 @@ def run(args: argparse.Namespace) -> int:
         )
         stack.enter_context(closing(live))
         try:
-            live.run(args.frames)
+            if live.run(args.frames) and source.is_address:
+                _say(f"{source.name} has ended")
         finally:
             tell(str(live.summary))
     return 0
 
 
-def _plate(place: Path | None, limits: Limits | None) -> Any:
+def _plate(place: Path | None, size: tuple[int, int], limits: Limits | None) -> Any:
     from trtmatte.media import pictures
+    from trtmatte.media.plates import fitted
 
-    return None if place is None else pictures.read(place, limits=limits)[..., ::-1]
+    if place is None:
+        return None
+    return fitted(pictures.read(place, limits=limits), size, "camera", _say)[..., ::-1]
 
 
 def _say(message: str) -> None:

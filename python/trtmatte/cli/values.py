@@ -136,7 +136,8 @@ def name(text: str) -> str:
         raise _wrong(text, "letters that the system can encode") from None
     if not encoded or b"\0" in encoded:
         raise _wrong(text, "a name, without null characters")
-    if len(encoded) > _PATH or max(map(len, encoded.split(os.fsencode(os.sep)))) > _NAME:
+    parts = [b""] if "://" in text else encoded.split(os.fsencode(os.sep))  # addresses may have long names
+    if len(encoded) > _PATH or max(map(len, parts)) > _NAME:
         raise _wrong(text, f"a name of at most {_NAME} bytes, in a path of at most {_PATH}")
     return text
 

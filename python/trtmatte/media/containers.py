@@ -30,6 +30,7 @@ OF_FILES: Final = {"protocol_whitelist": "file", "format_whitelist": ",".join(FO
 
 _BLOCKS: Final = 2 * 128 * 128  # pixels
 _BENEATH: Final = ("tls", "httpproxy")  # what the protocols of addresses are built on
+_RTSP: Final = {"rtsp_flags": "prefer_tcp"}  # firewalls drop its UDP, and losses spoil pictures
 _SILENCE: Final = 30.0  # seconds that an address may send nothing
 
 
@@ -43,7 +44,7 @@ def opened(place: Place, limits: Limits | None = None) -> Any:
     elif limits is not None:
         raise InputError(f"{place} is an address; expected a file, since safe mode reads nothing from the network")
     else:
-        allowed, timeout = {"protocol_whitelist": ",".join((*PROTOCOLS, *_BENEATH))}, _SILENCE
+        allowed, timeout = {"protocol_whitelist": ",".join((*PROTOCOLS, *_BENEATH)), **_RTSP}, _SILENCE
     try:
         return ffmpeg().open(
             name,
@@ -78,5 +79,6 @@ def problems_of(place: Place, read: Callable[[], int] = lambda: 0) -> Iterator[N
         raise
     except Exception as error:
         if count := read():
-            raise TruncatedError(f"{place} is damaged after frame {count}: {reason(error)}") from error
+            what = "is damaged" if isinstance(place, Path) else "breaks off"
+            raise TruncatedError(f"{place} {what} after frame {count}: {reason(error)}") from error
         raise InputError(f"{place} cannot be read: {reason(error)}") from error

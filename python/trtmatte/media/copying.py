@@ -95,7 +95,7 @@ def _copy(stream: Any, container: Any, place: str, sound: Sound) -> Any:
     if copy is None and is_audio and (copy := Reencoded.into(container, stream, sound)) is not None:
         made = copy.output
         _LOG.warning(
-            "%s gets the audio as %s, since such a file cannot store it as it is (%s); without audio: %s",
+            "%s gets the audio as %s, since such a file cannot store it as it is (%s); %s leaves it out",
             *(place, copy.title, codec, option("sound", False)),
         )
     if copy is None:

@@ -35,11 +35,11 @@ class Orientation(NamedTuple):
 
 
 class Turn:
-    """Rotate frames of packed RGB."""
+    """Rotate frames of packed RGB or BGR."""
 
-    def __init__(self, orientation: Orientation, width: int, height: int) -> None:
+    def __init__(self, orientation: Orientation, width: int, height: int, order: str = "rgb24") -> None:
         self._graph = graph = ffmpeg().filter.Graph()
-        last = graph.add_buffer(width=width, height=height, format="rgb24", time_base=Fraction(1, 1000))
+        last = graph.add_buffer(width=width, height=height, format=order, time_base=Fraction(1, 1000))
         for name, arguments in _filters(orientation):
             new = graph.add(name, arguments)
             last.link_to(new)

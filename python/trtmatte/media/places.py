@@ -10,14 +10,18 @@ from typing import Final
 from trtmatte.errors import InputError, SettingError
 from trtmatte.support.limits import Limits
 
-__all__ = ["PROTOCOLS", "Place", "kind_of", "place_of", "require_file"]
+__all__ = ["PROTOCOLS", "Place", "is_stream", "kind_of", "place_of", "require_file"]
 
 Place = Path | str
 """A file, or an address."""
 
-PROTOCOLS: Final = ("http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "rtp", "tcp")
+PROTOCOLS: Final = (
+    *("http", "https", "ftp", "rtsp", "rtsps", "rtmp", "rtmps", "rtmpt", "rtmpts", "rtmpe", "rtmpte"),
+    *("mmsh", "mmst", "rist", "sctp", "srt", "rtp", "srtp", "udp", "udplite", "tcp"),
+)
 """Those of addresses."""
 
+_OF_FILES: Final = ("http", "https", "ftp")  # protocols
 _KINDS: Final = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -38,6 +42,11 @@ def place_of(given: str | Path) -> Place:
             "file"
         )
     return given
+
+
+def is_stream(place: Place) -> bool:
+    """Report if a place is an address of what is sent, and not that of a file, which can be read twice."""
+    return isinstance(place, str) and place.partition("://")[0].lower() not in _OF_FILES
 
 
 def kind_of(found: os.stat_result) -> str:

@@ -48,7 +48,7 @@ class Facts:
     sound: Sound | None = None
     timecode: str = ""  # of the first frame that is handed out
     fields: str = ""  # of interlaced frames: tff or bff, whichever is first
-    lost: str = ""  # a message: what the frames have lost, which are 8-bit RGB
+    lost: str = ""  # a message: what of the source is lost in 8-bit RGB frames
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from trtmatte.media.containers import decoding, opened, problems_of
 from trtmatte.media.ffmpeg import ffmpeg
 from trtmatte.media.fields import field_order
 from trtmatte.media.orientation import Orientation, Turn
-from trtmatte.media.places import Place
+from trtmatte.media.places import Place, is_stream
 from trtmatte.media.source import MOST_RATE, RATE, Array, Facts, Frame, Sound
 from trtmatte.support.limits import Limits
 from trtmatte.support.options import option
@@ -34,6 +34,7 @@ class VideoSource:
 
     `start` and `end` are seconds from the beginning of the video. Frames that begin before `end` are read. With
     `start`, timestamps count from the first frame. `threads` is the number of decoder threads; 0 lets FFmpeg choose.
+    `order` is that of the channels, rgb24 or bgr24.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class VideoSource:
         end: Fraction | None = None,
         threads: int = 0,
         limits: Limits | None = None,
+        order: str = "rgb24",
     ) -> None:
+        self._order = order
         self._place, self._start, self._end, self._threads, self._limits = place, start, end, threads, limits
         decoded = self._decoded()
         first = next(decoded, None)
@@ -63,7 +66,7 @@ class VideoSource:
         decoded, self._begun = self._begun or self._decoded(), None
         number, warned = 0, False
         with problems_of(self._place, lambda: number):
-            convert = _Convert(self._orientation, self._size)
+            convert = _Convert(self._orientation, self._size, self._order)
             for frame in decoded:
                 if not warned and (frame.width, frame.height) != self._coded:
                     warned = True
@@ -95,14 +98,24 @@ class VideoSource:
             aspect=aspect.limit_denominator(_FINE),
             timecode=self._timecode(first, rate),
             fields=field_order(first) if self._has_lines_of_source else "",
-            lost=colour.lost(first),
-            sound=Sound(
-                self._place,
-                start=shown_from,
-                end=None if self._end is None else begin + self._end,
-                shift=-shown_from if shown_from is not None else Fraction(0),
-                limits=self._limits,
-            ),
+            lost="; it has ".join(filter(None, (colour.lost(first), self._lost_sound()))),
+            sound=self._sound(shown_from, begin),
+        )
+
+    def _lost_sound(self) -> str:
+        is_lost = is_stream(self._place) and self._container.streams.audio
+        return "audio, which is left out: a stream is read once, for its pictures" if is_lost else ""
+
+    def _sound(self, shown_from: Fraction | None, begin: Fraction) -> Sound | None:
+        """The audio and subtitles, which are read by themselves; None for a stream that is sent only once."""
+        if is_stream(self._place):
+            return None
+        return Sound(
+            self._place,
+            start=shown_from,
+            end=None if self._end is None else begin + self._end,
+            shift=Fraction(0) if shown_from is None else -shown_from,
+            limits=self._limits,
         )
 
     @property
@@ -206,13 +219,14 @@ class _Reading:
 
 
 class _Convert:
-    """Convert decoded frames to packed RGB."""
+    """Convert decoded frames to packed RGB or BGR."""
 
-    def __init__(self, orientation: Orientation, size: tuple[int, int]) -> None:
+    def __init__(self, orientation: Orientation, size: tuple[int, int], order: str) -> None:
+        self._order = order
         self._orientation = orientation
         self._lying = orientation.size(*size)
         self._sws = ffmpeg().video.reformatter.VideoReformatter()
-        self._turn = Turn(orientation, *self._lying) if any(orientation) else None
+        self._turn = Turn(orientation, *self._lying, order) if any(orientation) else None
 
     def __call__(self, frame: Any) -> Array:
         colour.complete(frame)
@@ -220,7 +234,7 @@ class _Convert:
         rgb = self._sws.reformat(
             frame,
             *self._lying,
-            format="rgb24",
+            format=self._order,
             interpolation="BICUBIC",
             dst_color_trc=hdr,
             dst_color_primaries=hdr,

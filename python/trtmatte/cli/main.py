@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trtmatte.cli import bench, doctor, image, inspect, live, models, process, video
+from trtmatte.cli import batch, bench, doctor, image, inspect, live, models, process, video
 from trtmatte.cli.arguments import Parser, add_version_flag
 
 
@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_version_flag(parser)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    for command in (video, image, live, models, inspect, doctor, bench):
+    for command in (video, image, batch, live, models, inspect, doctor, bench):
         command.add_parser(commands)
     chosen = process.parsed(parser, arguments)
     return process.finished(f"trtmatte {chosen.command}", lambda: chosen.run(chosen))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trtmatte.apps.pictures import Task
     from trtmatte.media.pipes import StandardOutput
 
-__all__ = ["FORMATS", "folder_tasks", "kinds", "split_output", "tasks"]
+__all__ = ["FORMATS", "folder_tasks", "kinds", "require_transparency", "split_output", "tasks"]
 
 FORMATS: Final = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
 """The suffix of each format."""
@@ -176,7 +176,7 @@ def _placing(
         suffix = out.suffix
     else:
         suffix = FORMATS[args.format or "png"]
-    _require_transparency(outputs, WRITTEN[suffix.lower()])
+    require_transparency(outputs, WRITTEN[suffix.lower()])
 
     def places(source: Path) -> dict[str, Path | StandardOutput]:
         if out is None:
@@ -195,12 +195,13 @@ def _on_standard_output(
     if count > 1 or len(outputs) > 1:
         what = f"{count} pictures" if count > 1 else f"the outputs {', '.join(outputs)}"
         raise SettingError(f"standard output takes one picture, and there are {what}; expected -o and a folder")
-    _require_transparency(outputs, args.format or "png")
+    require_transparency(outputs, args.format or "png")
     place = StandardOutput(args.format or "png")
     return lambda source: {outputs[0]: place}
 
 
-def _require_transparency(outputs: Sequence[str], format: str) -> None:
+def require_transparency(outputs: Sequence[str], format: str) -> None:
+    """Raise a SettingError if one of the outputs has alpha, and the format has none."""
     if "rgba" in outputs and format == "jpeg":
         raise SettingError("JPEG has no transparency, which rgba needs; expected --format png or webp")
 

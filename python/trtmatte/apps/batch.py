@@ -109,7 +109,7 @@ class Service:
         self._ends = False
 
     def serve(self) -> Served:
-        reader = threading.Thread(target=self._raising, args=(self._read,), name="trtmatte-requests", daemon=True)
+        reader = threading.Thread(target=self._read, name="trtmatte-requests", daemon=True)
         reader.start()
         try:
             with PictureWriters() as self._writers, still.without_warnings():
@@ -179,15 +179,18 @@ class Service:
         self._room.release()
 
     def _read(self) -> None:
-        with ThreadPoolExecutor(_THREADS, "trtmatte-reading") as pool:
-            for number, line in self._lines:
-                self._room.acquire()
-                if self._ends:
-                    return
-                with self._turn:
-                    self._coming += 1
-                pool.submit(self._raising, self._decode, number, line)
-        self._decoded.put(None)
+        try:
+            with ThreadPoolExecutor(_THREADS, "trtmatte-reading") as pool:
+                for number, line in self._lines:
+                    self._room.acquire()
+                    if self._ends:
+                        return
+                    with self._turn:
+                        self._coming += 1
+                    pool.submit(self._raising, self._decode, number, line)
+            self._decoded.put(None)
+        except BaseException as error:
+            self._decoded.put(error)
 
     def _decode(self, number: int, line: bytes) -> None:
         key: Key = {}
@@ -202,8 +205,9 @@ class Service:
                 self._coming -= 1
 
     def _raising(self, work: Callable[..., None], *given: Any) -> None:
-        """Do the work of a thread, whose error is raised in the main one."""
+        """Do the work of a pool's thread. Its error is raised in the main one at once, even if no request comes."""
         try:
             work(*given)
         except BaseException as error:
             self._decoded.put(error)
+            raise

@@ -44,7 +44,7 @@ def split_output(args: argparse.Namespace) -> None:
     elif place.is_dir():
         raise SettingError(
             f"{last} is a folder with pictures, an input or the output; for the output, write -o {last}, and for an "
-            "input, -o and another folder"
+            "input, name it first"
         )
     elif not os.path.lexists(place) and not glob.has_magic(last):
         is_file = _is_file(place)
@@ -101,9 +101,7 @@ def _of_standard_input(args: argparse.Namespace, outputs: Sequence[str]) -> Task
     from trtmatte.media.still import Encoded
 
     if args.plate is not None and args.plate.is_dir():
-        raise SettingError(
-            f"--plate {args.plate} is a folder, and a picture of standard input has no name; give a file"
-        )
+        raise SettingError(f"--plate {args.plate} is a folder, and standard input has no name; expected a file")
     if args.out not in (None, STDOUT) and not _is_file(Path(args.out)):
         raise SettingError(f"-o {args.out} is a folder, and standard input has no name; expected a file")
     args.out = args.out or STDOUT

@@ -11,7 +11,6 @@ from trtmatte.errors import SettingError
 from trtmatte.format.program import Program
 from trtmatte.media.padding import crop_to
 from trtmatte.media.targets import MAPS
-from trtmatte.runtime.session import Matte
 
 __all__ = ["picture_of", "session_outputs"]
 
@@ -21,24 +20,24 @@ Size = tuple[int, int]
 _SMOOTH: Final = "error"  # whose values are interpolated; a patch is refined or it is not
 
 
-def session_outputs(outputs: Iterable[str], program: Program) -> tuple[str, ...]:
-    """The outputs of the session that hold these; raises a SettingError for a map that the model does not make."""
-    return tuple(dict.fromkeys(_name(each, program.outputs, program) for each in outputs))
+def session_outputs(outputs: Iterable[str], program: Program) -> dict[str, str]:
+    """The session's outputs that hold these; raises a SettingError for a map that the model does not make."""
+    return {each: _name(each, program) for each in outputs}
 
 
-def picture_of(matte: Matte, output: str, padded: Size, size: Size) -> Array:
+def picture_of(value: Array, output: str, padded: Size, size: Size) -> Array:
     """The picture of an output, uint8 (H, W, C), of a frame of this size that was padded to another."""
     if output not in MAPS:
-        return crop_to(matte[output], size)
-    small = matte[next(name for name in MAPS[output] if name in matte.names)]
-    small = small.reshape(small.shape[-2:])
+        return crop_to(value, size)
+    small: Array = value.reshape(value.shape[-2:])
     enlarged = _interpolated(small, padded) if output == _SMOOTH else _repeated(small, padded)
     return crop_to(np.rint(enlarged * 255).astype(np.uint8, order="C")[..., np.newaxis], size)
 
 
-def _name(output: str, known: tuple[str, ...], program: Program) -> str:
-    names = MAPS.get(output, (output,))
-    found = next((name for name in names if output not in MAPS or name in known), None)
+def _name(output: str, program: Program) -> str:
+    if output not in MAPS:
+        return output
+    found = next((name for name in MAPS[output] if name in program.outputs), None)
     if found is None:
         raise SettingError(
             f"{program.family} {program.variant} makes no output {output}; BackgroundMattingV2 does, refined only with "

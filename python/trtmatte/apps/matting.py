@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -57,7 +57,7 @@ class Matting:
         """
         self._engine, self._kinds = engine, tuple(kinds)
         self._align, self._tell, self._plate_option = align, tell, plate_option
-        self._outputs = {kind: KINDS.get(kind, kind) for kind in kinds}
+        self._names = [KINDS.get(kind, kind) for kind in kinds]
         self._options = session
         self._options |= {"safe": limits} if limits else {}
         self._sessions: dict[int, Session] = {}
@@ -72,17 +72,36 @@ class Matting:
             size = _size(picture)
             session = self._session(size)
             plate = self._plate(session, picture, plate, name)
-            if session.engine.program.capacity:
-                whole = multiple_of(PATCH, size)
-                picture, plate = pad_to(picture, whole), None if plate is None else pad_to(plate, whole)
-            session.reset()
-            matte = session(picture, plate, background=behind.at(size) if "composite" in self._kinds else None)
-            mattes = {
-                kind: picture_of(matte, output, _size(picture), size).copy() for kind, output in self._outputs.items()
-            }
-        if "rgba" in mattes:  # what is cut out is not to be found in the file
-            mattes["rgba"] *= mattes["rgba"][..., 3:] > 0
+            (mattes,) = self._mattes(session, picture, plate, behind, size)
         return mattes
+
+    def together(self, pictures: Sequence[Array], behind: FrameBackground) -> list[dict[str, Array]]:
+        """Return the mattes of pictures of one size, for a model that needs no plate.
+
+        They are as many as the sessions have streams, or fewer: the last one is then matted several times.
+        """
+        with self._turn:
+            size = _size(pictures[0])
+            session = self._session(size)
+            self._plate(session, pictures[0], None, "the picture")
+            streams = self._options.get("batch", 1)
+            filled = [*pictures, *[pictures[-1]] * (streams - len(pictures))]
+            frames = np.stack(filled) if streams > 1 else filled[0]
+            return self._mattes(session, frames, None, behind, size)[: len(pictures)]
+
+    def _mattes(
+        self, session: Session, frames: Array, plate: Array | None, behind: FrameBackground, size: tuple[int, int]
+    ) -> list[dict[str, Array]]:
+        """Return the mattes of one picture (H, W, 3), or of each of several."""
+        if session.engine.program.capacity:
+            whole = multiple_of(PATCH, size)
+            frames, plate = pad_to(frames, whole), None if plate is None else pad_to(plate, whole)
+        session.reset()
+        matte = session(frames, plate, background=behind.at(size) if "composite" in self._kinds else None)
+        outputs = {kind: matte[self._outputs[name]] for kind, name in zip(self._kinds, self._names, strict=True)}
+        each = [outputs] if frames.ndim == 3 else [{k: v[i] for k, v in outputs.items()} for i in range(len(frames))]
+        padded = frames.shape[-2], frames.shape[-3]
+        return [_own(mattes, padded, size) for mattes in each]
 
     def close(self) -> None:
         with self._turn:
@@ -99,7 +118,8 @@ class Matting:
         return session
 
     def _opened(self, engine: Engine) -> Session:
-        return engine.session(outputs=session_outputs(self._outputs.values(), engine.program), **self._options)
+        self._outputs = session_outputs(self._names, engine.program)
+        return engine.session(outputs=tuple(self._outputs.values()), **self._options)
 
     def _built(self, size: tuple[int, int]) -> Engine:
         if isinstance(self._engine, Engine):
@@ -129,6 +149,14 @@ class Matting:
         if message not in self._told:
             self._told.add(message)
             self._tell(message)
+
+
+def _own(mattes: Mapping[str, Array], padded: tuple[int, int], size: tuple[int, int]) -> dict[str, Array]:
+    """Return copies without what was padded."""
+    copies = {kind: picture_of(matte, kind, padded, size).copy() for kind, matte in mattes.items()}
+    if "rgba" in copies:  # what is cut out is not to be found in the file
+        copies["rgba"] *= copies["rgba"][..., 3:] > 0
+    return copies
 
 
 def _size(picture: Array) -> tuple[int, int]:

@@ -188,7 +188,7 @@ def matte_video(
         session = stack.enter_context(
             Session(
                 chosen,
-                outputs=outputs,
+                outputs=tuple(outputs.values()),
                 background=background,
                 ring=output.waiting + 2,  # the mattes that wait, the one being written, the one being made
                 **session_options,
@@ -202,7 +202,7 @@ def matte_video(
         writers = stack.enter_context(
             writer_threads(wanted, source, with_sound=output.sound, waiting=output.waiting, threads=video.threads)
         )
-        return _run(mattes, frames, writers, report, wanted, session.backend)
+        return _run(mattes, outputs, frames, writers, report, wanted, session.backend)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -211,6 +211,7 @@ def matte_video(
 
 def _run(
     mattes: Iterator[Matte],
+    outputs: Mapping[str, str],
     frames: FilmFrames,
     writers: Sequence[WriterThread],
     report: Callable[[int], object],
@@ -222,7 +223,8 @@ def _run(
         for matte in mattes:
             pts, duration = frames.times.popleft()
             for writer in writers:
-                writer.put(picture_of(matte, writer.output, frames.padded_size, frames.size), pts, duration)
+                picture = picture_of(matte[outputs[writer.output]], writer.output, frames.padded_size, frames.size)
+                writer.put(picture, pts, duration)
             count += 1
             report(count)
     except TruncatedError as error:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trtmatte.apps.pictures import Task
     from trtmatte.media.pipes import StandardOutput
 
-__all__ = ["FORMATS", "folder_tasks", "kinds", "split_output", "tasks"]
+__all__ = ["FORMATS", "folder_tasks", "kinds", "require_transparency", "split_output", "tasks"]
 
 FORMATS: Final = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
 """The suffix of each format."""
@@ -44,7 +44,7 @@ def split_output(args: argparse.Namespace) -> None:
     elif place.is_dir():
         raise SettingError(
             f"{last} is a folder with pictures, an input or the output; for the output, write -o {last}, and for an "
-            "input, -o and another folder"
+            "input, name it first"
         )
     elif not os.path.lexists(place) and not glob.has_magic(last):
         is_file = _is_file(place)
@@ -101,9 +101,7 @@ def _of_standard_input(args: argparse.Namespace, outputs: Sequence[str]) -> Task
     from trtmatte.media.still import Encoded
 
     if args.plate is not None and args.plate.is_dir():
-        raise SettingError(
-            f"--plate {args.plate} is a folder, and a picture of standard input has no name; give a file"
-        )
+        raise SettingError(f"--plate {args.plate} is a folder, and standard input has no name; expected a file")
     if args.out not in (None, STDOUT) and not _is_file(Path(args.out)):
         raise SettingError(f"-o {args.out} is a folder, and standard input has no name; expected a file")
     args.out = args.out or STDOUT
@@ -178,7 +176,7 @@ def _placing(
         suffix = out.suffix
     else:
         suffix = FORMATS[args.format or "png"]
-    _require_transparency(outputs, WRITTEN[suffix.lower()])
+    require_transparency(outputs, WRITTEN[suffix.lower()])
 
     def places(source: Path) -> dict[str, Path | StandardOutput]:
         if out is None:
@@ -197,12 +195,13 @@ def _on_standard_output(
     if count > 1 or len(outputs) > 1:
         what = f"{count} pictures" if count > 1 else f"the outputs {', '.join(outputs)}"
         raise SettingError(f"standard output takes one picture, and there are {what}; expected -o and a folder")
-    _require_transparency(outputs, args.format or "png")
+    require_transparency(outputs, args.format or "png")
     place = StandardOutput(args.format or "png")
     return lambda source: {outputs[0]: place}
 
 
-def _require_transparency(outputs: Sequence[str], format: str) -> None:
+def require_transparency(outputs: Sequence[str], format: str) -> None:
+    """Raise a SettingError if one of the outputs has alpha, and the format has none."""
     if "rgba" in outputs and format == "jpeg":
         raise SettingError("JPEG has no transparency, which rgba needs; expected --format png or webp")
 

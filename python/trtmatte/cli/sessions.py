@@ -76,10 +76,10 @@ def model_or_engine(args: argparse.Namespace) -> str | None:
     return named
 
 
-def engine(args: argparse.Namespace, size: tuple[int, int], *, quiet: bool = False) -> Engine:
+def engine(args: argparse.Namespace, size: tuple[int, int], *, quiet: bool = False, **options: Any) -> Engine:
     """The engine that the flags name. A model is built for frames of this size, that of the first frame.
 
-    The engine runs on frames of any other size as well.
+    The engine runs on frames of any other size as well. `options` are further ones of `build`.
     """
     settings = family_settings(vars(args), args.settings)
     if args.family is not None:
@@ -97,7 +97,7 @@ def engine(args: argparse.Namespace, size: tuple[int, int], *, quiet: bool = Fal
         note(f"the model is {args.default_model}; --model chooses another, `trtmatte models` lists them")
     args.model = model_or_engine(args)
     with progress.steps(quiet) as advance:
-        return _as_said(args, build(args.model, size=size, progress=advance, safe=args.safe, **settings))
+        return _as_said(args, build(args.model, size=size, progress=advance, safe=args.safe, **options, **settings))
 
 
 def _as_said(args: argparse.Namespace, engine: Engine) -> Engine:

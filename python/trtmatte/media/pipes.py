@@ -11,7 +11,7 @@ from trtmatte.errors import InputError, OutputError, SettingError
 from trtmatte.media.ffmpeg import reason
 from trtmatte.support.limits import Limits
 
-__all__ = ["StandardOutput", "read_all", "standard_input", "standard_output", "told"]
+__all__ = ["StandardOutput", "read_all", "standard_input", "standard_output", "told", "write"]
 
 
 def standard_input() -> Any:
@@ -49,24 +49,28 @@ def read_all(limits: Limits | None = None) -> bytes:
     return data
 
 
+def write(data: bytes | memoryview) -> None:
+    """Write a result to standard output. A reader that is gone is a BrokenPipeError, as of other results."""
+    pipe = standard_output()
+    try:
+        pipe.write(data)
+        pipe.flush()
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError) as error:
+        raise OutputError(f"standard output cannot be written: {reason(error)}") from error
+
+
 class StandardOutput:
     """Standard output as the place of a picture in this format. A terminal is refused."""
 
     def __init__(self, format: str) -> None:
         self.format = format
-        self._pipe = standard_output()
-        if self._pipe.isatty():
+        if standard_output().isatty():
             raise SettingError("standard output is a terminal, which shows no pictures: -o FILE, or > FILE")
 
     def write(self, data: memoryview) -> None:
-        """Write the picture. A reader that is gone is a BrokenPipeError, as of other results."""
-        try:
-            self._pipe.write(data)
-            self._pipe.flush()
-        except BrokenPipeError:
-            raise
-        except (OSError, ValueError) as error:
-            raise OutputError(f"standard output cannot be written: {reason(error)}") from error
+        write(data)
 
     def __str__(self) -> str:
         return "standard output"

@@ -17,7 +17,7 @@ from onnx import GraphProto, ModelProto
 from torch import Tensor, nn
 
 from trtmatte.compiler.families.rvm.network import guide
-from trtmatte.compiler.graph.onnx_graph import subgraphs
+from trtmatte.compiler.graph.ordering import subgraphs
 
 
 def export(

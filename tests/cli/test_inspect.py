@@ -159,6 +159,8 @@ def test_what_is_of_no_family(tmp_path, capsys):
     assert run(tmp_path / "model.onnx") == 2
     told = capsys.readouterr()
     assert "of no family" in told.err
+    assert f"trtmatte-build {tmp_path}/model.onnx --family generic --input-size 8x8 --set mean=0.5" in told.err
+    assert 'family="generic", input_size=(8, 8)' in told.err
     assert "x [1, 3, 8, 8]" in told.out
     assert "Conv 1" in told.out
     assert run(tmp_path / "model.onnx", "--json") == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from typing import Any, Final
 
 from trtmatte.api import Engine, build, load
@@ -12,6 +13,7 @@ from trtmatte.cli.arguments import add_family_flag, add_family_flags, add_safe_f
 from trtmatte.cli.process import note
 from trtmatte.compiler.options import PRECISIONS
 from trtmatte.errors import SettingError
+from trtmatte.reports.fit import fit_warning
 from trtmatte.support import progress
 
 __all__ = ["DEFAULT_MODEL", "add_arguments", "engine", "model_or_engine", "session_arguments"]
@@ -20,6 +22,7 @@ DEFAULT_MODEL: Final = "rvm-mobilenetv3"
 """For films, cameras and portraits: of the models that are downloaded by name it is the smallest, and it has a source
 that is a package."""
 
+_LOG: Final = logging.getLogger("trtmatte")
 _DEVICE: Final = (
     "cpu, cuda or cuda:N (default: a GPU if one can run the model, otherwise the CPU; onnxruntime: the CPU)"
 )
@@ -92,7 +95,10 @@ def engine(args: argparse.Namespace, size: tuple[int, int], *, quiet: bool = Fal
                 f"{', '.join(settings)} is a build option, and {args.engine} is built already; "
                 "give --model in place of --engine, or build another with trtmatte-build"
             )
-        return _as_said(args, load(args.engine, safe=args.safe))
+        loaded = load(args.engine, safe=args.safe)
+        if all(size) and (warning := fit_warning(loaded, size)) is not None:
+            _LOG.warning("%s", warning)
+        return _as_said(args, loaded)
     if args.model is None and not quiet:
         note(f"the model is {args.default_model}; --model chooses another, `trtmatte models` lists them")
     args.model = model_or_engine(args)

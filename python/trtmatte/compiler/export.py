@@ -219,7 +219,7 @@ def _require_fixed(program: Program) -> None:
     if not program.has_fixed_patches:
         raise SettingError(
             "refine_mode is thresholding, and an export has fixed shapes: it would refine every place of every frame, "
-            "however few are needed. Choose sampling, or full, which costs the same, or build an engine"
+            "however few are needed. Choose sampling, or full, which refines the whole frame, or build an engine"
         )
 
 

@@ -39,7 +39,11 @@ def network_of(state: Mapping[str, Tensor], source: str, **options: Any) -> tupl
     """The network of these weights, and its name."""
     name, found = recognise(state, source)
     network = networks.network(name, **{**options, **found})
-    network.load_state_dict(_with_counters(state, network), strict=True)
+    constants = _constants(network)
+    for key in constants.keys() & state.keys():
+        constants[key].copy_(state[key])
+    kept = {key: value for key, value in state.items() if key not in constants}
+    network.load_state_dict(_with_counters(kept, network), strict=True)
     return network, name
 
 
@@ -69,7 +73,7 @@ def recognise(state: Mapping[str, Tensor], source: str = "the checkpoint") -> tu
 
     Files of Anuj040/matte are BackgroundMattingV2's own networks and get those names.
     """
-    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    shapes = _shapes_of(state)
     differences = [_difference(candidate, shapes) for candidate in _candidates()]
     nearest = min(differences, key=lambda difference: difference.size)
     if nearest.size:
@@ -144,6 +148,12 @@ def _with_counters(state: Mapping[str, Tensor], network: nn.Module) -> dict[str,
     return {**counters, **state}
 
 
+def _constants(network: nn.Module) -> dict[str, Tensor]:
+    """The buffers that no state_dict holds, by name. TorchScript files have them all the same."""
+    stored = network.state_dict().keys()
+    return {key: value for key, value in network.named_buffers() if key not in stored}
+
+
 # Recognising
 
 
@@ -151,6 +161,7 @@ class _Candidate(NamedTuple):
     name: str
     options: tuple[tuple[str, Any], ...]
     shapes: Shapes
+    constants: Shapes  # which a file may have too
 
 
 class _Difference(NamedTuple):
@@ -168,7 +179,7 @@ class _Difference(NamedTuple):
 def _candidates() -> tuple[_Candidate, ...]:
     """Every network with every option that shows in its weights."""
     return tuple(
-        _Candidate(name, tuple(options.items()), _shapes(name, options))
+        _Candidate(name, tuple(options.items()), *_shapes(name, options))
         for family in registry.families()
         for name, variant in family.variants.items()
         if variant.is_recognised
@@ -176,23 +187,30 @@ def _candidates() -> tuple[_Candidate, ...]:
     )
 
 
-def _shapes(name: str, options: Mapping[str, Any]) -> Shapes:
+def _shapes(name: str, options: Mapping[str, Any]) -> tuple[Shapes, Shapes]:
     import torch
 
     with torch.device("meta"):
-        return {key: tuple(value.shape) for key, value in networks.network(name, **options).state_dict().items()}
+        network = networks.network(name, **options)
+    stored, constants = network.state_dict(), _constants(network)
+    return _shapes_of(stored), _shapes_of(constants)
+
+
+def _shapes_of(tensors: Mapping[str, Tensor]) -> Shapes:
+    return {key: tuple(value.shape) for key, value in tensors.items()}
 
 
 def _difference(candidate: _Candidate, shapes: Shapes) -> _Difference:
-    expected = candidate.shapes
-    missing = [key for key in expected if key not in shapes and not key.endswith(_COUNTER)]
+    missing = [key for key in candidate.shapes if key not in shapes and not key.endswith(_COUNTER)]
+    expected = {**candidate.shapes, **candidate.constants}
     unexpected = [key for key in shapes if key not in expected]
     reshaped = [key for key in expected if key in shapes and shapes[key] != expected[key]]
     return _Difference(candidate, missing, unexpected, reshaped)
 
 
 def _explain(nearest: _Difference, shapes: Shapes, source: str) -> str:
-    name, options, expected = nearest.candidate
+    name, options, stored, constants = nearest.candidate
+    expected = {**stored, **constants}
     called = name + "".join(f", {key}={value!r}" for key, value in options)
     agreeing = len(shapes) - len(nearest.unexpected) - len(nearest.reshaped)
     if agreeing < len(expected) // 2:

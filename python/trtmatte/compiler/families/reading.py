@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from trtmatte.compiler.families import registry
 from trtmatte.compiler.families.registry import Family
 from trtmatte.compiler.graph import reading
 from trtmatte.compiler.graph.matching import pictures
-from trtmatte.compiler.graph.onnx_graph import Graph
+from trtmatte.compiler.graph.onnx_graph import Graph, shape_of
 from trtmatte.errors import ModelError, SettingError, TrtmatteError
 from trtmatte.support.text import shown
 
@@ -42,7 +43,7 @@ def read(
     if is_onnx(path):
         try:
             graph = reading.load(path, self_contained=self_contained)
-            chosen = registry.family(family) if family is not None else recognise(graph)
+            chosen = registry.family(family) if family is not None else recognise(graph, path)
             return chosen.from_onnx(graph, size, batch, chosen.checked(settings))
         except TrtmatteError:
             raise
@@ -84,8 +85,8 @@ def _of_network(
     return chosen.from_network(network, variant, size, batch, chosen.checked(settings))
 
 
-def recognise(graph: Graph) -> Family:
-    """The family that an ONNX graph belongs to."""
+def recognise(graph: Graph, path: Path = Path("MODEL.onnx")) -> Family:
+    """The family that an ONNX graph belongs to. `path` is that of its file, for the error if it is of none."""
     for family in registry.families():
         if family.resembles(graph):
             return family
@@ -93,8 +94,21 @@ def recognise(graph: Graph) -> Family:
     raise ModelError(
         f"this ONNX model is of no family that trtmatte knows ({', '.join(known)}): it has "
         f"{len(pictures(graph))} pictures among its inputs {', '.join(graph.inputs) or 'none'} and gives "
-        f"{', '.join(graph.outputs)}. If it makes an alpha of one picture, ask for the family generic, with "
-        "input_size, mean and std as it was trained"
+        f"{', '.join(graph.outputs)}. {_remedy(graph, path)}"
+    )
+
+
+def _remedy(graph: Graph, path: Path) -> str:
+    """What to do with a model of no known family."""
+    found, file = pictures(graph), shlex.quote(str(path))
+    if len(found) != 1 or len(graph.inputs) != 1:
+        return f"An engine takes one picture and gives one alpha; to time any other network: trtmatte bench {file}"
+    shape = shape_of(graph.inputs[found[0]]) or ()
+    height, width = (side if isinstance(side, int) and side > 0 else 512 for side in shape[-2:])
+    return (
+        f"If it makes an alpha of one picture: trtmatte-build {file} --family generic --input-size {width}x{height} "
+        "--set mean=0.5,0.5,0.5 --set std=0.5,0.5,0.5, with the numbers that it was trained with. Commands with "
+        f'--model take the same flags, Python takes family="generic", input_size=({width}, {height}), mean=…, std=…'
     )
 
 

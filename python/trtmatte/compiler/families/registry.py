@@ -64,6 +64,12 @@ class Family:
     """The published models that `trtmatte models` lists."""
     is_recognised: bool = True
     """A model file can be recognised as one of this family; False for a family that must be asked for by name."""
+    follows_frame: bool = False
+    """By default the picture that the network sees has the aspect ratio of the frames that an engine is built for."""
+
+    @property
+    def setting_names(self) -> tuple[str, ...]:
+        return tuple(each.name for each in fields(self.settings))
 
     def resembles(self, graph: Graph) -> bool:
         """Report if an ONNX graph is one of this family."""
@@ -91,7 +97,7 @@ class Family:
 
     def checked(self, settings: Mapping[str, Any]) -> Any:
         """The settings as an object; raises a SettingError for a name that the family does not have."""
-        known = [each.name for each in fields(self.settings)]
+        known = self.setting_names
         unknown = [name for name in settings if name not in known]
         if unknown:
             raise SettingError(f"{self.name} has no setting {', '.join(unknown)}; it has {', '.join(known)}")
@@ -139,7 +145,7 @@ def flags() -> dict[str, tuple[list[str], Flag]]:
 
 def require_known(settings: Iterable[str]) -> None:
     """Raise a SettingError for the name of a setting that no family has."""
-    known = {each.name for family in families() for each in fields(family.settings)}
+    known = {name for family in families() for name in family.setting_names}
     if unknown := [name for name in settings if name not in known]:
         raise SettingError(f"no family has the setting {', '.join(unknown)}; there are {', '.join(sorted(known))}")
 

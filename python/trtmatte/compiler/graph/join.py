@@ -10,7 +10,8 @@ import numpy as np
 from onnx import ModelProto, NodeProto, ValueInfoProto, helper
 
 from trtmatte.compiler.graph.matte_graph import Spec, add_matte, add_op, add_picture, assemble
-from trtmatte.compiler.graph.onnx_graph import Graph, shape_of, subgraphs
+from trtmatte.compiler.graph.onnx_graph import Graph, shape_of
+from trtmatte.compiler.graph.ordering import subgraphs
 from trtmatte.format.program import Program
 from trtmatte.format.stages import PATCHES, NetworkStage, OpStage
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
+
+from trtmatte.compiler.graph.ordering import ordered, reads, subgraphs
 
 Array = NDArray[Any]
 Shape = tuple[int | str | None, ...]
@@ -179,7 +181,7 @@ class Graph:
         """Remove the nodes that no output depends on, and sort the rest into an order in which they can run."""
         self.changed()
         needed = {id(node) for node in self.ancestors(self.outputs)}
-        self.nodes = _ordered([node for node in self.nodes if id(node) in needed])
+        self.nodes = ordered([node for node in self.nodes if id(node) in needed])
         used = {name for node in self.nodes for name in reads(node)} | self.outputs.keys()
         self.constants = {name: array for name, array in self.constants.items() if name in used}
         self.changed()
@@ -213,22 +215,6 @@ def attributes(node: NodeProto) -> dict[str, Any]:
     """A node's attributes by name, with text as str."""
     values = {each.name: helper.get_attribute_value(each) for each in node.attribute}
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
-
-
-def subgraphs(node: NodeProto) -> list[GraphProto]:
-    """The bodies of an If or a Loop."""
-    return [graph for each in node.attribute for graph in (*each.graphs, *([each.g] if each.HasField("g") else []))]
-
-
-def reads(node: NodeProto) -> list[str]:
-    """The values that a node needs: its inputs, and the outer values that its bodies read."""
-    names = list(node.input)
-    for graph in subgraphs(node):
-        made = {name for inner in graph.node for name in inner.output}
-        made |= {each.name for each in (*graph.initializer, *graph.input)}
-        inside = [name for inner in graph.node for name in reads(inner)] + [each.name for each in graph.output]
-        names += [name for name in inside if name not in made]
-    return names
 
 
 def shape_of(value: ValueInfoProto) -> Shape | None:
@@ -269,23 +255,3 @@ def _rename_key(table: dict[str, Any], old: str, new: str) -> None:
         entries = [(new if key == old else key, value) for key, value in table.items()]
         table.clear()
         table.update(entries)
-
-
-def _ordered(nodes: Sequence[NodeProto]) -> list[NodeProto]:
-    """The nodes with every producer before its consumers, otherwise in their old order."""
-    maker = {output: index for index, node in enumerate(nodes) for output in node.output if output}
-    ready: list[NodeProto] = []
-    done: set[int] = set()
-    for start in range(len(nodes)):
-        pending = [start]
-        while pending:
-            index = pending[-1]
-            before = [maker[name] for name in reads(nodes[index]) if name in maker and maker[name] not in done]
-            if index in done:
-                pending.pop()
-            elif before:
-                pending += before
-            else:
-                done.add(pending.pop())
-                ready.append(nodes[index])
-    return ready

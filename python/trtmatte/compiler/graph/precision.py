@@ -10,7 +10,8 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from trtmatte.compiler.graph.keep_fp32 import KeepFp32
-from trtmatte.compiler.graph.onnx_graph import Graph, attributes, reads, subgraphs
+from trtmatte.compiler.graph.onnx_graph import Graph, attributes
+from trtmatte.compiler.graph.ordering import reads, subgraphs
 from trtmatte.compiler.graph.specialise import infer_shapes, static_shape
 
 Rule = Callable[[Graph], set[str]]

@@ -1,4 +1,4 @@
-"""Reading an ONNX file. Every problem of the file is reported here, before a family looks at it."""
+"""Reading an ONNX file. Nodes in a wrong order are sorted. Every problem of the file is reported here, before a family looks at it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import ModelProto, NodeProto, TensorProto, numpy_helper, version_converter
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper, version_converter
 
 from trtmatte.compiler.graph import external_data
 from trtmatte.compiler.graph.functions import DOMAIN, OPSET
 from trtmatte.compiler.graph.onnx_graph import Graph
+from trtmatte.compiler.graph.ordering import sort, subgraphs
 from trtmatte.errors import ModelError
 
 OLDEST_OPSET = 11
@@ -30,6 +31,10 @@ def load(path: str | Path, *, self_contained: bool = False) -> Graph:
     if self_contained and external_data.tensors(model):
         raise ModelError(f"{path} keeps weights in other files; expected one file in safe mode: export them inside")
     _load_external_data(model, path)
+    try:
+        sort(model.graph)
+    except ModelError as error:
+        raise ModelError(f"{path} has nodes in a circle: {error}") from error
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
@@ -108,7 +113,11 @@ def _of_opset(model: ModelProto, title: str) -> ModelProto:
 
 def _as_float32(model: ModelProto) -> ModelProto:
     """Convert float16 to float32, without loss: precision is chosen by a pass of its own."""
-    graph = model.graph
+    _widen_graph(model.graph)
+    return model
+
+
+def _widen_graph(graph: GraphProto) -> None:
     for tensor in graph.initializer:
         _widen(tensor)
     for value in (*graph.input, *graph.output):
@@ -120,8 +129,9 @@ def _as_float32(model: ModelProto) -> ModelProto:
                 _widen(attribute.t)
             if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
                 attribute.i = TensorProto.FLOAT
+        for body in subgraphs(node):
+            _widen_graph(body)
     del graph.value_info[:]
-    return model
 
 
 def _widen(tensor: TensorProto) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 from onnx import NodeProto, ValueInfoProto, helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
-from trtmatte.compiler.graph.onnx_graph import Array, Graph, attributes, shape_of, subgraphs
+from trtmatte.compiler.graph.onnx_graph import Array, Graph, attributes, shape_of
+from trtmatte.compiler.graph.ordering import subgraphs
 from trtmatte.errors import ModelError
 
 _FOLDED: Final = """

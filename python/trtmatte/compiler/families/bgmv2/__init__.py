@@ -31,6 +31,7 @@ FAMILY: Final = Family(
     package=__name__,
     rank=20,
     settings=Settings,
+    follows_frame=True,
     keep_fp32=KeepFp32(offsets=32, sums=4096),
     variants=dict(_variants()),
     models=tuple(Model(f"bgmv2-{backbone}", NAME, f"pytorch_{backbone}.pth", "MIT", _PAGE) for backbone in _BACKBONES),

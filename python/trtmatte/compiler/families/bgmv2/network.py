@@ -233,7 +233,7 @@ def settings_of(network: nn.Module) -> dict[str, Any]:
 def _largest(x: Tensor, count: int) -> Tensor:
     """The positions of the `count` largest values of each row; of equal values, the first."""
     if tracing():  # exporters know topk, and the ONNX runtime's takes the first among equals too
-        return x.topk(count, dim=1).indices
+        return x.topk(min(count, x.shape[1]), dim=1).indices
     return x.argsort(dim=1, descending=True, stable=True)[:, :count]
 
 

@@ -23,6 +23,7 @@ FAMILY: Final = Family(
     package=__name__,
     rank=30,
     settings=Settings,
+    follows_frame=True,
     keep_fp32=KeepFp32(offsets=32, sums=1024),
     variants={"modnet": Variant("MODNet")},
     models=(

@@ -24,6 +24,7 @@ FAMILY: Final = Family(
     package=__name__,
     rank=10,
     settings=Settings,
+    follows_frame=True,
     keep_fp32=KeepFp32(stem=9, offsets=10, sums=4096),
     variants={
         f"rvm_{backbone}": Variant("RobustVideoMatting", {"backbone": backbone}, _FILTERS)

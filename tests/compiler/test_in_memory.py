@@ -48,14 +48,11 @@ def test_the_engine_is_that_of_the_file(network: Any, tmp_path: Path) -> None:
 def test_the_original_class_and_other_forms(network: Any) -> None:
     """The class does not matter, nor do precision and wrappers: the weights decide."""
 
-    class Original(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            for name, child in network.named_children():
-                self.add_module(name, child)
-
+    original = torch.nn.Module()
+    for name, child in network.named_children():
+        original.add_module(name, child)
     plain = Weights.of(network)
-    assert Weights.of(Original()).about == {**plain.about, "file": "Original"}
+    assert Weights.of(original).about == {**plain.about, "file": "Module"}
     assert Weights.of(torch.nn.DataParallel(network)).about == plain.about
     doubled = {key: value.double() if value.is_floating_point() else value for key, value in plain.state.items()}
     assert Weights.of(doubled).about["sha256"] == plain.about["sha256"]

@@ -35,6 +35,42 @@ def test_a_wrong_command_is_status_2(arguments, capsys):
     assert re.fullmatch("trtmatte: .*; trtmatte --help lists the flags\n", capsys.readouterr().err)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--vresion", "trtmatte: unrecognized arguments: --vresion; did you mean --version\\?; trtmatte --help"),
+        (
+            "vidoe in.mp4",
+            "trtmatte: argument COMMAND: invalid choice: 'vidoe'.*; did you mean video\\?; trtmatte --help",
+        ),
+        ("video in.mp4 --modle x", "trtmatte video: unrecognized arguments: --modle.*; did you mean --model\\?;"),
+        ("image a.png --outt=b", "trtmatte image: unrecognized arguments: --outt=b; did you mean --out\\?;"),
+        ("live --zzzzzz", "trtmatte live: unrecognized arguments: --zzzzzz; trtmatte live --help lists the flags"),
+        (
+            "models pull u2net --lnog",
+            "trtmatte models pull: unrecognized arguments: --lnog; trtmatte models pull --help",
+        ),
+        ("video a.mp4 b.mp4 c.mp4", "trtmatte video: unrecognized arguments: c.mp4; trtmatte video --help"),
+        ("video --model", "trtmatte video: argument --model.*: expected one argument; trtmatte video --help"),
+    ],
+)
+def test_a_wrong_flag_is_one_line_with_the_one_that_was_meant(arguments, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments.split())
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1
+    assert re.match(message, printed.err), printed.err
+
+
+def test_a_wrong_flag_of_a_build(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        build.main(["model.onnx", "--sise", "1x1"])
+    assert capsys.readouterr().err == (
+        "trtmatte-build: unrecognized arguments: --sise 1x1; did you mean --size?; trtmatte-build --help lists the flags\n"
+    )
+
+
 @pytest.mark.parametrize(("command", "name"), [(main, "trtmatte"), (build.main, "trtmatte-build")])
 def test_version(command, name, capsys):
     with pytest.raises(SystemExit, match="0"):

@@ -291,6 +291,15 @@ def test_modnet_videos(asked: dict[str, Any]) -> None:
     assert asked["rate"] == "25"
 
 
+def test_modnet_video_at_another_rate(here: Path) -> None:
+    av = pytest.importorskip("av")
+    assert typed("video", "python run.py --video input.mp4 --result-type matte --fps 10", "-m", "modnet.onnx") == 0
+    with av.open("input_matte.mp4") as film:
+        assert film.streams.video[0].average_rate == 10
+        assert not film.streams.audio
+        assert [frame.time for frame in film.decode(video=0)] == pytest.approx([0, 0.1, 0.2])
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # rembg
 

@@ -83,7 +83,7 @@ def _is_model(entry: Entry, names: Iterable[str]) -> bool:
 def _kinds(found: Iterable[Entry]) -> dict[str, list[Entry]]:
     """The files by their kinds, as they are shown."""
     kinds: dict[str, list[Entry]] = {}
-    for entry in found:
+    for entry in sorted(found, key=lambda entry: entry.is_old):
         kinds.setdefault(_OLD if entry.is_old else entry.kind, []).append(entry)
     return kinds
 

@@ -20,6 +20,7 @@ _INPUT: Final = (
     "a video, an address (rtsp://…), a folder of pictures, a quoted pattern ('shots/*.png'), a picture, or - for raw "
     "RGB frames"
 )
+_RATE: Final = "frame rate of a folder of pictures (default: 30), or another one for a film, which then has no sound"
 _MOST_CRF: Final = 63
 _MOST_MBPS: Final = 10_000
 _MOST_WAITING: Final = 1024
@@ -73,7 +74,12 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     add("--end", type=values.seconds, metavar="T", help="stop before this time")
     add("--frames", type=values.whole(1), metavar="N", help="stop after this many frames")
     add("--raw", type=values.raw, metavar="WxH@FPS", help="size and rate of the raw frames on standard input")
-    add("--rate", type=values.rate, metavar="FPS", help="frame rate of a folder of pictures (default: 30)")
+    add(
+        "--rate",
+        type=values.rate,
+        metavar="FPS",
+        help=_RATE,
+    )
     add("--plate", type=values.name, metavar="FILE", help="bgmv2: the photographed empty scene, a picture or a video")
     add(
         "--preprocess-alignment",

@@ -11,6 +11,7 @@ from trtmatte.media import pictures
 from trtmatte.media.pictures import PictureSource
 from trtmatte.media.places import place_of
 from trtmatte.media.raw import Raw, RawSource
+from trtmatte.media.retimed import RetimedSource
 from trtmatte.media.source import MOST_RATE, Source, rate_of, size_of
 from trtmatte.media.video import VideoSource
 from trtmatte.support.limits import Limits
@@ -35,8 +36,8 @@ def open_source(
 ) -> Source:
     """Open a video, a folder of pictures, a pattern like `shots/*.png`, a picture, or "-" for standard input.
 
-    A text with :// is the address of a video. `rate` is the frame rate of pictures. `limits` are for files of
-    strangers: they exclude addresses as well. An open source is returned as it is.
+    A text with :// is the address of a video. `rate` is the frame rate of pictures, or another one for a film, which
+    then has no sound. `limits` are for files of strangers: they exclude addresses as well. An open source is returned as it is.
     """
     if hasattr(place, "frames"):
         return place  # type: ignore[no-any-return]
@@ -55,7 +56,9 @@ def open_source(
         return PictureSource(shown, rate=_rate(rate), resize=resize, limits=limits)
     if not 0 <= threads <= _MOST_THREADS:
         raise SettingError(f"{option('num_workers')} is {threads}; expected 0…{_MOST_THREADS}")
-    return VideoSource(found, resize=resize, start=_seconds(start), end=_seconds(end), threads=threads, limits=limits)
+    film = VideoSource(found, resize=resize, start=_seconds(start), end=_seconds(end), threads=threads, limits=limits)
+    chosen = _rate(rate)
+    return film if chosen is None else RetimedSource(film, chosen)
 
 
 def _rate(value: float | Fraction | str | None) -> Fraction | None:

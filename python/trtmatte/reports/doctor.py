@@ -251,7 +251,8 @@ def _cache() -> Found:
     sizes = [each.stat().st_size for each in folder.rglob("*") if each.is_file()]
     free = shutil.disk_usage(folder).free
     mode = stat.S_IMODE(folder.stat().st_mode)
-    return f"{folder} ({mode:04o}), {len(sizes)} files of {_megabytes(sum(sizes))}, {_megabytes(free)} free; trtmatte cache shows and prunes it", wrong
+    there = f"{folder} ({mode:04o}), {len(sizes)} files of {_megabytes(sum(sizes))}, {_megabytes(free)} free"
+    return f"{there}; trtmatte cache shows and prunes it", wrong
 
 
 def _megabytes(size: int) -> str:

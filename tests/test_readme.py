@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,7 @@ COMMANDS = [text for text in re.findall(r"^\|[^|]*\| `(trtmatte[^`]*)`", README,
 MORE = {
     "trtmatte-build": ["--target", "onnxruntime", "--quiet"],
     "trtmatte live": ["--camera", "film.mp4", "--no-window", "--frames", "3"],
+    "trtmatte live --model-type": ["--plate", "plate.png"],
 }
 
 
@@ -42,8 +47,12 @@ def folder(tmp_path_factory):
     torch.save(reference.network("bgmv2_refine_mobilenetv2").state_dict(), place / "model.pth")
     onnx.save(test_modnet.official(), place / "modnet.onnx")
     onnx.save(test_generic.unknown(outputs=("alpha",)), place / "net.onnx")
-    (place / "photos").mkdir()
-    Image.fromarray(models.photograph()).resize((96, 96)).save(place / "photos" / "portrait.jpg")
+    torch.save(reference.network("rvm_mobilenetv3").state_dict(), place / "rvm_mobilenetv3.pth")
+    portrait = Image.fromarray(models.photograph()).resize((96, 96))
+    for name in ("photos/portrait.jpg", "plates/portrait.png", "test_data/test_images/portrait.jpg", "photo.jpg"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        portrait.save(place / name)
+    portrait.resize((96, 64)).save(place / "plate.png")
     with av.open(str(place / "film.mp4"), "w") as film:
         stream = film.add_stream("libx264", rate=25)
         stream.width, stream.height = 96, 64
@@ -53,10 +62,32 @@ def folder(tmp_path_factory):
     return place
 
 
-def typed(command, name):
+def typed(command):
+    if " - " in command:
+        return piped(command)
     program, *arguments = shlex.split(command)
-    more = MORE.get(program) or MORE.get(name, [])
+    more = [flag for begin, flags in MORE.items() if f"{command} ".startswith(f"{begin} ") for flag in flags]
     return (build.main if program == "trtmatte-build" else daily.main)([*arguments, *more])
+
+
+def piped(command):
+    """With pictures or raw frames on standard input, in a shell."""
+    frames = b"".join(
+        np.ascontiguousarray(frame).tobytes() for _, frame in zip(range(3), models.clip(96, 64), strict=False)
+    )
+    here = shlex.join([sys.executable, "-m", "trtmatte.cli.main"])
+    ran = subprocess.run(command.replace("trtmatte", here, 1), shell=True, input=frames, stderr=subprocess.PIPE)
+    print(ran.stderr.decode(), file=sys.stderr)
+    return ran.returncode
+
+
+def written_by(command):
+    """The files and folders that the command names as its outputs."""
+    found = re.findall(
+        r"(?: -o|--output-dir|--output-path|--output-(?:composition|alpha|foreground)|>)[ =](\S+)", command
+    )
+    found += re.findall(r"^trtmatte image (?:-\S+ (?:\d+ )*)?[\w.]+ ([\w.]+)", command)
+    return found + (["film_fg.mp4"] if "--result-type" in command else [])
 
 
 def test_the_table_is_found():
@@ -69,10 +100,36 @@ def test_the_table_is_found():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands(command, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    assert typed(command, " ".join(command.split()[:2])) == 0, capsys.readouterr().err
-    written = re.search(r"-o (\S+)", command)
-    if written:
-        assert (folder / written[1]).exists()
+    if " -w " in command:
+        stop_after_the_first_picture(monkeypatch)
+    assert typed(command) == 0, capsys.readouterr().err
+    for place in written_by(command):
+        assert (folder / place).exists(), place
+
+
+def stop_after_the_first_picture(monkeypatch):
+    from trtmatte.apps import watching
+
+    write = watching.write
+
+    def write_and_stop(*args):
+        write(*args)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(watching, "write", write_and_stop)
+
+
+def test_every_project_is_there_and_no_row_is_partly():
+    rows = re.findall(
+        r"^\| (.*) \| (.*) \|$", README[README.index("## Coming from") : README.index("## In Python")], re.M
+    )
+    habits = [habit for habit, _ in rows[1:]]
+    for name in ("RVM", "BackgroundMattingV2", "MODNet", "U-2-Net", "rembg"):
+        assert any(name in habit for habit in habits)
+    assert all(
+        re.fullmatch(r"`trtmatte[^`]*`", command) for habit, command in rows if not habit.startswith(("you", "--"))
+    )
+    assert {command.strip("`") for _, command in rows if "`" in command} <= set(COMMANDS)
 
 
 def test_the_loop_in_python(folder, monkeypatch):

@@ -38,7 +38,7 @@ def test_a_wrong_command_is_status_2(arguments, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--vresion", "trtmatte: unrecognized arguments: --vresion; did you mean --version\\?; trtmatte --help"),
+        ("--vresion models", "trtmatte: unrecognized arguments: --vresion; did you mean --version\\?; trtmatte --help"),
         (
             "vidoe in.mp4",
             "trtmatte: argument COMMAND: invalid choice: 'vidoe'.*; did you mean video\\?; trtmatte --help",

@@ -67,7 +67,8 @@ def test_a_wrong_flag_of_a_build(capsys):
     with pytest.raises(SystemExit, match="2"):
         build.main(["model.onnx", "--sise", "1x1"])
     assert capsys.readouterr().err == (
-        "trtmatte-build: unrecognized arguments: --sise 1x1; did you mean --size?; trtmatte-build --help lists the flags\n"
+        "trtmatte-build: unrecognized arguments: --sise 1x1; did you mean --size?; "
+        "trtmatte-build --help lists the flags\n"
     )
 
 

@@ -33,9 +33,10 @@ from trtmatte.api import load
 from trtmatte.backends import tensorrt
 from trtmatte.compiler import build as compiler
 from trtmatte.compiler import source
-from trtmatte.errors import EngineError
+from trtmatte.errors import EngineError, SettingError
 from trtmatte.format import file as engine_file
 from trtmatte.support import packages
+from trtmatte.support.cache_contents import code_mark
 
 
 def test_a_second_build_is_answered_from_the_cache(small: Path, tmp_path: Path, compiled: list[str]) -> None:
@@ -70,6 +71,34 @@ def test_force_builds_again(small: Path, tmp_path: Path, compiled: list[str]) ->
     for _ in range(2):
         trtmatte.build(small, out=tmp_path / "e.trtm", force=True, **SMALL)
     assert len(compiled) == 2
+
+
+def test_a_build_makes_room_in_a_full_cache(small: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines of older code go first, then the one that was not used for longest; the new one stays."""
+    trtmatte.build(small, **SMALL)
+    (engine,) = (own_cache / "engines").glob("*.trtm")
+    size, hour = engine.stat().st_size, 3600
+    others = [engine.with_name(f"{name}.trtm") for name in ("0123-old", f"{code_mark()}-a", f"{code_mark()}-b")]
+    for number, place in enumerate([*others, engine]):
+        if place != engine:
+            place.write_bytes(bytes(size))
+        os.utime(place, (time.time() - (4 - number) * hour,) * 2)
+    monkeypatch.setenv("TRTMATTE_CACHE_SIZE", str(3 * size + size // 2))
+    trtmatte.build(small, **SMALL)  # from the cache: nothing is removed, and it counts as used
+    assert all(place.exists() for place in others)
+    assert time.time() - engine.stat().st_mtime < hour
+    trtmatte.build(small, **{**SMALL, "precision": "fp32"})
+    assert [place.exists() for place in (*others, engine)] == [False, False, True, True]
+    assert len(list((own_cache / "engines").glob("*.trtm"))) == 3
+
+
+def test_a_limit_that_is_wrong_is_told_before_the_build(
+    small: Path, own_cache: Path, compiled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRTMATTE_CACHE_SIZE", "much")
+    with pytest.raises(SettingError, match="TRTMATTE_CACHE_SIZE is 'much'"):
+        trtmatte.build(small, **SMALL)
+    assert compiled == []
 
 
 CHANGES: dict[str, dict[str, Any]] = {

@@ -31,7 +31,7 @@ def put(place: Path, size: int = 100, hours: float = 1) -> Path:
 
 
 def engine(cache: Path, name: str, **more: float) -> Path:
-    return put(cache / "engines" / f"{code_mark()}-{name}.trtm", **more)  # type: ignore[arg-type]
+    return put(cache / "engines" / f"{code_mark()}-{name}.trtm", **more)
 
 
 def names(found: list[cache_contents.Entry]) -> list[str]:

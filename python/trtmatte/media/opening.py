@@ -37,7 +37,8 @@ def open_source(
     """Open a video, a folder of pictures, a pattern like `shots/*.png`, a picture, or "-" for standard input.
 
     A text with :// is the address of a video. `rate` is the frame rate of pictures, or another one for a film, which
-    then has no sound. `limits` are for files of strangers: they exclude addresses as well. An open source is returned as it is.
+    then has no sound. `limits` are for files of strangers: they exclude addresses as well. An open source is returned
+    as it is.
     """
     if hasattr(place, "frames"):
         return place  # type: ignore[no-any-return]

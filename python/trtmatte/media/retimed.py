@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 
-from trtmatte.media.source import Facts, Frame, Source
+from trtmatte.media.source import Frame, Source
 
 __all__ = ["RetimedSource"]
 
@@ -15,11 +15,8 @@ class RetimedSource:
     """The frames of another source at a rate of their own: the film is then faster or slower."""
 
     def __init__(self, source: Source, rate: Fraction) -> None:
-        self._source, self._rate = source, rate
-
-    @property
-    def facts(self) -> Facts:
-        return replace(self._source.facts, rate=self._rate, time_base=1 / self._rate, sound=None, timecode="")
+        self._source = source
+        self.facts = replace(source.facts, rate=rate, time_base=1 / rate, sound=None, timecode="")
 
     def frames(self) -> Iterator[Frame]:
         for number, frame in enumerate(self._source.frames()):

@@ -235,7 +235,11 @@ def coarse(network, vector):
     with torch.no_grad():
         pictures = (torch.from_numpy(vector.picture(name)) for name in ("src", "bgr"))
         pha, residual, err, _ = network.eval().coarse(*pictures)
-        return {"pha": pha.numpy(), "fgr": (torch.from_numpy(vector.picture()) + residual).clamp(0, 1).numpy(), "err": err}
+        return {
+            "pha": pha.numpy(),
+            "fgr": (torch.from_numpy(vector.picture()) + residual).clamp(0, 1).numpy(),
+            "err": err,
+        }
 
 
 @pytest.mark.parametrize("form", ["onnx", "pth"])

@@ -8,7 +8,6 @@ from torch.nn import functional
 
 from trtmatte.errors import FrameError
 
-
 _is_tracing: Callable[[], bool] = torch.jit.is_tracing  # type: ignore[attr-defined]
 
 

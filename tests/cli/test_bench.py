@@ -117,6 +117,7 @@ def test_nodes_in_a_wrong_order(classifier: Path, capsys: pytest.CaptureFixture[
         (["--backend", "tensorrt"], "is timed on the CPU, with"),
         (["--device", "cuda"], "device is cuda"),
         (["--engine", "a.trtm"], "leave one of them out"),
+        (["--safe"], "unchecked; give --model in its place"),
     ],
 )
 def test_wrong_flags(arguments: list[str], says: str, classifier: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,6 @@ from trtmatte.compiler.source import locate
 from trtmatte.errors import ModelError, SettingError
 from trtmatte.reports import any_network, before_after, matting
 from trtmatte.reports import profile as profiling
-from trtmatte.support.limits import Limits
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -78,7 +77,11 @@ def _before_and_after(args: argparse.Namespace) -> int:
         raise SettingError(
             f"{args.network} is timed before and after, and --engine and --model are timed alone; leave one of them out"
         )
-    path = locate(args.network, Limits.of(args.safe))[0].path
+    if args.safe:
+        raise SettingError(
+            f"--safe is given, and before and after run {args.network} as it is, unchecked; give --model in its place"
+        )
+    path = locate(args.network)[0].path
     found = _network(args, path) if args.shape else _matting(args, path) or _network(args, path)
     tell(json.dumps(found.to_json(), indent=2) if args.json else before_after.describe(found))
     return 0

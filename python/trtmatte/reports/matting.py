@@ -24,6 +24,7 @@ Infer = Callable[[Sequence[Array]], Sequence[Array]]
 """Runs the model: its pictures as float planes and its states in, its matte and its states out."""
 
 _GREEN: Final = (120, 255, 155)
+_IMAGENET: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation
 _METHODS: Final = ("BILINEAR", "BOX", "BILINEAR", "BILINEAR")  # of PIL, for the methods of FrameSample
 _BEFORE: Final = "the uint8 frame to float planes in numpy, {run}, and the composite over a colour to uint8 in numpy"
 _RESIZED: Final = "the uint8 frame resized by Pillow, {run}, its alpha resized back, and the composite in numpy"
@@ -194,11 +195,9 @@ def _of_one_picture(program: Program, model: _Model) -> Callable[[Array], Array]
 
 
 def _normalisation(program: Program) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
-    """What happens to the planes before the network and to the alpha after it."""
+    """The functions for the planes before the network and for the alpha after it."""
     if program.family == "u2net":
-        from trtmatte.compiler.families.u2net.spec import MEAN, STD
-
-        mean, std = _column(MEAN), _column(STD)
+        mean, std = (_column(values) for values in _IMAGENET)
         return lambda x: (x / x.max() - mean) / std, _stretched
     settings = program.settings if program.family == "generic" else {"mean": (0.5,) * 3, "std": (0.5,) * 3}
     mean, std = _column(settings["mean"]), _column(settings["std"])

@@ -244,6 +244,6 @@ def _require_free(tasks: Sequence[Task], overwrite: bool) -> None:
     for path in (path for task in tasks for path in task.files):
         if path.resolve() in taken:
             raise SettingError(f"{path} is an input, or would be written twice; choose another folder with -o")
-        if path.exists() and not overwrite:
+        if os.path.exists(path) and not overwrite:  # a name that is too long does not
             raise SettingError(f"{path} exists already; -y overwrites, -o chooses another place")
         taken.add(path.resolve())

@@ -50,13 +50,14 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> Notebook:
     def display(*shown: Any, **_: Any) -> None:
         found.shown += shown
 
-    for name, parts in {
+    parts: dict[str, dict[str, Any]] = {
         "IPython": {},
         "IPython.display": {"display": display},
         "ipywidgets": {"Output": Output},
-    }.items():
+    }
+    for name, part in parts.items():
         module = ModuleType(name)
-        vars(module).update(parts)
+        vars(module).update(part)
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(builtins, "get_ipython", ZMQInteractiveShell, raising=False)
     return found

@@ -112,6 +112,18 @@ def test_a_second_name_is_the_output(
     assert (here / "out" / "1.png").read_bytes() == b"from before"
 
 
+def test_of_several_outputs_those_that_exist_stay(
+    watched: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "out").mkdir()
+    (here / "out" / "1.png").write_bytes(b"from before")
+    assert run(watched, here, monkeypatch, "--watch", "in", "-o", "out", "--output", "rgba", "alpha") == 0
+    assert names(here / "out") == ["0-alpha.png", "0.png", "1-alpha.png", "1.png"]
+    assert (here / "out" / "1.png").read_bytes() == b"from before"
+    with Image.open(here / "out" / "1-alpha.png") as image:
+        assert image.mode == "L"
+
+
 def test_y_overwrites_once(
     watched: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

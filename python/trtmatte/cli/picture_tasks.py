@@ -89,8 +89,8 @@ def folder_tasks(args: argparse.Namespace) -> Callable[[Path], Task | None]:
     def task(source: Path) -> Task | None:
         if _is_output(source):
             return None
-        made = Task(source, places(source), _plate(args.plate, source))
-        return made if args.overwrite or not all(map(os.path.lexists, made.files)) else None
+        new = {kind: path for kind, path in places(source).items() if args.overwrite or not os.path.lexists(str(path))}
+        return Task(source, new, _plate(args.plate, source)) if new else None
 
     return task
 

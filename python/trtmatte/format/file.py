@@ -238,7 +238,7 @@ class EngineFile:
     def __repr__(self) -> str:
         width, height = self.program.size
         targets = ", ".join(self.plans) or "no plans"
-        return f"<Engine {self.program.family} {self.program.variant} {width}x{height}, {targets}: {self.path}>"
+        return f"<Engine {self.program.family} {self.program.variant} {width}x{height}, {targets}: {self.path or 'in memory'}>"
 
 
 def _network_member(name: str) -> str:

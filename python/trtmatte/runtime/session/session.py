@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import repeat
 from time import perf_counter
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 
@@ -282,8 +282,16 @@ class Session:
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else f"{self.backend}, {self._settings.batch} stream(s)"
+        batch = self._settings.batch
+        streams = "" if batch == 1 else f", {batch} streams"
+        state = "closed" if self._closed else f"{', '.join(self.outputs)} by {self.backend} on {self.device}{streams}"
         return f"<Session {self._program.family} {self._program.variant}: {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a session cannot be pickled or copied: its buffers and threads are of this process; pickle its engine "
+            "(session.engine) and open a session of it there, or continue from here with session.fork()"
+        )
 
     # -----------------------------------------------------------------------------------------------------------------
     # One call
@@ -444,6 +452,7 @@ class _Begun:
 def _decoded(*pictures: Any) -> tuple[Any, ...]:
     """Load PIL images, which read a file's pixels late: here, on the thread that reads ahead."""
     for name, picture in zip((FRAME, PLATE, BACKGROUND, BACKGROUND), pictures, strict=False):
-        if is_image(picture):
-            load_image(picture, name)
+        for each in picture if isinstance(picture, (list, tuple)) else (picture,):
+            if is_image(each):
+                load_image(each, name)
     return pictures

@@ -272,7 +272,7 @@ def matte_video(
     wanted = output.targets()
     _require_free(wanted, video, output, engine, *reads)
     source = video.open()
-    safety = {"safe": video.limits} if video.limits else {}
+    safety: dict[str, Any] = {"safe": video.limits} if video.limits else {}
     chosen = _engine(engine, source.facts.size, expected or {}, safety)
     require_replaceable((path for each in wanted for path in each.replaced()), [chosen.path] if chosen.path else [])
     frames = _SourceFrames(source, chosen, video)

@@ -80,7 +80,9 @@ class Report:
         return ((each.subject, [each.found, *each.wrong]) for each in self.findings)
 
     def _used(self) -> Iterator[Row]:
-        return ((job.name, [job.by or "nothing can", *(f"not {reason}" for reason in job.reasons)]) for job in self.jobs)
+        return (
+            (job.name, [job.by or "nothing can", *(f"not {reason}" for reason in job.reasons)]) for job in self.jobs
+        )
 
 
 def doctor() -> Report:

@@ -16,7 +16,7 @@ class Alpha(np.ndarray[Any, Any]):
     """
 
     @property
-    def __array_interface__(self) -> dict[str, Any]:  # type: ignore[override]
+    def __array_interface__(self) -> dict[str, Any]:
         plain = self.view(np.ndarray)
         if plain.ndim == 3 and 1 in (plain.shape[0], plain.shape[2]):
             plain = plain[..., 0] if plain.shape[2] == 1 else plain[0]

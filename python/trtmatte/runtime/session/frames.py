@@ -62,7 +62,8 @@ def read_frames(value: Any, name: str, color: str, memory: Memory | None = None)
     array = host.array
     if array.dtype.name not in DTYPES or not array.dtype.isnative:
         raise FrameError(
-            f"{name} holds {array.dtype}; expected uint8 (0…255), float16 or float32 (0…1): {_remedy(name, array.dtype)}"
+            f"{name} holds {array.dtype}; expected uint8 (0…255), float16 or float32 (0…1): "
+            + _remedy(name, array.dtype, host.is_torch)
         )
     if array.ndim not in (3, 4, 5):
         raise _wrong(name, array, f"expected {_FORMS}")
@@ -84,7 +85,9 @@ def _read(value: Any, name: str, color: str, memory: Memory) -> Host:
 def _is_list(value: Any) -> bool:
     """Report if this is a list of pictures, and not one of numbers."""
     return (
-        isinstance(value, (list, tuple)) and bool(value) and all(hasattr(each, "shape") or is_image(each) for each in value)
+        isinstance(value, (list, tuple))
+        and bool(value)
+        and all(hasattr(each, "shape") or is_image(each) for each in value)
     )
 
 
@@ -143,19 +146,24 @@ def require_beside(name: str, frames: Frames, main: Frames) -> None:
         )
 
 
-def _remedy(name: str, dtype: np.dtype[Any]) -> str:
-    """The way from another type to one that is read: a mere `astype` would cut the upper bits off, or the fractions."""
+def _remedy(name: str, dtype: np.dtype[Any], is_torch: bool) -> str:
+    """The way from another type to one that is read: a mere cast would cut the upper bits off, or the fractions."""
     native = dtype.newbyteorder("=").name
+
+    def cast(to: str) -> str:
+        return f"{name}.to(torch.{to})" if is_torch else f'{name}.astype("{to}")'
+
     if native in DTYPES:
-        return f'{name}.astype("{native}") brings its bytes into the order of this machine'
+        return f"{cast(native)} brings its bytes into the order of this machine"
     if native == "uint16":
-        return f'({name} >> 8).astype("uint8"), or {name}.astype("float32") / 65535, if its values are 0…65535'
+        upper = "" if is_torch else f'({name} >> 8).astype("uint8"), or '
+        return f"{upper}{cast('float32')} / 65535, if its values are 0…65535"
     if dtype.kind == "b":
-        return f"{name} * np.uint8(255) makes it black and white"
+        return f"{cast('uint8')} * 255 makes it black and white"
     if dtype.kind in "ui":
-        return f'{name}.astype("uint8") if its values are 0…255; scale others to that before'
+        return f"{cast('uint8')} if its values are 0…255; scale others to that before"
     if dtype.kind == "f":
-        return f'{name}.astype("float32") if its values are 0…1, {name}.astype("uint8") if they are 0…255'
+        return f"{cast('float32')} if its values are 0…1, {cast('uint8')} if they are 0…255"
     return "convert it to one of these"
 
 

@@ -25,8 +25,8 @@ class Matte(Sequence[Any]):
     >>> session(frame).pha
     >>> session(frame)["pha"]
 
-    The arrays are the caller's, and never change, unless the session has a `ring` (see `Session`). An alpha of numpy has
-    an axis for its channel, as `fgr * pha` needs, and `Image.fromarray(pha)` reads it all the same.
+    The arrays are the caller's, and never change, unless the session has a `ring` (see `Session`). An alpha of numpy
+    has an axis for its channel, as `fgr * pha` needs, and `Image.fromarray(pha)` reads it all the same.
     """
 
     __slots__ = ("_color", "_layout", "_values")
@@ -128,7 +128,9 @@ class Matte(Sequence[Any]):
 
 
 def _unpickled(kind: type[Matte], values: Mapping[str, Any], layout: str, color: str) -> Matte:
-    return kind({name: as_alpha(each) if CHANNELS.get(name) == 1 else each for name, each in values.items()}, layout, color)
+    return kind(
+        {name: as_alpha(each) if CHANNELS.get(name) == 1 else each for name, each in values.items()}, layout, color
+    )
 
 
 def _is_pictures(value: Any) -> bool:

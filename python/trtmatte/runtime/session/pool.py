@@ -27,7 +27,9 @@ class Pool:
         self._count, self._memory = count, memory
         self._free = {name: deque(shapes.allocate_one(name, memory) for _ in range(count)) for name in shapes.shapes}
         self._lent: dict[int, _Lent] = {}
-        this = weakref.ref(self)  # arrays on a device must not be part of a cycle, nor hold the pool of a closed session
+        this = weakref.ref(
+            self
+        )  # arrays on a device must not be part of a cycle, nor hold the pool of a closed session
 
         def come_back(lent: _Lent) -> None:
             pool = this()
@@ -71,5 +73,4 @@ class _Lent(weakref.ref[Any]):
         return super().__new__(cls, loan, come_back)
 
     def __init__(self, loan: object, come_back: Any, name: str, array: Array) -> None:
-        super().__init__(loan, come_back)
         self.name, self.array = name, array

@@ -27,6 +27,7 @@ from trtmatte.runtime.session.background import snapshot as snapshot_background
 from trtmatte.runtime.session.executors import FrameSchedule, open_executor
 from trtmatte.runtime.session.frames import Frames, broadcast_batch, read_frames, require_same_size, require_streams
 from trtmatte.runtime.session.matte import Matte
+from trtmatte.runtime.session.options import BackendName, Device, Dtype, Outputs
 from trtmatte.runtime.session.pending import Pending
 from trtmatte.runtime.session.pool import KEPT, Pool
 from trtmatte.runtime.session.ring import Results, Ring, Shapes, caller_results, slice_at
@@ -108,10 +109,10 @@ class Session:
         self,
         engine: EngineFile,
         *,
-        backend: str = "auto",
-        device: Any = None,
-        outputs: Sequence[str] | str | None = None,
-        dtype: Any = "uint8",
+        backend: BackendName = "auto",
+        device: Device | None = None,
+        outputs: Outputs | None = None,
+        dtype: Dtype = "uint8",
         layout: Layout = "HWC",
         color: Color = "rgb",
         plate: Any = None,

@@ -106,12 +106,12 @@ def lend_on_host(array: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], obj
 
     A view of a view belongs to the first array, not to the view: it would not keep an object of numpy's alive.
     """
-    loan = _bytes(array.nbytes).from_address(array.ctypes.data)
+    loan = _loans(array.nbytes).from_address(array.ctypes.data)
     loan.owner = array
     return np.ndarray(array.shape, array.dtype, loan), loan
 
 
 @functools.lru_cache(maxsize=64)
-def _bytes(size: int) -> Any:
-    """The type of memory of that many bytes. Types are slow to make."""
-    return ctypes.c_uint8 * size
+def _loans(size: int) -> Any:
+    """The type of so many bytes that belong to an array. Types are slow to make."""
+    return type("Loan", (ctypes.c_uint8 * size,), {"__slots__": ("owner",)})

@@ -16,8 +16,7 @@ __all__ = ["Relocation"]
 _NOTES: Final = (
     "",
     "frames come at ever new addresses, and are copied to buffers of the session's: use the same few again and again",
-    "results go to ever new addresses, and are copied there: drop them after use, or give a small ring, or the same few "
-    "arrays as out",
+    "results go to ever new addresses, and are copied there: drop them after use, or use a small ring or out=",
 )
 
 

@@ -15,7 +15,6 @@ from PIL import Image
 from tests.runtime.session import engines
 from trtmatte import Matte
 from trtmatte.errors import FrameError
-from trtmatte.runtime.session import preview
 
 FRAME = engines.noise(1)
 
@@ -178,4 +177,4 @@ def test_what_is_shown_is_small_and_the_first_of_many(open_session):
 def test_where_nothing_can_be_shown_the_text_is(monkeypatch):
     assert Matte({"hid": np.zeros((1, 32, 4, 5), np.float32)})._repr_png_() is None
     monkeypatch.setitem(sys.modules, "PIL", None)
-    assert preview.preview(arrays(pha=np.zeros((8, 9, 1)))) is None
+    assert arrays(pha=np.zeros((8, 9, 1)))._repr_png_() is None

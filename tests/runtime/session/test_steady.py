@@ -54,7 +54,7 @@ def test_nothing_is_allocated_on_four_threads(backend, tmp_path):
 def test_rvm_allocates_nothing(backend, tmp_path):
     vector = reference.load("rvm_mobilenetv3-odd-ratio0.375")
     frames = [np.ascontiguousarray(src[0].transpose(1, 2, 0)) for src in vector.arrays["src"]]
-    assert_steady(engines.of_vector(vector.name), tmp_path, frames, backend=backend, calls=100, warm=30)
+    assert_steady(engines.of_vector(vector.name), tmp_path, frames, backend=backend, calls=100, warm=150)
 
 
 @pytest.mark.slow
@@ -69,7 +69,7 @@ def test_patches_allocate_nothing(backend, tmp_path):
     vector = reference.load("bgmv2_refine_mobilenetv2-oversampling-prevented")
     frames, background = [vector.arrays["src"], vector.arrays["src"][..., ::-1].copy()], vector.arrays["bgr"]
     engine = engines.of_vector(vector.name)
-    assert_steady(engine, tmp_path, frames, backend=backend, calls=100, warm=30, plate=background)
+    assert_steady(engine, tmp_path, frames, backend=backend, calls=100, warm=150, plate=background)
 
 
 def test_states_move_no_bytes(backend):

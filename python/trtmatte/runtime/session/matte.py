@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trtmatte.errors import FrameError, SettingError
+from trtmatte.errors import FrameError, SettingError, TrtmatteError
 from trtmatte.format.outputs import CHANNELS
 from trtmatte.runtime.session.alpha import as_alpha
 from trtmatte.runtime.session.arrays import is_image, is_on_cuda, is_torch, on_host
@@ -69,7 +69,8 @@ class Matte(Sequence[Any]):
         """The first frame, small and over a checkerboard, for notebooks."""
         from trtmatte.runtime.session.preview import preview
 
-        return preview(self)
+        pictures = {name: self._first_picture(name) for name in self.names}
+        return preview({name: picture for name, picture in pictures.items() if picture is not None})
 
     def copy(self) -> Self:
         """A copy in memory of its own."""
@@ -99,6 +100,16 @@ class Matte(Sequence[Any]):
 
     def _like(self, values: Iterator[Any]) -> Self:
         return type(self)(dict(zip(self._values, values, strict=True)), self._layout, self._color)
+
+    def _first_picture(self, name: str) -> Any:
+        """The first image of an output, or None: it may be no picture, or Pillow may be missing."""
+        try:
+            found = self._pictures(name, self._values[name])
+        except TrtmatteError:
+            return None
+        while isinstance(found, list):
+            found = found[0] if found else None
+        return found
 
     def _pictures(self, name: str, value: Any) -> Any:
         if _is_pictures(value):

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
-
-from trtmatte.errors import TrtmatteError
-
-if TYPE_CHECKING:
-    from trtmatte.runtime.session.matte import Matte
 
 __all__ = ["preview"]
 
@@ -19,24 +15,20 @@ _SQUARE: Final = 12
 _SHADES: Final = (204, 255)
 
 
-def preview(matte: Matte) -> bytes | None:
-    """The first frame as PNG: what is cut out, else the composite, else the alpha, else what there is.
+def preview(pictures: Mapping[str, Any]) -> bytes | None:
+    """PIL images of one matte, by the outputs, as PNG: what is cut out, else the composite, else the alpha.
 
-    None if there is no Pillow, or nothing that can be a picture.
+    None if there are none.
     """
-    try:
-        from PIL import Image
-    except ImportError:
-        return None
-    pictures = {name: found for name in matte.names if (found := _small(matte, name, Image)) is not None}
-    if "rgba" not in pictures and {"fgr", "pha"} <= pictures.keys():
-        pictures["rgba"] = pictures["fgr"].convert("RGB")
-        pictures["rgba"].putalpha(pictures["pha"])
-    shown = next((pictures[name] for name in ("rgba", "composite", "pha", *pictures) if name in pictures), None)
+    small = {name: _small(picture) for name, picture in pictures.items()}
+    if "rgba" not in small and {"fgr", "pha"} <= small.keys():
+        small["rgba"] = small["fgr"].convert("RGB")
+        small["rgba"].putalpha(small["pha"])
+    shown = next((small[name] for name in ("rgba", "composite", "pha", *small) if name in small), None)
     if shown is None:
         return None
     if shown.mode == "RGBA":
-        behind = _checkerboard(shown.size, Image)
+        behind = _checkerboard(shown.size)
         behind.paste(shown, mask=shown)
         shown = behind
     file = io.BytesIO()
@@ -44,22 +36,17 @@ def preview(matte: Matte) -> bytes | None:
     return file.getvalue()
 
 
-def _small(matte: Matte, name: str, image: Any) -> Any:
-    """The first picture of an output, at most so large."""
-    try:
-        found = type(matte)({name: matte[name]}, matte._layout, matte._color).pil()[0]
-    except TrtmatteError:  # an output that is no picture
-        return None
-    while isinstance(found, list):
-        if not found:
-            return None
-        found = found[0]
-    small = found.copy()
-    small.thumbnail((_LARGEST, _LARGEST), image.Resampling.BOX)
+def _small(picture: Any) -> Any:
+    from PIL import Image
+
+    small = picture.copy()
+    small.thumbnail((_LARGEST, _LARGEST), Image.Resampling.BOX)
     return small
 
 
-def _checkerboard(size: tuple[int, int], image: Any) -> Any:
+def _checkerboard(size: tuple[int, int]) -> Any:
+    from PIL import Image
+
     rows, columns = (np.arange(each) // _SQUARE for each in reversed(size))
     grey = np.where((rows[:, None] + columns) % 2, *_SHADES).astype(np.uint8)
-    return image.fromarray(grey).convert("RGB")
+    return Image.fromarray(grey).convert("RGB")

@@ -23,6 +23,7 @@ TRANSLATE_OLD_WORDS = (  # where the old names are accepted or read
     "cli/video.py",
     "compiler/options.py",
     "format/manifest.py",
+    "runtime/session/options.py",
     "runtime/session/session.py",
     "runtime/session/settings.py",
 )

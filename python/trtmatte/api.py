@@ -6,13 +6,15 @@ The runtime never imports the compiler. When a session needs a plan that its eng
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import json
 import logging
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from trtmatte import ops
 from trtmatte.backends import tensorrt
@@ -21,22 +23,34 @@ from trtmatte.compiler import build as compiler
 from trtmatte.compiler import export as exporter
 from trtmatte.compiler import plans
 from trtmatte.compiler.export import Exported
-from trtmatte.errors import BackendError
+from trtmatte.compiler.options import Export, Precision, Target
+from trtmatte.errors import BackendError, EngineError
 from trtmatte.format import file as engine_file
-from trtmatte.format.archive import Member
+from trtmatte.format.archive import Member, held
 from trtmatte.format.file import EngineFile
+from trtmatte.format.outputs import MATTE_OUTPUTS
+from trtmatte.ops import Color, Layout
 from trtmatte.reports import validate as validation
 from trtmatte.runtime.session import Session as RuntimeSession
 from trtmatte.runtime.session.background import Picture, read_background
+from trtmatte.runtime.session.options import Outputs, SessionOptions
+from trtmatte.support.html import table
 from trtmatte.support.limits import Limits
 from trtmatte.support.renamed import notice
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from typing_extensions import Self, Unpack
 
 __all__ = ["Engine", "Session", "build", "export", "load"]
 
 _LOG: Final = logging.getLogger("trtmatte")
+
+Family: TypeAlias = Literal["rvm", "bgmv2", "modnet", "u2net", "generic"] | str
+"""One that comes with trtmatte, or one that was added."""
+
+Size: TypeAlias = tuple[int, int] | str
+Targets: TypeAlias = Target | list[Target] | tuple[Target, ...]
 
 
 class Engine(EngineFile):
@@ -47,9 +61,9 @@ class Engine(EngineFile):
         self._with_plans: dict[tuple[str, int], EngineFile] = {}
         self._building = threading.Lock()
 
-    def session(self, **options: Any) -> Session:
+    def session(self, *, safe: bool | Limits = False, **options: Unpack[SessionOptions]) -> Session:
         """A session that runs this engine. `options` are those of `Session`."""
-        return Session(self, **options)
+        return Session(self, safe=safe, **options)
 
     def with_plan_for(self, target: str, gpu: int) -> EngineFile:
         """The engine with a plan of `target` for this GPU, built now or taken from the cache."""
@@ -59,6 +73,55 @@ class Engine(EngineFile):
                     self, target, gpu=gpu, progress=_Announcement(self, target)
                 )
             return self._with_plans[target, gpu]
+
+    def __copy__(self) -> Self:
+        """An engine does not change: it is its own copy."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path of the file, which must still hold this engine where it is read; or all that is in memory."""
+        if self.path is not None and self.path.is_file():
+            return _opened_again, (self.path.absolute(), _fingerprint(self), self.limits)
+        return _unpickled, (self.manifest, dict(self.contents()), self.limits)
+
+    def _repr_html_(self) -> str:
+        """A table, for notebooks."""
+        program, settings = self.program, self.manifest["settings"]
+        width, height = program.size
+        rows = {
+            "model": f"{program.family} {program.variant}",
+            "frames": f"{width}x{height}" + (f", {program.batch} streams" if program.batch > 1 else ""),
+            "pictures": ", ".join(program.pictures),
+            "outputs": ", ".join((*(MATTE_OUTPUTS if program.matte else ()), *program.outputs)),
+            "states": ", ".join(state.name for state in program.states),
+            "precision on a GPU": str(settings.get("precision", "")),
+            "plans": ", ".join(self.plans),
+            "size": f"{sum(self.members.values()) / 1e6:.1f} MB",
+            "file": str(self.path or "in memory"),
+        }
+        return table((title, [text]) for title, text in rows.items() if text)
+
+
+def _opened_again(path: Path, fingerprint: str, limits: Limits | None) -> Engine:
+    engine = load(path, safe=limits or False)
+    if _fingerprint(engine) != fingerprint:
+        raise EngineError(
+            f"{path} is not the engine that was pickled: the file has changed since; pickle the engine again"
+        )
+    return engine
+
+
+def _unpickled(manifest: Mapping[str, Any], contents: Mapping[str, bytes], limits: Limits | None) -> Engine:
+    engine = Engine(manifest, {name: held(data) for name, data in contents.items()})
+    engine.limits = limits
+    return engine
+
+
+def _fingerprint(engine: EngineFile) -> str:
+    return hashlib.sha256(json.dumps(engine.manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _with_safe(signature: inspect.Signature) -> inspect.Signature:
@@ -72,7 +135,9 @@ class Session(RuntimeSession):
     """
     __signature__ = _with_safe(inspect.signature(RuntimeSession))
 
-    def __init__(self, engine: EngineFile | str | Path, *, safe: bool | Limits = False, **options: Any) -> None:
+    def __init__(
+        self, engine: EngineFile | str | Path, *, safe: bool | Limits = False, **options: Unpack[SessionOptions]
+    ) -> None:
         """`engine` is an engine or the path of one. `options` are those of `trtmatte.runtime.session.Session`.
 
         `safe` is for engines and frames of strangers, as in `trtmatte.load`.
@@ -88,6 +153,12 @@ class Session(RuntimeSession):
             raise BackendError(
                 f"there is no memory for a session of {engine}: give it fewer streams (batch)"
             ) from error
+
+
+_PARAMETERS: Final = list(inspect.signature(Session).parameters.values())
+vars(Engine.session)["__signature__"] = inspect.Signature(  # what prompts and notebooks complete
+    [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY), *_PARAMETERS[1:]], return_annotation="Session"
+)
 
 
 def load(path: str | Path, *, safe: bool | Limits = False) -> Engine:
@@ -110,16 +181,21 @@ def build(
     verbose: bool = False,
     progress: Progress | None = None,
     safe: bool | Limits = False,
-    **options: Any,
+    family: Family | None = None,
+    size: Size | None = None,
+    precision: Precision | None = None,
+    batch: int | None = None,
+    target: Targets | None = None,
+    **settings: Any,
 ) -> Engine:
     """Build the engine of a model: an ONNX file, a checkpoint, a recipe (`.toml`), or the name of a known model.
 
     A PyTorch network of a known family is a model as well, the original's class or ours, and so is its state_dict.
     A network of BackgroundMattingV2 brings its settings.
 
-    `options` are `family`, `size`, `precision`, `batch`, `target` (one or several), and the family's settings, such as
-    `downsample_ratio` or `backbone_scale`. They override a recipe's. An engine that was built before comes from the
-    cache, unless `force` is set.
+    `family`, `size`, `precision`, `batch`, `target` (one or several) and `settings`, those of the family, such as
+    `downsample_ratio` or `backbone_scale`, override a recipe's. An engine that was built before comes from the cache,
+    unless `force` is set.
 
     `out` is the file to write; without it the engine stays in the cache. `validate` measures the errors of every
     backend that runs here, on `frames` (a video or a folder of pictures) or on generated frames, and stores them in the
@@ -128,16 +204,63 @@ def build(
     `safe` is for models of strangers: they may not have more bytes or larger frames than `Limits`, nor weights in other
     files.
     """
-    request = compiler.Request.of(model, out, verbose=verbose, progress=progress, safe=safe, **options)
+    options: dict[str, Any] = {"family": family, "size": size, "precision": precision, "batch": batch, "target": target}
+    request = compiler.Request.of(model, out, verbose=verbose, progress=progress, safe=safe, **options, **settings)
     engine = request.built(force=force)
     if validate or frames is not None:
         engine = _validated(engine, frames, force, progress)
     return _engine(request.written(engine, force=force))
 
 
-def export(model: str | Path, kind: str | None = None, **options: Any) -> Exported:
-    """Export a model for use outside Python: `kind` is "plan", "onnx" or "triton" (`docs/deploy.md`)."""
-    return exporter.export(model, kind, read_background=_picture, **options)
+def export(
+    model: str | Path,
+    kind: Export | None = None,
+    *,
+    out: str | Path | None = None,
+    triton: str | Path | None = None,
+    force: bool = False,
+    verbose: bool = False,
+    progress: Progress | None = None,
+    family: Family | None = None,
+    size: Size | None = None,
+    precision: Precision | None = None,
+    batch: int | None = None,
+    target: Targets | None = None,
+    outputs: Outputs | None = None,
+    dtype: Literal["uint8", "float16", "float32"] | None = None,
+    layout: Layout | None = None,
+    color: Color | None = None,
+    background: str | tuple[float, ...] | None = None,
+    **settings: Any,
+) -> Exported:
+    """Export a model for use outside Python: `kind` is "plan", "onnx" or "triton" (`docs/deploy.md`).
+
+    `out` is the file to write, `triton` a model repository of Triton; without `kind` the suffix of `out` decides.
+    `family` to `target` and `settings` are those of `build`; `outputs` to `background` are the form of pictures and
+    mattes.
+    """
+    form: dict[str, Any] = {
+        "outputs": outputs,
+        "dtype": dtype,
+        "layout": layout,
+        "color": color,
+        "background": background,
+    }
+    own: dict[str, Any] = {"family": family, "size": size, "precision": precision, "batch": batch, "target": target}
+    return exporter.export(
+        model,
+        kind,
+        out=out,
+        triton=triton,
+        force=force,
+        verbose=verbose,
+        progress=progress,
+        read_background=_picture,
+        background=background,
+        **own,
+        **form,
+        **settings,
+    )
 
 
 def single() -> Any:

@@ -307,3 +307,12 @@ def test_a_cache_that_cannot_be_used(own_cache: Path, monkeypatch: pytest.Monkey
     own_cache.rmdir()
     own_cache.touch()
     assert f"{own_cache} cannot be written" in found("cache")
+
+
+def test_notebooks_show_the_report_as_tables() -> None:
+    finding = diagnosis.Finding("GPUs", "<b>none</b>", ("see & install",))
+    report = diagnosis.Report((finding,), (diagnosis.Job("sessions", "", ("here: no",)),))
+    html = report._repr_html_()
+    assert "<th>GPUs</th><td>&lt;b&gt;none&lt;/b&gt;<br>see &amp; install</td>" in html
+    assert "<caption>Used on this machine</caption>" in html
+    assert "<th>sessions</th><td>nothing can<br>not here: no</td>" in html

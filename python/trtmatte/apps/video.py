@@ -176,7 +176,7 @@ def matte_video(
     source = video.open()
     if source.facts.lost:
         _LOG.warning("%s has %s", source.facts.name, source.facts.lost)
-    safety = {"safe": video.limits} if video.limits else {}
+    safety: dict[str, Any] = {"safe": video.limits} if video.limits else {}
     quiet = progress is not True
     chosen = engine_for(model, source.facts.size, settings or {}, safety, quiet=quiet)
     require_replaceable((path for each in wanted for path in each.replaced()), [chosen.path] if chosen.path else [])

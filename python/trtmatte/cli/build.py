@@ -22,7 +22,7 @@ from trtmatte.cli.arguments import (
     family_settings,
 )
 from trtmatte.compiler.export import ONNX, PLAN, SUFFIXES, Exported
-from trtmatte.compiler.options import EXPORTS, PRECISIONS, TARGETS, Options, read_recipe
+from trtmatte.compiler.options import EXPORTS, PRECISIONS, TARGETS, Export, Options, read_recipe
 from trtmatte.errors import SettingError
 from trtmatte.format.file import SUFFIX
 from trtmatte.format.outputs import COLORS, DTYPES, LAYOUTS, MATTE_OUTPUTS
@@ -83,14 +83,14 @@ def _export(given: Mapping[str, Any], **more: Any) -> Built:
     return _about_export(made), list(made.files)
 
 
-def _export_of(given: Mapping[str, Any]) -> str | None:
+def _export_of(given: Mapping[str, Any]) -> Export | None:
     """Return the kind of export in the flags or the recipe; None for an engine."""
-    asked = [given["export"], "plan" if given["layout"] == "single" else None]
+    asked: list[Any] = [given["export"], "plan" if given["layout"] == "single" else None]
     path = Path(given["model"])
     if path.suffix == ".toml":
         recipe = read_recipe(path)[1]
         asked += [recipe.get("export"), "plan" if recipe.get("layout") == "single" else None]
-    found = next((each for each in asked if each is not None), None)
+    found: Export | None = next((each for each in asked if each is not None), None)
     if found == "plan" and given["export"] is None and str(given["out"] or "").endswith(ONNX):
         return "onnx"  # the old way to ask for the graph
     return found

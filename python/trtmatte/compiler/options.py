@@ -13,17 +13,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import NoneType
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 from trtmatte.compiler.families import registry
 from trtmatte.errors import SettingError
 from trtmatte.format.outputs import COLORS, DTYPES, LAYOUTS
 from trtmatte.support.renamed import notice
 
+Target = Literal["onnxruntime", "tensorrt", "tensorrt-rtx"]
+Precision = Literal["fp16", "fp32", "tf32"]
+Export = Literal["plan", "onnx", "triton"]
 ONNX_TARGET: Final = "onnxruntime"
-TARGETS: Final = (ONNX_TARGET, "tensorrt", "tensorrt-rtx")
-PRECISIONS: Final = ("fp16", "fp32", "tf32")
-EXPORTS: Final = ("plan", "onnx", "triton")
+TARGETS: Final[tuple[str, ...]] = get_args(Target)
+PRECISIONS: Final[tuple[str, ...]] = get_args(Precision)
+EXPORTS: Final[tuple[str, ...]] = get_args(Export)
 MOST: Final = 1 << 16
 """The largest width, height and batch."""
 

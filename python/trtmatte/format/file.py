@@ -239,7 +239,8 @@ class EngineFile:
     def __repr__(self) -> str:
         width, height = self.program.size
         targets = ", ".join(self.plans) or "no plans"
-        return f"<Engine {self.program.family} {self.program.variant} {width}x{height}, {targets}: {self.path}>"
+        place = self.path or "in memory"
+        return f"<Engine {self.program.family} {self.program.variant} {width}x{height}, {targets}: {place}>"
 
 
 def _network_member(name: str) -> str:

@@ -22,11 +22,13 @@ from trtmatte.backends import cuda, driver, registry, tensorrt
 from trtmatte.backends.interface import Backend
 from trtmatte.errors import BackendError
 from trtmatte.support.cache_folder import cache_folder
+from trtmatte.support.html import Row, table
 from trtmatte.support.packages import ROOT, version_of
 from trtmatte.version import __version__
 
 __all__ = ["Finding", "Job", "Report", "doctor"]
 
+_USED: Final = "Used on this machine"
 _ENCODERS: Final = {  # for each kind of video the encoders that do, the better first
     "H.264": ("libx264", "h264_nvenc", "libopenh264"),
     "ProRes": ("prores_ks", "prores"),
@@ -68,11 +70,19 @@ class Report:
         return {"can_run": self.can_run, **asdict(self)}
 
     def __str__(self) -> str:
-        here = ((each.subject, [each.found, *each.wrong]) for each in self.findings)
-        jobs = (
+        return "\n".join([*_columns(self._here()), "", _USED, *_columns(self._used())])
+
+    def _repr_html_(self) -> str:
+        """Both tables, for notebooks."""
+        return table(self._here()) + table(self._used(), _USED)
+
+    def _here(self) -> Iterator[Row]:
+        return ((each.subject, [each.found, *each.wrong]) for each in self.findings)
+
+    def _used(self) -> Iterator[Row]:
+        return (
             (job.name, [job.by or "nothing can", *(f"not {reason}" for reason in job.reasons)]) for job in self.jobs
         )
-        return "\n".join([*_columns(here), "", "Used on this machine", *_columns(jobs)])
 
 
 def doctor() -> Report:
@@ -83,7 +93,7 @@ def doctor() -> Report:
     )
 
 
-def _columns(rows: Iterable[tuple[str, list[str]]]) -> Iterator[str]:
+def _columns(rows: Iterable[Row]) -> Iterator[str]:
     for title, lines in rows:
         first, *rest = filter(None, lines)
         yield f"  {title:<14}  {first}"

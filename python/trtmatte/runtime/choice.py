@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Iterable
@@ -52,7 +53,7 @@ def choose(backend: str, device: Any, engine: EngineFile) -> Choice:
         raise BackendError(f"the engine cannot run on cuda:{number or 0}: {'; '.join(reasons)}")
     meant_for_gpu = any(name in engine.plans for name, each in on_cuda.items() if each.has_plans)
     if meant_for_gpu or driver.unavailable_reason(0) is None:
-        _LOG.warning("running on the CPU: %s", "; ".join(reasons))
+        _warn_once("running on the CPU: " + "; ".join(reasons))
     return Choice(choose_on_cpu("auto"))
 
 
@@ -70,6 +71,12 @@ def choose_on_cpu(name: str) -> Backend:
             return backend
         reasons.append(reason)
     raise BackendError(f"nothing here runs networks on the CPU: {'; '.join(reasons)}")
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    """Log a warning once in a process, and not for each session."""
+    _LOG.warning("%s", text)
 
 
 def _first(wanted: Iterable[Backend], engine: EngineFile, device: int) -> tuple[Choice | None, list[str]]:

@@ -318,6 +318,80 @@ def test_results_at_many_addresses_are_launched(driver):
     assert on_cuda.stats().launches > 100
 
 
+@pytest.mark.parametrize("place", ["host", "device"])
+def test_a_list_of_results_holds_the_right_pictures(place, driver):
+    """More of them than there are graphs: results on the device are copied there in the end."""
+    on_cpu, on_cuda = pair(outputs=("pha", "alpha"))
+    expected = [on_cpu(engines.noise(seed)).copy() for seed in range(80)]
+    frame = OnDevice(engines.noise(0))
+    mattes = []
+    for seed in range(80):
+        frame.overwrite(engines.noise(seed))
+        mattes.append(on_cuda(engines.noise(seed) if place == "host" else frame))
+    for ours, theirs in zip(mattes, expected, strict=True):
+        assert_same(theirs, ours)
+    assert ("results go to ever new addresses" in on_cuda.stats().note) == (place == "device")
+    assert on_cuda.stats().launches == (78 if place == "host" else 12)
+
+
+@pytest.mark.parametrize("place", ["host", "device"])
+def test_who_drops_results_needs_few_graphs_and_no_memory(place, driver):
+    on_cpu, on_cuda = pair(outputs=("pha", "alpha"))
+    frame = OnDevice(engines.noise(0))
+    for seed in range(40):
+        frame.overwrite(engines.noise(seed))
+        assert_same(on_cpu(engines.noise(seed)), on_cuda(engines.noise(seed) if place == "host" else frame))
+    stats = on_cuda.stats()
+    graphs = 2 if place == "host" else 4
+    assert (stats.captures, stats.launches, stats.allocations, stats.note) == (graphs, 40 - graphs, 0, "")
+
+
+@pytest.mark.parametrize("keeper", ["matte", "array", "view", "copy"])
+def test_whatever_reads_a_result_on_the_device_keeps_it(keeper, driver):
+    from cuda.core.utils import StridedMemoryView
+
+    on_cpu, on_cuda = pair(outputs=("pha",))
+    keep = {
+        "matte": lambda matte: matte.pha,
+        "array": lambda matte: matte.pha.as_callers(),
+        "view": lambda matte: StridedMemoryView.from_dlpack(matte.pha, stream_ptr=-1),
+        "copy": lambda matte: matte.pha.copy(),
+    }[keeper]
+    kept = [keep(on_cuda(OnDevice(engines.noise(seed)))) for seed in range(12)]
+    gc.collect()
+    for seed, each in enumerate(kept):
+        expected = on_cpu(engines.noise(seed)).pha
+        if keeper in ("matte", "copy"):
+            found = each.get()
+        else:
+            address = each.ptr if keeper == "view" else each.address
+            found = pha_at(address, on_cuda)
+        assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+def pha_at(address, session):
+    """The alpha that lies at an address."""
+    from trtmatte.runtime.session.cuda.arrays import DeviceArray
+
+    with session._memory.entered():
+        return session._memory.fetch(DeviceArray.at(address, (24, 32, 1), "uint8", 0, None))
+
+
+@pytest.mark.parametrize("place", ["host", "device"])
+def test_what_a_burst_leaves_is_given_back(place, driver):
+    _, on_cuda = pair(outputs=("pha",))
+    frame = OnDevice(engines.noise(0))
+    kind = "live pinned buffers" if place == "host" else "live device buffers"
+    for seed in range(6):
+        on_cuda(engines.noise(seed) if place == "host" else frame)
+    before = fake_driver.alive()[kind]
+    burst = [on_cuda(engines.noise(seed) if place == "host" else frame) for seed in range(24)]
+    assert fake_driver.alive()[kind] >= before + 20
+    burst.clear()
+    gc.collect()
+    assert fake_driver.alive()[kind] <= before + 4, "those that are kept ready, and two that the device may still read"
+
+
 @pytest.mark.parametrize("layout", ["HWC", "CHW"])
 def test_pictures_of_any_strides_are_moved(layout, driver):
     """Turned, flipped and with gaps: into own buffers the pictures, and the results into the caller's."""

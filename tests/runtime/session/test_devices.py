@@ -17,10 +17,19 @@ from trtmatte.backends import cuda, driver, onnxruntime_cuda, tensorrt
 from trtmatte.backends.tensorrt.network import Network
 from trtmatte.errors import BackendError, SettingError
 from trtmatte.format.file import Plan
+from trtmatte.runtime import choice
 from trtmatte.runtime.choice import choose
 from trtmatte.runtime.networks import load_networks
 
 ENGINE = engines.memory()
+
+
+@pytest.fixture(autouse=True)
+def nothing_was_said():
+    """As in a process that has opened no session."""
+    choice._warn_once.cache_clear()
+    yield
+    choice._warn_once.cache_clear()
 
 
 @pytest.fixture
@@ -71,8 +80,8 @@ def with_plan(target, **environment):
 
 
 def chosen(backend, device, engine):
-    choice = choose(backend, device, engine)
-    return choice.backend.name, choice.device, choice.key
+    found = choose(backend, device, engine)
+    return found.backend.name, found.device, found.key
 
 
 def warned(caplog):
@@ -188,6 +197,16 @@ def test_a_gpu_that_cannot_be_used_is_worth_a_line(gpu, caplog):
     ]
     with pytest.raises(BackendError, match=r"cannot run on cuda:0: .*it lacks CUDA"):
         choose("auto", "cuda", ENGINE)
+
+
+def test_that_line_comes_once_in_a_process(gpu, caplog, monkeypatch):
+    for _ in range(3):
+        choose("auto", None, ENGINE)
+        choose("auto", None, fresh())
+    assert len(warned(caplog)) == 1
+    monkeypatch.setattr(onnxruntime_cuda, "unavailable_reason", lambda: "it lacks something else")
+    choose("auto", None, ENGINE)
+    assert len(warned(caplog)) == 2, "another reason is worth another line"
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -282,3 +283,101 @@ def test_a_plate_must_fit(open_session):
         with pytest.raises(SettingError, match="ask for 'composite'"):
             open_session(engine=engines.memory(with_plate=True), background=colour)
     session(FRAME, FRAME)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Other types, and the way to one that is read
+
+OTHERS = {
+    "uint16": FRAME.astype(np.uint16) << 8,
+    "uint16, big-endian": (FRAME.astype(np.uint16) << 8).astype(">u2"),
+    "int64": FRAME.astype(np.int64),
+    "uint32": FRAME.astype(np.uint32),
+    "float64": FRAME / 255,
+    "float32, big-endian": (FRAME / 255).astype(">f4"),
+    "bool": FRAME > 127,
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_the_remedy_for_another_type_gives_the_same_picture(kind, open_session):
+    """The message is code that can be pasted."""
+    session = open_session(outputs="fgr")
+    with pytest.raises(FrameError, match=r"expected uint8 \(0…255\), float16 or float32 \(0…1\): ") as raised:
+        session(OTHERS[kind])
+    code = str(raised.value).partition("(0…1): ")[2]
+    found = re.findall(r"\(frame >> 8\)\.astype\(\"uint8\"\)|frame\.astype\(\"\w+\"\)(?: [*/] \d+)?", code)
+    assert found, code
+    if kind.startswith("uint16"):
+        assert found == ['(frame >> 8).astype("uint8")', 'frame.astype("float32") / 65535']
+    expected = np.where(FRAME > 127, 255, 0) if kind == "bool" else FRAME
+    for remedy in found[: 2 if kind.startswith("uint16") else 1]:
+        fgr = session(eval(remedy, {"frame": OTHERS[kind], "np": np})).fgr
+        assert np.abs(fgr.astype(int) - expected).max() <= 1, remedy
+
+
+def test_tensors_have_remedies_of_their_own(open_session):
+    torch = pytest.importorskip("torch")
+    session = open_session()
+    with pytest.raises(FrameError, match=r"frame\.to\(torch\.float32\) / 65535, if"):
+        session(torch.zeros((24, 32, 3), dtype=torch.uint16))
+    with pytest.raises(FrameError, match=r"frame\.to\(torch\.float32\) if its values are 0…1"):
+        session(torch.zeros((24, 32, 3), dtype=torch.float64))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Lists
+
+PAIR = [engines.noise(1), engines.noise(2)]
+
+LISTS = {
+    "arrays": lambda pair: pair,
+    "a tuple": tuple,
+    "images": lambda pair: [Image.fromarray(each) for each in pair],
+    "tensors": lambda pair: [torch_of(each) for each in pair],
+    "some of each": lambda pair: [pair[0], Image.fromarray(pair[1])],
+    "channels first": lambda pair: [each.transpose(2, 0, 1) for each in pair],
+}
+
+
+@pytest.mark.parametrize("kind", LISTS)
+@pytest.mark.parametrize("color", ["rgb", "bgr"])
+def test_a_list_of_pictures_is_a_batch(kind, color, open_session):
+    session, plain = (open_session(batch=2, color=color) for _ in range(2))
+    pair = [each[..., ::-1] for each in PAIR] if color == "bgr" and kind == "images" else PAIR
+    if color == "bgr" and kind == "some of each":
+        pair = [PAIR[0], PAIR[1][..., ::-1]]
+    matte, expected = session(LISTS[kind](pair)), plain(np.stack(PAIR))
+    assert type(matte.fgr).__name__ == ("Tensor" if kind == "tensors" else "ndarray")
+    for ours, theirs in zip(matte, expected, strict=True):
+        np.testing.assert_array_equal(np.asarray(ours), theirs)
+    assert list(session.stream([LISTS[kind](pair)] * 3))[2].pha.shape == (2, 24, 32, 1)
+
+
+def test_plates_and_backgrounds_are_lists_too(open_session):
+    options = {"engine": engines.memory(2, with_plate=True), "outputs": ("composite",)}
+    session, plain = open_session(**options), open_session(**options)
+    matte = session(PAIR, PAIR[::-1], background=[engines.noise(7), engines.noise(8)])
+    expected = plain(np.stack(PAIR), np.stack(PAIR[::-1]), background=np.stack([engines.noise(7), engines.noise(8)]))
+    np.testing.assert_array_equal(matte.composite, expected.composite)
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        ([engines.noise(1), engines.noise(2, 64, 48)], r"a list of uint8 \(24, 32, 3\), uint8 \(48, 64, 3\).*stream"),
+        ([engines.noise(1), engines.noise(1) / np.float32(255)], r"a list of uint8 .*, float32 "),
+        ([engines.noise(1)] * 3, r"it has 3 picture\(s\) side by side .*batch=3"),
+        ([], "frame is a list; expected an array"),
+        ([[1, 2, 3]], "frame is a list; expected an array"),
+        ([engines.noise(1), None], "frame is a list; expected an array"),
+        ([np.zeros(3, np.uint8)] * 2, "expected"),
+    ],
+)
+def test_lists_that_are_no_batch_are_refused(frames, message, open_session):
+    session = open_session(batch=2)
+    session(PAIR)
+    before = session.state["memory"]
+    with pytest.raises(FrameError, match=message):
+        session(frames)
+    np.testing.assert_array_equal(session.state["memory"], before)

@@ -162,13 +162,8 @@ def test_a_matte_as_images(layout, dtype, color, open_session):
     np.testing.assert_array_equal(np.asarray(images.rgba)[..., 3], np.asarray(images.pha))
 
 
-def test_images_are_of_single_frames(open_session):
-    session = open_session(engine=engines.memory(2))
-    with pytest.raises(FrameError, match="single frame"):
-        session(np.stack([engines.noise(1)] * 2)).pil()
-
-
-def test_a_copy_is_the_caller_s(session):
+def test_a_copy_is_the_caller_s(open_session):
+    session = open_session(ring=3)
     live = session(engines.noise(1))
     kept = live.copy()
     for seed in range(2, 6):

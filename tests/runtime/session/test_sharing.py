@@ -106,7 +106,8 @@ def test_auto_takes_the_fastest_that_is_installed(monkeypatch):
 def test_a_session_says_what_runs_it(backend):
     session = engines.memory().session(backend=backend)
     assert session.backend == backend
-    assert repr(session) == f"<Session memory tiny: {backend}, 1 stream(s)>"
+    assert repr(session) == f"<Session memory tiny: fgr, pha by {backend} on cpu>"
+    assert repr(engines.memory().session(backend=backend, batch=2, outputs="pha")).endswith("on cpu, 2 streams>")
     session.close()
     assert repr(session) == "<Session memory tiny: closed>"
 

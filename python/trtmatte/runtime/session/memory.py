@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -27,6 +29,9 @@ class Memory(Protocol):
 
     def result(self, shape: tuple[int, ...], dtype: str, on_device: bool) -> Array:
         """A new buffer for a result."""
+
+    def lend(self, array: Array) -> tuple[Array, object]:
+        """Another array over the memory of a result, and an object that lives as long as anything that reads it."""
 
     def wrap_for_caller(self, array: Array, is_torch: bool) -> Any:
         """A result buffer in the form that callers get: torch, numpy or a `DeviceResult`."""
@@ -69,6 +74,9 @@ class HostMemory:
         self.buffers += 1
         return np.empty(shape, dtype)
 
+    def lend(self, array: Array) -> tuple[Array, object]:
+        return lend_on_host(array)
+
     def wrap_for_caller(self, array: Array, is_torch: bool) -> Any:
         if not is_torch:
             return array
@@ -91,3 +99,19 @@ class HostMemory:
 
     def snapshot(self, array: Array) -> Array:
         return array.copy()
+
+
+def lend_on_host(array: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], object]:
+    """`Memory.lend` for packed arrays of numpy.
+
+    A view of a view belongs to the first array, not to the view: it would not keep an object of numpy's alive.
+    """
+    loan = _loans(array.nbytes).from_address(array.ctypes.data)
+    loan.owner = array
+    return np.ndarray(array.shape, array.dtype, loan), loan
+
+
+@functools.lru_cache(maxsize=64)
+def _loans(size: int) -> Any:
+    """The type of so many bytes that belong to an array. Types are slow to make."""
+    return type("Loan", (ctypes.c_uint8 * size,), {"__slots__": ("owner",)})

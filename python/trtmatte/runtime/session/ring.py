@@ -1,4 +1,4 @@
-"""The arrays that results are written to: a ring of them, or the caller's own."""
+"""The arrays that results are written to: a ring of them, or the caller's own. `pool` has those that are lent."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from trtmatte import _core
 from trtmatte.errors import FrameError
 from trtmatte.format.outputs import CHANNELS
 from trtmatte.format.program import Program
+from trtmatte.runtime.session.alpha import as_alpha
 from trtmatte.runtime.session.frames import Frames
 from trtmatte.runtime.session.memory import Array, Memory
 from trtmatte.runtime.session.patches import shape_of
@@ -41,9 +42,21 @@ class Shapes:
                 dtypes[name] = program.tensors[name].dtype
         return cls(shapes, dtypes, frames.front, frames.is_torch, frames.on_device)
 
+    def serve(self, frames: Frames) -> bool:
+        """Report if arrays of these shapes suit the frames, whose size is known to fit."""
+        return (frames.front, frames.is_torch, frames.on_device) == (self.front, self.is_torch, self.on_device)
+
     def allocate(self, memory: Memory) -> Results:
-        arrays = {name: memory.result(shape, self.dtypes[name], self.on_device) for name, shape in self.shapes.items()}
-        return Results(arrays, {name: memory.wrap_for_caller(array, self.is_torch) for name, array in arrays.items()})
+        arrays = {name: self.allocate_one(name, memory) for name in self.shapes}
+        return Results(arrays, {name: self.wrap(name, array, memory) for name, array in arrays.items()})
+
+    def allocate_one(self, name: str, memory: Memory) -> Array:
+        return memory.result(self.shapes[name], self.dtypes[name], self.on_device)
+
+    def wrap(self, name: str, array: Array, memory: Memory) -> Any:
+        """A result in the form that callers get."""
+        given = memory.wrap_for_caller(array, self.is_torch)
+        return as_alpha(given) if CHANNELS.get(name) == 1 else given
 
     def require(self, name: str, array: Array) -> None:
         """Refuse a caller's array that differs from the session's own."""
@@ -71,18 +84,14 @@ class Ring:
         self._results = [shapes.allocate(memory) for _ in range(count)]
         self._next = 0
 
-    def serves(self, frames: Frames) -> bool:
-        """Report if the arrays suit these frames, whose size is known to fit."""
-        shapes = self.shapes
-        return (frames.front, frames.is_torch, frames.on_device) == (shapes.front, shapes.is_torch, shapes.on_device)
-
-    @property
-    def next(self) -> Results:
+    def take(self) -> Results:
         """The oldest set, which is written next."""
         return self._results[self._next]
 
-    def advance(self) -> None:
-        self._next = (self._next + 1) % len(self._results)
+    def count(self, results: Results) -> None:
+        """The results are the caller's: the next set is another one."""
+        if results is self._results[self._next]:
+            self._next = (self._next + 1) % len(self._results)
 
 
 def caller_results(

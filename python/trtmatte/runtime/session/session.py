@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import repeat
 from time import perf_counter
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 
@@ -27,7 +27,9 @@ from trtmatte.runtime.session.background import snapshot as snapshot_background
 from trtmatte.runtime.session.executors import FrameSchedule, open_executor
 from trtmatte.runtime.session.frames import Frames, broadcast_batch, read_frames, require_same_size, require_streams
 from trtmatte.runtime.session.matte import Matte
+from trtmatte.runtime.session.options import BackendName, Device, Dtype, Outputs
 from trtmatte.runtime.session.pending import Pending
+from trtmatte.runtime.session.pool import KEPT, Pool
 from trtmatte.runtime.session.ring import Results, Ring, Shapes, caller_results, slice_at
 from trtmatte.runtime.session.settings import Settings, in_new_words
 from trtmatte.runtime.session.states import checked_slots
@@ -51,7 +53,7 @@ class _Sized:
     size: tuple[int, int]
     schedule: FrameSchedule
     program: Program
-    ring: Ring | None = None
+    places: Ring | Pool | None = None
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,9 @@ class Session:
     `batch` is the number of streams that are matted side by side, a multiple of the engine's batch. `scene_cut` resets
     the states of a stream when its picture changes by more than that on average, 0…1.
 
-    The arrays of a result belong to a ring of `ring` results and are overwritten `ring` calls later: they stay valid
-    for `ring - 1` further calls. `Matte.copy()` keeps a result, `out=` writes into the caller's arrays.
+    The arrays of a result are the caller's, and never change. The session takes them back when the caller has dropped
+    them, so that it allocates nothing for callers who drop results. `ring=N` writes to N sets of arrays in turn: a
+    result is overwritten N calls later. `out=` writes into the caller's arrays.
 
     `device` is "cpu", "cuda" or "cuda:N"; left out, a GPU if it can run the engine, else the CPU. On a GPU, frames from
     the host come back to the host. Frames on the GPU are read in place, and their mattes stay there: work with both on
@@ -106,16 +109,16 @@ class Session:
         self,
         engine: EngineFile,
         *,
-        backend: str = "auto",
-        device: Any = None,
-        outputs: Sequence[str] | str | None = None,
-        dtype: Any = "uint8",
+        backend: BackendName = "auto",
+        device: Device | None = None,
+        outputs: Outputs | None = None,
+        dtype: Dtype = "uint8",
         layout: Layout = "HWC",
         color: Color = "rgb",
         plate: Any = None,
         background: Any = None,
         batch: int | None = None,
-        ring: int = 3,
+        ring: int | None = None,
         scene_cut: float | None = None,
         backdrop: Any = None,  # an old name of `background`
     ) -> None:
@@ -280,8 +283,16 @@ class Session:
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else f"{self.backend}, {self._settings.batch} stream(s)"
+        batch = self._settings.batch
+        streams = "" if batch == 1 else f", {batch} streams"
+        state = "closed" if self._closed else f"{', '.join(self.outputs)} by {self.backend} on {self.device}{streams}"
         return f"<Session {self._program.family} {self._program.variant}: {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a session cannot be pickled or copied: its buffers and threads are of this process; pickle its engine "
+            "(session.engine) and open a session of it there, or continue from here with session.fork()"
+        )
 
     # -----------------------------------------------------------------------------------------------------------------
     # One call
@@ -381,13 +392,14 @@ class Session:
 
     def _results(self, sized: _Sized, call: _Call, out: Any) -> Results:
         settings, frames = self._settings, call.frames
-        if out is None and sized.ring is not None and sized.ring.serves(frames):
-            return sized.ring.next
+        if out is None and sized.places is not None and sized.places.shapes.serve(frames):
+            return sized.places.take()
         shapes = Shapes.of(sized.program, settings.outputs, frames, settings.dtype, settings.layout)
         if out is not None:
             return caller_results(out, settings.outputs, shapes, call.pictures, self._memory)
-        sized.ring = Ring(shapes, settings.ring + self._executor.in_flight, self._memory)
-        return sized.ring.next
+        kind, count = (Pool, KEPT) if settings.ring is None else (Ring, settings.ring)
+        sized.places = kind(shapes, count + self._executor.in_flight, self._memory)
+        return sized.places.take()
 
     def _run_times(self, sized: _Sized, call: _Call, results: Results) -> Pending:
         """Run a frame, or the frames of a chunk one after another. Returns the last one."""
@@ -420,8 +432,8 @@ class Session:
         first = self._counters.frames == 0
         self._sized = sized
         self._has_plate = call.own_plate
-        if sized.ring is not None and results is sized.ring.next:
-            sized.ring.advance()
+        if sized.places is not None:
+            sized.places.count(results)
         small = sum(results.arrays[name].nbytes for name in self._small_names)
         copied = call.frames.copied + (call.plate.copied if call.plate else 0)
         self._counters.count(call.frames.times, seconds, copied, small)
@@ -441,6 +453,7 @@ class _Begun:
 def _decoded(*pictures: Any) -> tuple[Any, ...]:
     """Load PIL images, which read a file's pixels late: here, on the thread that reads ahead."""
     for name, picture in zip((FRAME, PLATE, BACKGROUND, BACKGROUND), pictures, strict=False):
-        if is_image(picture):
-            load_image(picture, name)
+        for each in picture if isinstance(picture, (list, tuple)) else (picture,):
+            if is_image(each):
+                load_image(each, name)
     return pictures

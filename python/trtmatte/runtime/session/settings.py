@@ -30,7 +30,7 @@ class Settings:
     plate: Any
     background: Any
     batch: Any
-    ring: int
+    ring: int | None
     scene_cut: float | None
     backdrop: Any = None  # an old name of `background`
 
@@ -69,8 +69,11 @@ class Settings:
                 f"batch is {self.batch!r}; this engine runs {program.batch} stream(s) at once: "
                 "expected a multiple of that"
             )
-        if not _is_count(self.ring):
-            raise SettingError(f"ring is {self.ring!r}; expected the number of results that are kept, 1 or more")
+        if self.ring is not None and not _is_count(self.ring):
+            raise SettingError(
+                f"ring is {self.ring!r}; expected the number of results that take turns, 1 or more, or None: results "
+                "that never change"
+            )
         if self.scene_cut is not None and not (program.states and 0 < self.scene_cut < 1):
             why = "expected a change between 0 and 1" if program.states else f"{program.family} has no states to reset"
             raise SettingError(f"scene_cut is {self.scene_cut!r}; {why}")

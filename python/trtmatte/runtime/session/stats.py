@@ -12,31 +12,49 @@ from trtmatte import _core
 from trtmatte.runtime.session.memory import Memory
 
 _WINDOW: Final = 1024
+_MIB: Final = 1 << 20
 
 
 @dataclass(frozen=True)
 class Stats:
-    """Latencies are of the last 1,024 calls, in milliseconds a frame.
+    """Counters since the session was opened, and latencies of its last 1,024 calls. `print` shows them with units.
 
-    Bytes are those that the session copied in and out: none for arrays that are read and written in place, and none
-    for states. On a CUDA device they are those between the host and the device. `allocations` counts buffers that the
-    session and the native core got since the first frame; in steady state there are none.
-
-    On a CUDA device a frame is one launch of a graph, once the frames at its addresses have been seen twice. `note`
-    says what prevents that, or costs a copy.
+    On a CUDA device a frame is one launch of a graph, once the frames at its addresses have been seen twice.
     """
 
     frames: int
+    """Frames of each stream."""
     p50: float
+    """Milliseconds a frame: half of the calls took no longer."""
     p90: float
+    """Milliseconds a frame: nine in ten calls took no longer."""
     p99: float
+    """Milliseconds a frame: 99 in a hundred calls took no longer."""
     slowest: float
+    """Milliseconds a frame, of the slowest call."""
     bytes_in: int
+    """Bytes copied in: none for arrays that are read in place. On a CUDA device, those from the host."""
     bytes_out: int
+    """Bytes copied out: small outputs, none for mattes written in place. On a CUDA device, those to the host."""
     allocations: int
-    launches: int = 0  # of CUDA graphs
-    captures: int = 0  # frames that were captured into one
+    """Buffers that the session and the native core got since the first frame: none in steady state."""
+    launches: int = 0
+    """Launches of CUDA graphs."""
+    captures: int = 0
+    """Frames that were captured into a CUDA graph."""
     note: str = ""
+    """What prevents that a frame is one launch, or costs a copy."""
+
+    def __str__(self) -> str:
+        parts = [
+            f"{self.frames} frames",
+            f"{self.p50:.3g} ms a frame (p90 {self.p90:.3g} ms, p99 {self.p99:.3g} ms, slowest {self.slowest:.3g} ms)",
+            f"{self.bytes_in / _MIB:.1f} MiB copied in, {self.bytes_out / _MIB:.1f} MiB out",
+            f"{self.allocations} allocations",
+        ]
+        if self.launches or self.captures:
+            parts.append(f"{self.launches} launches of CUDA graphs, {self.captures} captures")
+        return "; ".join([*parts, self.note] if self.note else parts)
 
 
 class Counters:

@@ -15,6 +15,7 @@ from trtmatte.runtime.session.arrays import Host, is_on_cuda, is_torch, on_host
 from trtmatte.runtime.session.cuda import arrays
 from trtmatte.runtime.session.cuda.arrays import DeviceArray
 from trtmatte.runtime.session.cuda.result import DeviceResult
+from trtmatte.runtime.session.memory import lend_on_host
 
 HostArray = np.ndarray[Any, Any]
 
@@ -107,7 +108,13 @@ class DeviceMemory:
         return array
 
     def result(self, shape: tuple[int, ...], dtype: str, on_device: bool) -> Any:
-        return self._cleared(self._empty_result(shape, dtype)) if on_device else self.pinned(shape, dtype)
+        return self._empty_result(shape, dtype) if on_device else self.pinned(shape, dtype)
+
+    def lend(self, array: Any) -> tuple[Any, object]:
+        if not isinstance(array, DeviceArray):
+            return lend_on_host(array)
+        loan = _Loan(array)
+        return array.on_stream(0, loan), loan
 
     def copy_result(self, array: DeviceArray) -> DeviceArray:
         """A copy for the caller."""
@@ -205,6 +212,15 @@ class DeviceMemory:
     def _buffer(self, array: Any) -> Any:
         address = array.address if isinstance(array, DeviceArray) else array.ctypes.data
         return self._core.Buffer.from_handle(address, array.nbytes, owner=array)
+
+
+class _Loan:
+    """The owner of an array that is lent."""
+
+    __slots__ = ("__weakref__", "_array")
+
+    def __init__(self, array: DeviceArray) -> None:
+        self._array = array
 
 
 def _each(array: Any) -> list[Any]:

@@ -16,7 +16,7 @@ __all__ = ["Relocation"]
 _NOTES: Final = (
     "",
     "frames come at ever new addresses, and are copied to buffers of the session's: use the same few again and again",
-    "results go to ever new addresses, and are copied there: use the same few again and again, or a smaller ring",
+    "results go to ever new addresses, and are copied there: drop them after use, or use a small ring or out=",
 )
 
 

@@ -21,8 +21,6 @@ def read_program(
     source: Source, options: Options, progress: Progress | None, limits: Limits | None = None
 ) -> tuple[Program, dict[str, ModelProto]]:
     """The program of a model file, and its networks by name. With `limits`, other files are not read."""
-    from trtmatte.compiler.graph.cut import cut
-
     _tell(progress, 0.0)
     graph = importing.read(
         source.path,
@@ -33,6 +31,8 @@ def read_program(
         self_contained=limits is not None,
         **options.settings,
     )
+    from trtmatte.compiler.graph.cut import cut  # needs onnx
+
     program, models = cut(graph)
     _tell(progress, 1.0)
     return program, {stage.name: model for stage, model in zip(program.networks, models, strict=True)}

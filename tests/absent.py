@@ -25,9 +25,7 @@ class Without(PathFinder):
         return None if fullname.partition(".")[0] in cls.absent else super().find_spec(fullname, *more)
 
     @classmethod
-    def find_distributions(  # type: ignore[override]
-        cls, context: DistributionFinder.Context = DistributionFinder.Context()
-    ) -> Iterable[Distribution]:
+    def find_distributions(cls, context: DistributionFinder.Context) -> Iterable[Distribution]:  # type: ignore[override]
         names = {DISTRIBUTIONS.get(each, each) for each in cls.absent}
         return [] if context.name in names else super().find_distributions(context)
 

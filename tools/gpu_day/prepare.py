@@ -166,7 +166,7 @@ def download(target: Target, folder: Path, *requirements: str) -> None:
 
 def pinned(name: str, python: str) -> str:
     """The requirement of a package as `requirements/` pins it for this Python; its name alone if it is not there."""
-    for path in sorted((ROOT / "requirements").glob("*.txt")):
+    for path in (ROOT / "requirements" / f"{each}.txt" for each in ("build", "run", "test")):
         for line in path.read_text().splitlines():
             requirement, _, condition = line.partition(";")
             if requirement.startswith(f"{name}==") and _holds(condition, python):

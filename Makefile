@@ -99,7 +99,7 @@ tensorrt: $(VENV)/.test $(VENV)/.core $(HEADERS) $(TENSORRT) ## test plugins and
 
 # Publishing uses .github/workflows/release.yml, in the image of manylinux_2_28.
 WHEEL_PYTHONS ?=
-wheels: $(VENV)/.test build/nvcc build/wheels ## build the source distribution, and a wheel for each Python that is found, into dist
+wheels: $(VENV)/.test $(VENV)/.core build/nvcc build/wheels ## build the source distribution, and a wheel for each Python that is found, into dist
 	rm -rf dist
 	build/wheels/bin/python -m tools.wheels --cuda "$$(echo build/nvcc/nvidia/cu*/bin/nvcc)" dist $(WHEEL_PYTHONS)
 	TRTMATTE_WHEELS=dist $(RUN)python -m pytest tests/tools/test_wheels.py

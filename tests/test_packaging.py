@@ -104,5 +104,5 @@ def test_only_a_tag_is_published() -> None:
     text = (ROOT / ".github/workflows/release.yml").read_text("utf-8")
     publish = text.partition("\n  publish:\n")[2]
     assert "if: github.event_name == 'push' && startsWith(github.ref, 'refs/tags/v')" in publish
-    assert "needs: [wheels, sdist]" in publish
+    assert "needs: [wheels, sdist, docker]" in publish
     assert "name: pypi" in publish

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import sys
 import tarfile
@@ -35,7 +36,7 @@ def test_a_wheel_holds_the_package_alone() -> None:
         assert {name.split("/")[0] for name in names} == {"trtmatte", path.name.split("-cp")[0] + ".dist-info"}
         assert {Path(name).suffix for name in names if name.startswith("trtmatte/")} == {".py", ".pyi", ".typed", ".so"}
         assert [name for name in names if name.endswith(".so")] == [
-            f"trtmatte/_core.cpython-{path.name.split('-')[2][2:]}-x86_64-linux-gnu.so"
+            f"trtmatte/_core.cpython-{path.name.split('-')[2][2:]}-{platform.machine()}-linux-gnu.so"
         ]
         assert {"trtmatte/py.typed", "trtmatte/_core.pyi"} <= set(names)
         assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -74,7 +75,7 @@ def test_without_a_python_one_line(
 def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wheels.shutil, "which", {"g++": "/usr/bin/g++", "ccache": "/usr/bin/ccache"}.get)
     plain = wheels.settings(None)
-    assert plain["CXX"] == f"{sys.executable} -m ziglang c++ -target x86_64-linux-gnu.2.28"
+    assert plain["CXX"] == f"{sys.executable} -m ziglang c++ -target {platform.machine()}-linux-gnu.2.28"
     assert (plain["TRTMATTE_CUDA"], plain["CMAKE_CXX_COMPILER_LAUNCHER"]) == ("OFF", "ccache")
     with_cuda = wheels.settings(Path("nvcc"))
     assert (with_cuda["TRTMATTE_CUDA"], with_cuda["CUDAHOSTCXX"]) == ("ON", "/usr/bin/g++")

@@ -42,9 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not pythons:
         parser.error(f"there is no Python {' or '.join(VERSIONS)} here; install one, or name it")
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    source = source_distribution(chosen.folder)
-    for python in pythons:
-        print(wheel(python, source, chosen.folder, settings(chosen.cuda)), flush=True)
+    with tempfile.TemporaryDirectory() as scratch:  # one folder for all, so that ccache sees the same commands again
+        shutil.unpack_archive(source_distribution(chosen.folder), scratch)
+        (source,) = Path(scratch).iterdir()
+        for python in pythons:
+            print(wheel(python, source, chosen.folder, settings(chosen.cuda)), flush=True)
     return 0
 
 
@@ -79,7 +81,7 @@ def settings(nvcc: Path | None) -> dict[str, str]:
 
 
 def wheel(python: Path, source: Path, folder: Path, environment: Mapping[str, str]) -> Path:
-    """Build a wheel from the source distribution, and give it the tag that its symbols allow. Fails if they do not."""
+    """Build a wheel of this source, and give it the tag of `PLATFORM`. Fails if its symbols do not allow that."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [str(python), "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", scratch, str(source)]
         _run(command, {**os.environ, **environment})

@@ -99,7 +99,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
             "zero.mp4": "it is a device",
             "socket.mp4": "it is a socket",
             "loop.mp4": "Too many levels of symbolic links",
-            "n\0l.mp4": "embedded null byte",
+            "n\0l.mp4": "(stat: )?embedded null (byte|character)",
             f"{'long' * 100}.mp4": "File name too long",
         }.items():
             with pytest.raises(InputError, match=f"cannot be read: {why}"):

@@ -9,7 +9,7 @@ PIP := $(RUN)python -m pip install --quiet --disable-pip-version-check
 CORE := $(shell find csrc cmake -type f 2>/dev/null) CMakeLists.txt
 CPP := $(shell find csrc tests/native examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: help demo test core lint types unit test-one slow emulated minimum cuda-core plugins tensorrt kernels gpu fuzz faults sanitize bench format clean FORCE
+.PHONY: help demo test core lint types unit test-one slow emulated minimum cuda-core plugins tensorrt kernels wheels gpu fuzz faults sanitize bench format clean FORCE
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
@@ -97,6 +97,18 @@ TENSORRT := $(patsubst %,build/tensorrt/%,10.3 10.15 10.16 11.2 11.4)
 tensorrt: $(VENV)/.test $(VENV)/.core $(HEADERS) $(TENSORRT) ## test plugins and calls with the real TensorRT, without a GPU; fetch 1.1 GB
 	TRTMATTE_REQUIRE_TENSORRT=1 $(RUN)python -m pytest -m "slow or not slow" tests/tensorrt
 
+# Publishing uses .github/workflows/release.yml, in the image of manylinux_2_28.
+WHEEL_PYTHONS ?=
+wheels: $(VENV)/.test $(VENV)/.core build/nvcc build/wheels ## build the source distribution, and a wheel for each Python that is found, into dist
+	rm -rf dist
+	build/wheels/bin/python -m tools.wheels --cuda "$$(echo build/nvcc/nvidia/cu*/bin/nvcc)" dist $(WHEEL_PYTHONS)
+	TRTMATTE_WHEELS=dist $(RUN)python -m pytest tests/tools/test_wheels.py
+
+build/wheels: requirements/wheels.txt
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 build/nvcc: $(VENV)/.run tools/install_nvcc.py
 	$(RUN)python tools/install_nvcc.py $@ --check
 	@touch $@
@@ -106,11 +118,23 @@ kernels: $(VENV)/.test $(VENV)/.core build/nvcc ## measure the CUDA kernels' mac
 	TRTMATTE_REQUIRE_KERNELS=1 $(RUN)python -m pytest tests/native/test_kernel_costs.py
 
 clean: ## remove the virtual environment and everything that was built
-	rm -rf $(VENV) build python/trtmatte/*.so python/*.egg-info
+	rm -rf $(VENV) build dist python/trtmatte/*.so python/*.egg-info
 
 # The virtual environment, in the order in which it is filled
 
+# With another PYTHON than that of the environment, which must have been asked for, it is made again.
+IDENTITY := import sys; print(sys.version_info >= (3, 10), sys.version, sys.base_prefix)
+ifneq ($(origin PYTHON),file)
+  ASKED := $(shell $(PYTHON) -c '$(IDENTITY)' 2>/dev/null)
+  ifneq ($(firstword $(ASKED)),True)
+    $(error PYTHON is $(PYTHON), which is no Python that runs, or an older one; expected Python 3.10 or later)
+  endif
+  ifneq ($(ASKED),$(shell $(VENV)/bin/python -c '$(IDENTITY)' 2>/dev/null))
+$(VENV)/bin/python: FORCE
+  endif
+endif
 $(VENV)/bin/python:
+	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: $(VENV)/bin/python requirements/build.txt requirements/run.txt

@@ -36,7 +36,7 @@ find_package(CUDAToolkit REQUIRED)
 add_library(trtmatte_cuda_runtime INTERFACE)
 target_link_libraries(trtmatte_cuda_runtime INTERFACE CUDA::cudart_static)
 
-add_library(trtmatte_cuda OBJECT ${trtmatte_cuda_sources} csrc/runtime/cuda.cpp)
+add_library(trtmatte_cuda OBJECT ${trtmatte_cuda_sources} csrc/base/cuda_check.cpp csrc/runtime/cuda.cpp)
 target_link_libraries(trtmatte_cuda PRIVATE trtmatte_flags trtmatte_cuda_runtime)
 target_compile_options(trtmatte_cuda PRIVATE
   $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra>)

@@ -3,16 +3,14 @@
 
 #include <cuda_runtime_api.h>
 
-#include <string>
-
-#include "base/errors.h"
-
 namespace trtmatte {
 
+// Throws a BackendError. It is not inline, so that the code that nvcc compiles has no exceptions and no strings: its host
+// compiler may have another C++ library than the one that compiles the rest.
+[[noreturn]] void throw_cuda_error(cudaError_t status, const char* what);
+
 inline void cuda_check(cudaError_t status, const char* what) {
-  if (status == cudaSuccess) return;
-  throw BackendError(std::string(what) + " failed: " + cudaGetErrorString(status) + " (" + cudaGetErrorName(status) +
-                     ")");
+  if (status != cudaSuccess) throw_cuda_error(status, what);
 }
 
 // Call after each launch: throws with the op's name if the kernel could not start.

@@ -17,6 +17,7 @@ import numpy as np
 
 from trtmatte.errors import InputError, TrtmatteError
 from trtmatte.media.copying import Copies
+from trtmatte.media.ffmpeg import open_container
 from trtmatte.media.opening import open_source
 from trtmatte.support.limits import Limits
 
@@ -80,7 +81,7 @@ def attack(data: bytes) -> bool:
 
 def _copy(sound: Any) -> None:
     """Copy sound and metadata to a Matroska file in memory."""
-    with av.open(io.BytesIO(), "w", format="matroska", metadata_errors="surrogateescape") as file:
+    with open_container(io.BytesIO(), "w", format="matroska") as file:
         copies = Copies(sound, file, "memory")
         try:
             if file.streams:

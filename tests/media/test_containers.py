@@ -15,6 +15,7 @@ import pytest
 
 from tests.media import films
 from trtmatte.errors import InputError, SettingError, TruncatedError
+from trtmatte.media.ffmpeg import open_container
 from trtmatte.media.formats import encoding
 from trtmatte.media.opening import open_source
 from trtmatte.media.video import VideoSource
@@ -118,7 +119,7 @@ def test_metadata_that_are_not_utf8_are_kept(name: str, title: bytes, tmp_path: 
     for frame in source.frames():
         sink.write(frame.picture, frame.pts, frame.duration)
     sink.close()
-    with films.av.open(str(tmp_path / name), metadata_errors="surrogateescape") as file:
+    with open_container(str(tmp_path / name)) as file:
         assert file.metadata["title"].encode("utf-8", "surrogateescape") == title
 
 

@@ -119,7 +119,7 @@ def test_a_bare_machine_cannot_run_anything(bare: None) -> None:
         "pip install onnxruntime",
         "pip install openvino",
         "pip install 'trtmatte[cuda]'",
-        "pip install 'trtmatte[build]'",
+        "pip install onnx",
         "pip install 'trtmatte[torch]'",
         "pip install 'trtmatte[video]'",
         "pip install 'trtmatte[live]'",
@@ -134,7 +134,7 @@ def test_extras_that_are_named_exist() -> None:
     named = set(re.findall(r"trtmatte\[(\w+)\]", Path(diagnosis.__file__).read_text()))
     pyproject = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     extras = set(re.findall(r"^(\w+) = \[", pyproject.partition("[project.optional-dependencies]")[2], re.MULTILINE))
-    assert {"build", "cuda", "live", "torch", "video"} <= named <= extras
+    assert {"cuda", "live", "torch", "video"} <= named <= extras
 
 
 def test_a_machine_that_has_everything(gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,12 +64,14 @@ def was_interrupted(path: Path, number: int, fails: bool) -> bool:
 def test_an_interrupt_at_every_opcode(old: bytes | None, fails: bool, tmp_path: Path) -> None:
     path = tmp_path / "a.trtm"
     seen: set[bytes | None] = set()
+    was_interrupted(path, sys.maxsize, fails)  # Python 3.12 tells of opcodes from the second trace on
     for number in itertools.count():
         path.unlink(missing_ok=True)
         if old is not None:
             path.write_bytes(old)
         came = was_interrupted(path, number, fails)
-        gc.collect()  # the error and the frames that hold the file can be a circle
+        if list(tmp_path.glob("*.part")):
+            gc.collect()  # from Python 3.12 on, a frame of contextlib may hold the interrupt, and with it the file
         found = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
         assert set(found) <= {"a.trtm"}, f"after an interrupt at the opcode {number}"
         seen.add(found.get("a.trtm"))

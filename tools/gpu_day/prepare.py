@@ -15,7 +15,9 @@ ignores; README.md beside this script says in which order to bring them.
 from __future__ import annotations
 
 import argparse
+import operator
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -69,7 +71,7 @@ def main() -> int:
             archives[name] = prepare(target)
             write_list(list(archives.values()), OUT / "archives.json")
     if "video" in kinds:
-        download(target, _new(OUT / "video") / "wheels", pinned("av"))
+        download(target, _new(OUT / "video") / "wheels", pinned("av", _version(target.python)))
     if "kit" in kinds:
         prepare_kit(target, arguments.headers)
     if (OUT / "kit").is_dir() and (OUT / "archives.json").is_file():  # the kit travels first
@@ -82,7 +84,8 @@ def main() -> int:
 def prepare_kit(target: Target, headers: Path | None) -> None:
     kit = _new(OUT / "kit")
     (kit / "commit.txt").write_text(machine.commit() + "\n")
-    download(target, kit / "wheels", *(pinned(name) for name in WHEELS))
+    version = _version(target.python)
+    download(target, kit / "wheels", *(pinned(name, version) for name in WHEELS))
     fill_cache(kit / "cache")
     if headers is not None:
         include = headers / "include" if (headers / "include").is_dir() else headers
@@ -107,7 +110,7 @@ def build_core(target: Target, kit: Path) -> None:
         subprocess.run([target.python, "-m", "venv", tools], check=True)
         python = tools / "bin" / "python"
         install: list[Path | str] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*install, *(pinned(name) for name in TOOLS)], check=True)
+        subprocess.run([*install, *(pinned(name, _version(target.python)) for name in TOOLS)], check=True)
         major, minor = divmod(target.architecture, 10)
         environment = {
             **os.environ,
@@ -161,14 +164,24 @@ def download(target: Target, folder: Path, *requirements: str) -> None:
     subprocess.run([target.python, "-m", "pip", "download", *options, *requirements], check=True)
 
 
-def pinned(name: str) -> str:
-    """The requirement of a package as `requirements/` pins it; its name alone if it is not there."""
-    for path in sorted((ROOT / "requirements").glob("*.txt")):
+def pinned(name: str, python: str) -> str:
+    """The requirement of a package as `requirements/` pins it for this Python; its name alone if it is not there."""
+    for path in (ROOT / "requirements" / f"{each}.txt" for each in ("build", "run", "test")):
         for line in path.read_text().splitlines():
             requirement, _, condition = line.partition(";")
-            if requirement.startswith(f"{name}==") and "<" not in condition:
+            if requirement.startswith(f"{name}==") and _holds(condition, python):
                 return requirement.strip()
     return name
+
+
+def _holds(condition: str, python: str) -> bool:
+    compare = {">=": operator.ge, "<": operator.lt, "==": operator.eq}
+    limits = re.findall(r'python_version (>=|<|==) "([\d.]+)"', condition)
+    return all(compare[sign](_numbers(python), _numbers(limit)) for sign, limit in limits)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 def size(folder: Path) -> int:

@@ -110,9 +110,9 @@ class Request:
 
     def compile(self) -> EngineFile:
         """The engine, in memory."""
-        from trtmatte.compiler.graph import cpu
-
         program, networks = read_program(self.source, self.options, self.progress, self.limits)
+        from trtmatte.compiler.graph import cpu  # needs onnx
+
         keep_fp32 = plans.keep_fp32(program, networks) if self.options.precision == "fp16" else None
         made, not_built = self._plans(program, networks, keep_fp32)
         if ONNX_TARGET in self.options.target:

@@ -7,6 +7,7 @@ model, recognised by its hash, needs no process. Neither does a checkpoint: no l
 
 from __future__ import annotations
 
+import importlib
 import json
 import multiprocessing.spawn
 import os
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from trtmatte import errors
 from trtmatte.compiler.families import catalog
-from trtmatte.errors import ModelError, TrtmatteError
+from trtmatte.errors import BackendError, ModelError, TrtmatteError
 from trtmatte.models.download import sha256
 from trtmatte.support.packages import ROOT
 from trtmatte.support.text import shown
@@ -43,12 +44,25 @@ _CHILD: Final = (
 
 
 def read(path: Path, *, known: str | None = None, **options: Any) -> ModelProto:
-    """The trtmatte graph of a model file. `options` are those of `families.reading.read`, `known` is its sha256."""
+    """The trtmatte graph of a model file. `options` are those of `families.reading.read`, `known` is its sha256.
+
+    Raises a BackendError if onnx is missing. What imports it is therefore imported after this, or inside.
+    """
+    _require_onnx()
     from trtmatte.compiler.families import reading
 
     if not reading.is_onnx(path) or _is_harmless(known or sha256(path)) or not _has_python():
         return reading.read(path, **options)
     return _parsed(_read_apart(path, options))
+
+
+def _require_onnx() -> None:
+    try:
+        importlib.import_module("onnx")
+    except ImportError as error:
+        raise BackendError(
+            f"reading models needs onnx, which cannot be imported ({error}): pip install --upgrade onnx"
+        ) from error
 
 
 def _is_harmless(digest: str) -> bool:

@@ -22,14 +22,14 @@ def read_program(
     source: Source | Weights, options: Options, progress: Progress | None, limits: Limits | None = None
 ) -> tuple[Program, dict[str, ModelProto]]:
     """The program of a model, and its networks by name. With `limits`, other files are not read."""
-    from trtmatte.compiler.graph.cut import cut
-
     _tell(progress, 0.0)
     form: dict[str, Any] = {"family": options.family, "size": options.size, "batch": options.batch, **options.settings}
     if isinstance(source, Weights):
         graph = source.graph(**form)
     else:
         graph = importing.read(source.path, known=source.about["sha256"], self_contained=limits is not None, **form)
+    from trtmatte.compiler.graph.cut import cut  # needs onnx
+
     program, models = cut(graph)
     _tell(progress, 1.0)
     return program, {stage.name: model for stage, model in zip(program.networks, models, strict=True)}

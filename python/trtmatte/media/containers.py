@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trtmatte.errors import InputError, TrtmatteError, TruncatedError
-from trtmatte.media.ffmpeg import METADATA_ERRORS, ffmpeg, reason
+from trtmatte.media.ffmpeg import ffmpeg, open_container, reason
 from trtmatte.media.places import PROTOCOLS, Place, require_file
 from trtmatte.support.limits import Limits
 
@@ -46,11 +46,10 @@ def opened(place: Place, limits: Limits | None = None) -> Any:
     else:
         allowed, timeout = {"protocol_whitelist": ",".join((*PROTOCOLS, *_BENEATH)), **_RTSP}, _SILENCE
     try:
-        return ffmpeg().open(
+        return open_container(
             name,
             container_options=allowed,
             options=decoding(limits),
-            metadata_errors=METADATA_ERRORS,
             timeout=timeout,
         )
     except ffmpeg().error.ArgumentError as error:

@@ -19,7 +19,7 @@ class Orientation(NamedTuple):
     @classmethod
     def of(cls, frame: Any) -> Orientation:
         """The rotation of a decoded frame. Angles that are not multiples of 90 degrees are ignored."""
-        data = next((each for each in frame.side_data if each.type.name == "DISPLAYMATRIX"), None)
+        data = frame.side_data.get("DISPLAYMATRIX")
         if data is None:
             return cls()
         a, b, _, c, d = struct.unpack("=9i", bytes(data)[:36])[:5]  # x, y go to a x + c y, b x + d y

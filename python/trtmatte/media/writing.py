@@ -16,7 +16,7 @@ from trtmatte.errors import EngineError, OutputError, TrtmatteError
 from trtmatte.media import colour
 from trtmatte.media.colour import Colour
 from trtmatte.media.copying import Copies
-from trtmatte.media.ffmpeg import METADATA_ERRORS, ffmpeg, reason
+from trtmatte.media.ffmpeg import ffmpeg, open_container, reason
 from trtmatte.media.fields import FieldMarker, mark_encoder
 from trtmatte.media.formats import Encoding
 from trtmatte.media.padding import multiple_of, pad_to
@@ -96,13 +96,12 @@ class VideoSink:
     def _open(self, sound: Sound | None, threads: int) -> None:
         encoding = self._encoding
         file = self._file.enter_context(replacing(self._path))
-        self._container = ffmpeg().open(
+        self._container = open_container(
             file,
             "w",
             format=encoding.container,
             buffer_size=_BUFFER,
             container_options=_container(encoding),
-            metadata_errors=METADATA_ERRORS,
         )
         self._stream = self._video(threads)
         if sound is not None:

@@ -299,7 +299,7 @@ _CHECKS: Final[dict[str, Callable[[], Found]]] = {
     "GPUs": _gpus,
     "cuda.core": _cuda_core,
     **_backends(),
-    "onnx": _only_version("onnx", "reading models", "pip install 'trtmatte[build]'"),
+    "onnx": _only_version("onnx", "reading models", "pip install onnx"),
     "PyTorch": _only_version("torch", "reading checkpoints", "pip install 'trtmatte[torch]'"),
     "PyAV": _av,
     "OpenCV": _opencv,
@@ -336,7 +336,7 @@ def _running() -> tuple[list[str], dict[str, str]]:
 
 def _building() -> tuple[list[str], dict[str, str]]:
     if version_of("onnx") is None:
-        return [], {"anything": "onnx is not installed: pip install 'trtmatte[build]'"}
+        return [], {"anything": "onnx is not installed: pip install onnx"}
     reasons = {target: tensorrt.build_unavailable_reason(target) for target in tensorrt.TARGETS}
     able = [target for target, reason in reasons.items() if reason is None]
     return ["onnxruntime", *able], {target: reason for target, reason in reasons.items() if reason is not None}

@@ -50,14 +50,15 @@ def inspect(
     if path.suffix == engine_file.SUFFIX:
         return of_engine(engine_file.read(path, limits))
     from trtmatte.compiler import importing
-    from trtmatte.compiler.families import reading
-    from trtmatte.compiler.graph.cut import cut
 
     if limits is not None and path.is_file() and path.stat().st_size > limits.file_bytes:
         raise ModelError(f"{path} has {path.stat().st_size} bytes; expected at most {limits.file_bytes} in safe mode")
     model = importing.read(
         path, family=family, size=size, batch=batch, self_contained=limits is not None, **(settings or {})
     )
+    from trtmatte.compiler.families import reading  # needs onnx
+    from trtmatte.compiler.graph.cut import cut
+
     kind = "onnx" if reading.is_onnx(path) else "checkpoint"
     return {"kind": kind, **of_program(*cut(model))}
 

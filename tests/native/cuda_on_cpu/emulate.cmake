@@ -16,7 +16,7 @@ foreach(source IN LISTS trtmatte_cuda_sources cuda_headers)
   endif()
 endforeach()
 
-add_library(trtmatte_cuda OBJECT ${translated_sources} csrc/runtime/cuda.cpp)
+add_library(trtmatte_cuda OBJECT ${translated_sources} csrc/base/cuda_check.cpp csrc/runtime/cuda.cpp)
 # Before csrc, which has the untranslated headers.
 target_include_directories(trtmatte_cuda BEFORE PRIVATE ${translated} ${here})
 target_link_libraries(trtmatte_cuda PRIVATE trtmatte_flags)

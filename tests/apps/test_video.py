@@ -74,6 +74,7 @@ def test_several_kinds_in_one_run(film: Path, tmp_path: Path) -> None:
         output_rgba=tmp_path / "cut",
     )
     assert (summary.frames, len(summary.outputs)) == (12, 4)
+    assert str(Summary(1, 0.5, ("a.mp4",))) == "1 frame at 2.0 a second: a.mp4"
     assert summary.fps == pytest.approx(12 / summary.seconds)
     before = films.facts(film)
     for name in ("com.mp4", "pha.mp4", "fgr.mov"):

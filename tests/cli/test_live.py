@@ -94,6 +94,11 @@ def test_without_a_window(camera, tiny, capsys):
     assert told.err == f"trtmatte live: {camera}: 32x24, 10 fps\n"
 
 
+def test_quiet(camera, tiny, capsys):
+    assert run("--camera", camera, "--engine", tiny, "--no-window", "--frames", 3, "--quiet") == 0
+    assert capsys.readouterr() == ("", "")
+
+
 def test_an_address(tiny, capsys, tmp_path):
     with servers.sending(films.film(tmp_path / "film.ts", 12)) as address:
         assert run("--camera", address, "--engine", tiny, "--no-window") == 0

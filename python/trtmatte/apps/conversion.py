@@ -127,7 +127,8 @@ class Summary:
 
     def __str__(self) -> str:
         where = f" on {self.backend}" if self.backend else ""
-        return f"{self.frames} frames at {self.fps:.1f} a second{where}: {', '.join(self.outputs)}"
+        frames = "frame" if self.frames == 1 else "frames"
+        return f"{self.frames} {frames} at {self.fps:.1f} a second{where}: {', '.join(self.outputs)}"
 
 
 class Interrupted(KeyboardInterrupt):

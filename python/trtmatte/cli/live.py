@@ -52,6 +52,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help="offer the result to other programs as a camera (needs pyvirtualcam)",
     )
     add("--no-window", action="store_true", help="open no window; --frames or Ctrl-C ends the program")
+    add("--quiet", action="store_true", help="print only warnings and errors")
     add("--hide-fps", action="store_true", help="do not write the frame rate on the picture")
     add("--frames", type=values.whole(1), metavar="N", help="stop after this many frames")
     scripts.add_live(parser)
@@ -76,15 +77,16 @@ def run(args: argparse.Namespace) -> int:
     scripts.live(args)
     with ExitStack() as stack:
         source = stack.enter_context(Camera(args.camera, args.resolution, args.fps, limits=Limits.of(args.safe)))
-        _say(f"{source.name}: {source.size[0]}x{source.size[1]}, {source.fps:.0f} fps")
+        say = _nothing if args.quiet else _say
+        say(f"{source.name}: {source.size[0]}x{source.size[1]}, {source.fps:.0f} fps")
         virtual_camera = window = None
         if args.virtual_camera:
             virtual_camera = stack.enter_context(closing(VirtualCamera(source.size, source.fps)))
-            _say(f"virtual camera: {virtual_camera.name}")
+            say(f"virtual camera: {virtual_camera.name}")
         if not args.no_window:
             window = stack.enter_context(closing(Window("trtmatte", source.size)))
         live = Live(
-            sessions.engine(args, source.size),
+            sessions.engine(args, source.size, quiet=args.quiet),
             source,
             window=window,
             virtual_camera=virtual_camera,
@@ -99,9 +101,10 @@ def run(args: argparse.Namespace) -> int:
         stack.enter_context(closing(live))
         try:
             if live.run(args.frames) and source.is_address:
-                _say(f"{source.name} has ended")
+                say(f"{source.name} has ended")
         finally:
-            tell(str(live.summary))
+            if not args.quiet:
+                tell(str(live.summary))
     return 0
 
 
@@ -112,6 +115,9 @@ def _plate(place: Path | None, size: tuple[int, int], limits: Limits | None) -> 
     if place is None:
         return None
     return fitted(pictures.read(place, limits=limits), size, "camera", _say)[..., ::-1]
+
+
+def _nothing(_message: str) -> None: ...
 
 
 def _say(message: str) -> None:

@@ -36,7 +36,8 @@ def mark_encoder(context: Any, order: str) -> None:
     """Let an encoder write interlaced frames."""
     flags = ffmpeg().codec.context.Flags
     context.flags |= flags.interlaced_dct | flags.interlaced_me
-    context.field_order = _CODES[order]
+    if hasattr(context, "field_order"):  # PyAV before 18 tells only the frames
+        context.field_order = _CODES[order]
 
 
 class FieldMarker:

@@ -16,12 +16,12 @@ Place = Path | str
 """A file, or an address."""
 
 PROTOCOLS: Final = (
-    *("http", "https", "ftp", "rtsp", "rtsps", "rtmp", "rtmps", "rtmpt", "rtmpts", "rtmpe", "rtmpte"),
+    *("http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "rtmpt", "rtmpts", "rtmpe", "rtmpte"),
     *("mmsh", "mmst", "rist", "sctp", "srt", "rtp", "srtp", "udp", "udplite", "tcp"),
 )
 """Those of addresses."""
 
-_OF_FILES: Final = ("http", "https", "ftp")  # protocols
+_OF_FILES: Final = ("http", "https")  # protocols
 _KINDS: Final = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",

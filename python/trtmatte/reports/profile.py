@@ -23,7 +23,16 @@ from trtmatte.format.stages import BACKGROUND, PATCHES, PICTURES, PLATE, Network
 from trtmatte.runtime.session.session import Session
 from trtmatte.runtime.session.steps import title
 
-__all__ = ["Latency", "Profile", "StageProfile", "bytes_moved", "copy_seconds", "describe", "profile"]
+__all__ = [
+    "Latency",
+    "Profile",
+    "StageProfile",
+    "bytes_moved",
+    "copy_seconds",
+    "describe",
+    "generated_frames",
+    "profile",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -101,7 +110,7 @@ def profile(
     engine = engine if isinstance(engine, EngineFile) else read(engine)
     program = engine.program.for_frame(*(size or engine.program.size))
     batch = options.get("batch") or program.batch
-    pictures = [_pictures(program.size, batch, seed) for seed in range(3)]
+    pictures = [generated_frames(program.size, batch, seed) for seed in range(3)]
     if program.matte and options.get("outputs") is None:
         options |= {"outputs": ("composite",), "background": _GREEN}
     if PLATE in program.pictures and options.get("plate") is None:
@@ -310,7 +319,7 @@ def _timed(session: Session, pictures: Iterator[Array], frames: int) -> list[flo
     return times
 
 
-def _pictures(size: tuple[int, int], batch: int, seed: int) -> Array:
+def generated_frames(size: tuple[int, int], batch: int, seed: int) -> Array:
     """Pictures of large blocks of colours, which stay visible at the size of the network."""
     width, height = size
     blocks = np.random.default_rng(seed).integers(0, 256, (batch, -(-height // 8), -(-width // 8), 3), np.uint8)

@@ -28,9 +28,9 @@ def shuffled(graph: GraphProto, seed: int = 0) -> None:
 
 
 def model_of(nodes: list[Any], kind: int = TensorProto.FLOAT) -> ModelProto:
-    values = [[helper.make_tensor_value_info(name, kind, [3])] for name in ("x", "y")]
+    x, y = (helper.make_tensor_value_info(name, kind, [3]) for name in ("x", "y"))
     weights = [numpy_helper.from_array(np.array([2.0], np.float16 if kind == TensorProto.FLOAT16 else np.float32), "w")]
-    graph = helper.make_graph(nodes, "g", *values, weights)
+    graph = helper.make_graph(nodes, "g", [x], [y], weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
@@ -82,6 +82,25 @@ def test_a_shuffled_file_with_branches_is_read(kind: int, seed: int, tmp_path: P
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
+@pytest.mark.parametrize("how", ["float32", "float16"])
+def test_a_shuffled_rvm_is_the_same_model(how: str, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from tests import exports, reference
+    from tests.program_runner import StagedRunner
+    from trtmatte.compiler import importing
+
+    model = exports.rvm(reference.network("rvm_mobilenetv3"))
+    model = model if how == "float32" else exports.halved(model)
+    onnx.save(model, tmp_path / "sorted.onnx")
+    shuffled(model.graph)
+    onnx.save(model, tmp_path / "model.onnx")
+    settings: Any = {"size": (96, 64), "downsample_ratio": 0.5}
+    one, other = (importing.read(tmp_path / name, **settings) for name in ("sorted.onnx", "model.onnx"))
+    frame = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 96), np.uint8)
+    for name, expected in StagedRunner(one)(frame=frame).items():
+        np.testing.assert_allclose(StagedRunner(other)(frame=frame)[name], expected, rtol=0, atol=1e-5)
+
+
 def test_sorted_nodes_stay_as_they_are() -> None:
     model = branching(TensorProto.FLOAT)
     before = model.SerializeToString()
@@ -113,5 +132,5 @@ def test_a_circle_in_a_branch_is_refused(tmp_path: Path) -> None:
     body = next(each.g for each in model.graph.node[-1].attribute if each.name == "then_branch")
     body.node[1].input[0] = "then_out"
     onnx.save(model, tmp_path / "model.onnx")
-    with pytest.raises(ModelError, match="has nodes in a circle: the .* that makes then_"):
+    with pytest.raises(ModelError, match=r"has nodes in a circle: the .* that makes then_"):
         reading.load(tmp_path / "model.onnx")

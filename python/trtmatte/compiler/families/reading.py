@@ -99,7 +99,7 @@ def recognise(graph: Graph, path: Path = Path("MODEL.onnx")) -> Family:
 
 
 def _remedy(graph: Graph, path: Path) -> str:
-    """What to do with a model of no known family."""
+    """The way out for a model of no known family, in words."""
     found, file = pictures(graph), shlex.quote(str(path))
     if len(found) != 1 or len(graph.inputs) != 1:
         return f"An engine takes one picture and gives one alpha; to time any other network: trtmatte bench {file}"

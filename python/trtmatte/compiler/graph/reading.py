@@ -1,4 +1,7 @@
-"""Reading an ONNX file. Nodes in a wrong order are sorted. Every problem of the file is reported here, before a family looks at it."""
+"""Reading an ONNX file. Every problem of the file is reported here, before a family looks at it.
+
+Nodes in a wrong order are no problem: they are sorted.
+"""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ class MattingRefine(MattingBase):
         self.patch = PATCH
 
     def forward(self, src: Tensor, bgr: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # type: ignore[override]
-        if not torch.jit.is_scripting():
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
             self._check(src, bgr)
         src_sm, bgr_sm = self._shrink(src), self._shrink(bgr)
         pha_sm, residual_sm, err_sm, hid_sm = self.coarse(src_sm, bgr_sm)
@@ -174,7 +174,9 @@ class MattingRefine(MattingBase):
         if self.refine_mode == "thresholding":
             return (err > self.refine_threshold).to(err.dtype)
         err = err.flatten(1)
-        ref = torch.zeros_like(err).scatter(1, _largest(err, self.refine_sample_pixels // (self.patch * self.patch)), 1.0)
+        ref = torch.zeros_like(err).scatter(
+            1, _largest(err, self.refine_sample_pixels // (self.patch * self.patch)), 1.0
+        )
         if self.prevent_oversampling:
             ref = ref * (err > 0)
         return ref.reshape(-1, 1, rows, columns)

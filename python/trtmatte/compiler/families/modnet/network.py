@@ -165,7 +165,7 @@ class MODNet(nn.Module):
         return matte
 
     def _branches(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        if not torch.jit.is_scripting():
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
             require_multiple(image, 32, "MODNet")
         half, quarter, deepest = self.backbone(image)
         lr8x = self.lr_branch(deepest)

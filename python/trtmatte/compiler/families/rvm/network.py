@@ -54,7 +54,7 @@ class ConvGRU(nn.Module):
             state = self.step(x, _full_state(x, h))
             return state, state
         outputs: list[Tensor] = []
-        for frame in x.unflatten(0, [-1, length]).unbind(1):
+        for frame in x.unflatten(0, [-1, length]).unbind(1):  # type: ignore[no-untyped-call]
             h = self.step(frame, _full_state(frame, h))
             outputs.append(h)
         return torch.stack(outputs, 1).flatten(0, 1), outputs[-1]
@@ -267,7 +267,7 @@ class RobustVideoMatting(nn.Module):
     ) -> tuple[Tensor, ...]:
         return tuple(self._run(src, (r1, r2, r3, r4), downsample_ratio, segmentation_pass))
 
-    def __prepare_scriptable__(self) -> "ScriptableRvm":
+    def __prepare_scriptable__(self) -> nn.Module:
         """The module that `torch.jit.script` takes in place of this one."""
         twin = copy.copy(self)
         twin.__class__ = ScriptableRvm

@@ -79,13 +79,16 @@ class U2Net(nn.Module):
 
     def __init__(self, size: str = "full") -> None:
         super().__init__()
-        widths = {}
+        widths: dict[str, int] = {}
+        stages: list[SmallU] = []
         for name, (height, full, small) in _STAGES.items():
             inputs, inner, outputs = full if size == "full" else small
-            self.add_module(name, SmallU(height, inputs, inner, outputs))
+            stages.append(SmallU(height, inputs, inner, outputs))
             widths[name] = outputs
-        for number, stage in enumerate(_SIDES, start=1):
-            self.add_module(f"side{number}", nn.Conv2d(widths[stage], 1, 3, padding=1))
+        self.stage1, self.stage2, self.stage3, self.stage4, self.stage5, self.stage6 = stages[:6]
+        self.stage5d, self.stage4d, self.stage3d, self.stage2d, self.stage1d = stages[6:]
+        sides = [nn.Conv2d(widths[stage], 1, 3, padding=1) for stage in _SIDES]
+        self.side1, self.side2, self.side3, self.side4, self.side5, self.side6 = sides
         self.outconv = nn.Conv2d(len(_SIDES), 1, 1)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:

@@ -108,9 +108,9 @@ def test_commands(command, folder, monkeypatch, capsys):
 
 
 def stop_after_the_first_picture(monkeypatch):
-    from trtmatte.apps import watching
+    from trtmatte.apps import pictures, watching
 
-    write = watching.write
+    write = pictures.write
 
     def write_and_stop(*args):
         write(*args)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from trtmatte.compiler.families import catalog
 from trtmatte.compiler.in_memory import Weights
@@ -33,6 +33,16 @@ class Source:
 
     path: Path
     about: Mapping[str, Any]
+
+
+@overload
+def locate(model: str | Path, limits: Limits | None = None) -> tuple[Source, dict[str, Any]]: ...
+
+
+@overload
+def locate(
+    model: str | Path | nn.Module | Mapping[str, Any], limits: Limits | None = None
+) -> tuple[Source | Weights, dict[str, Any]]: ...
 
 
 def locate(

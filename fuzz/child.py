@@ -21,6 +21,7 @@ from fuzz.target import Target
 __all__ = [
     "ACCEPTED",
     "DESCRIPTORS",
+    "ENDED",
     "LOADED",
     "MEMORY",
     "NUMBER",
@@ -33,7 +34,7 @@ __all__ = [
     "work",
 ]
 
-NUMBER, ACCEPTED, REFUSED, LOADED, MEMORY, DESCRIPTORS = range(6)
+NUMBER, ACCEPTED, REFUSED, LOADED, ENDED, MEMORY, DESCRIPTORS = range(7)
 """Places in the memory that parent and child share. The last two say what the child used after loading."""
 
 _LARGEST_LOG: Final = 1 << 20
@@ -81,6 +82,7 @@ def work(order: Work, state: Any, tell: Connection, log: Path) -> None:
             state[ACCEPTED if accepted else REFUSED] += 1
         if count % 1000 == 0 and os.fstat(2).st_size > _LARGEST_LOG:
             os.ftruncate(2, 0)
+    state[ENDED] = 1  # what libraries take while the process ends is no finding
 
 
 def usage(process: int) -> tuple[int, int] | None:

@@ -17,7 +17,7 @@ from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from typing import Any, Final
 
-from fuzz.child import ACCEPTED, DESCRIPTORS, LOADED, MEMORY, NUMBER, REFUSED, Problem, Work, shrink, usage, work
+from fuzz.child import ACCEPTED, DESCRIPTORS, ENDED, LOADED, MEMORY, NUMBER, REFUSED, Problem, Work, shrink, usage, work
 from fuzz.target import Target
 
 __all__ = ["Limits", "Result", "run"]
@@ -83,7 +83,7 @@ class _Child:
     def __init__(self, order: Work, limits: Limits, log: Path) -> None:
         self._order, self._limits, self._log = order, limits, log
         log.touch()
-        self._state: Any = RawArray("Q", 6)
+        self._state: Any = RawArray("Q", 7)
         self._state[NUMBER] = order.numbers.start
         self.pipe, theirs = _SPAWN.Pipe(duplex=False)
         self.process = _SPAWN.Process(target=work, args=(order, self._state, theirs, log), daemon=True)
@@ -114,7 +114,7 @@ class _Child:
             os.kill(self._pid, signal.SIGUSR1)  # it writes where it is
             time.sleep(1)
             return self._ended("hang")
-        return self._grown() if self._loaded else None
+        return self._grown() if self._loaded and not self._state[ENDED] else None
 
     def rest(self) -> _Child | None:
         """A new process for the inputs that this one left. None if there are none, or if not even loading works."""

@@ -96,9 +96,10 @@ class _Enum:
 
 def get_plugin_registry() -> IPluginRegistry: ...
 '''
-# The names of the bindings' types: with the module, as C++ spells them, or as other versions of pybind11 do.
+# The names of the bindings' types: with the module, as C++ spells them, or as other versions of pybind11 or Python do.
 SPELLINGS = {
-    r"(\w+\.)*(tensorrt|tensorrt_rtx)\.|nvinfer1::|nvonnxparser::|typing_extensions\.|typing\.": "",
+    r"(\w+\.)*(tensorrt|tensorrt_rtx)\.|nvinfer1::|nvonnxparser::": "",
+    r"\b(typing_extensions|typing|collections\.abc|types)\.": "",
     r"\bbuffer\b": "Buffer",
     r"\bSupportsInt( \| SupportsIndex)?\b": "int",
     r"\b(capsule|CapsuleType)\b": "object",

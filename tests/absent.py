@@ -21,7 +21,7 @@ class Without(PathFinder):
     absent: frozenset[str] = frozenset()
 
     @classmethod
-    def find_spec(cls, fullname: str, *more: Any) -> ModuleSpec | None:  # type: ignore[override]
+    def find_spec(cls, fullname: str, *more: Any) -> ModuleSpec | None:
         return None if fullname.partition(".")[0] in cls.absent else super().find_spec(fullname, *more)
 
     @classmethod
@@ -32,7 +32,7 @@ class Without(PathFinder):
 
 def main(arguments: Sequence[str]) -> None:
     Without.absent = frozenset(arguments[0].split(","))
-    sys.meta_path[:] = [Without if each is PathFinder else each for each in sys.meta_path]  # type: ignore[misc]
+    sys.meta_path[:] = [Without if each is PathFinder else each for each in sys.meta_path]
     sys.argv = list(arguments[1:])
     if sys.argv[0] == "-c":
         exec(sys.argv.pop(1), {"__name__": "__main__"})

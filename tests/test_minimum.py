@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-_LEFT_OUT = {"torch", "tomli", "opencv-python", "cuda-core"}  # large, for older Pythons, there by another name, for GPUs
+_LEFT_OUT = {"torch", "tomli", "opencv-python", "cuda-core"}  # large, for older Pythons, another name, for GPUs
 
 
 def test_the_oldest_versions_are_those_of_the_package() -> None:

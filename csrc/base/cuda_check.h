@@ -5,8 +5,8 @@
 
 namespace trtmatte {
 
-// Throws a BackendError. It is not inline, so that the code that nvcc compiles has no exceptions and no strings: its host
-// compiler may have another C++ library than the one that compiles the rest.
+// Throws a BackendError. It is not inline, so that the code that nvcc compiles has no exceptions and no strings: its
+// host compiler may have another C++ library than the one that compiles the rest.
 [[noreturn]] void throw_cuda_error(cudaError_t status, const char* what);
 
 inline void cuda_check(cudaError_t status, const char* what) {

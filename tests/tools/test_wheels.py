@@ -73,7 +73,7 @@ def test_without_a_python_one_line(
 
 
 def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wheels.shutil, "which", {"g++": "/usr/bin/g++", "ccache": "/usr/bin/ccache"}.get)
+    monkeypatch.setattr("shutil.which", {"g++": "/usr/bin/g++", "ccache": "/usr/bin/ccache"}.get)
     plain = wheels.settings(None)
     assert plain["CXX"] == f"{sys.executable} -m ziglang c++ -target {platform.machine()}-linux-gnu.2.28"
     assert (plain["TRTMATTE_CUDA"], plain["CMAKE_CXX_COMPILER_LAUNCHER"]) == ("OFF", "ccache")

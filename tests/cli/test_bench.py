@@ -216,8 +216,9 @@ def test_both_sides_make_the_same_composite(model: str, tmp_path: Path) -> None:
 
     path = tmp_path / "model.pth"
     torch.save(reference.network(model).state_dict(), path)
-    engine = trtmatte.build(path, size=(128, 96), target="onnxruntime")
-    frame, plate = (generated_frames((128, 96), 1, seed) for seed in range(2))
+    size = (672, 512) if model == "modnet" else (128, 96)  # MODNet sees enlarged pictures, each library its own
+    engine = trtmatte.build(path, size=size, target="onnxruntime")
+    frame, plate = (generated_frames(size, 1, seed) for seed in range(2))
     loop = matting._loop(engine.program, matting._model(engine.program, path), plate)
     options = {"plate": plate} if model.startswith("bgmv2") else {}
     with engine.session(outputs=("composite",), background=(120, 255, 155), device="cpu", **options) as session:

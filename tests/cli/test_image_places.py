@@ -176,3 +176,16 @@ def test_the_default_model(photos: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert "the model is rvm-mobilenetv3" in capsys.readouterr().err
     with Image.open(photos / "a-cutout.png") as image:
         assert np.asarray(image).shape == (24, 32, 4)
+
+
+@pytest.mark.parametrize(("length", "status"), [(230, 0), (244, 0), (251, 1)])
+def test_long_names(length: int, status: int, photos: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A name that fits is written; one that does not is told in a line."""
+    long = photos / f"{'x' * (length - 4)}.jpg"
+    (photos / "a.jpg").rename(long)
+    assert run(long) == status
+    if status:
+        assert (
+            "-cutout.png cannot be written: File name too long; choose another place for it" in capfd.readouterr().err
+        )
+    assert len(names(photos)) == (2 if status else 3)

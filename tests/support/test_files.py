@@ -238,3 +238,15 @@ def test_an_error_of_ours_is_told_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"^its own words$"), replacing(tmp_path / "a"):
         raise OutputError("its own words")
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("letter", ["x", "ü"])
+def test_the_longest_name(letter: str, tmp_path: Path) -> None:
+    """Its temporary name is as long, and does not hide what a killed process left."""
+    name = (letter * 255).encode()[:250].decode(errors="ignore") + ".trtm"
+    (tmp_path / f".{letter * (240 // len(letter.encode()))}.0123abcd.part").touch()
+    write(tmp_path / name, b"whole")
+    assert names(tmp_path) == [name]
+    with pytest.raises(EngineError, match="File name too long"):
+        write(tmp_path / f"{name}x", b"whole")
+    assert names(tmp_path) == [name]

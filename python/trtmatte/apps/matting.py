@@ -27,8 +27,6 @@ Array = np.ndarray[Any, Any]
 EngineForSize = Callable[[tuple[int, int]], Engine]
 
 _SHAPES: Final = 4  # of pictures, for each doubling of width:height: within one they are stretched by a tenth at most
-
-
 _KEPT: Final = 8  # sessions: upright, lying and square pictures of the usual shapes
 
 
@@ -36,7 +34,8 @@ class Matting:
     """Mattes pictures, and keeps a session for each shape of picture. Calls from several threads wait for each other.
 
     A network sees all pictures in one size, so a tall picture would be squeezed in the engine of a wide one: a function
-    in place of an engine returns the engine for a size. It is called once for each aspect ratio.
+    in place of an engine returns the engine for a size. It is called once for each aspect ratio. The sessions of the
+    last eight are kept.
     """
 
     def __init__(

@@ -67,9 +67,12 @@ def run(args: argparse.Namespace) -> int:
         raise SettingError("--background is put behind the subject of a composite; ask for one with --output composite")
     picture_tasks.require_transparency([kind], args.format)
     single, several, batch = _mattings(args, kind, Limits.of(args.safe))
+    requests = pipes.standard_input()
+    if requests.isatty():
+        complain("trtmatte batch", "reading requests from the terminal; Ctrl-D ends them")
     with progress.frames(None, args.quiet) as advance:
         served = Service(
-            RequestLines(pipes.standard_input(), Limits.of(args.safe)),
+            RequestLines(requests, Limits.of(args.safe)),
             pipes.write,
             single,
             several,

@@ -89,8 +89,8 @@ def folder_tasks(args: argparse.Namespace) -> Callable[[Path], Task | None]:
     def task(source: Path) -> Task | None:
         if _is_output(source):
             return None
-        made = Task(source, places(source), _plate(args.plate, source))
-        return made if args.overwrite or not all(map(os.path.lexists, made.files)) else None
+        new = {kind: path for kind, path in places(source).items() if args.overwrite or not os.path.lexists(str(path))}
+        return Task(source, new, _plate(args.plate, source)) if new else None
 
     return task
 
@@ -246,6 +246,6 @@ def _require_free(tasks: Sequence[Task], overwrite: bool) -> None:
     for path in (path for task in tasks for path in task.files):
         if path.resolve() in taken:
             raise SettingError(f"{path} is an input, or would be written twice; choose another folder with -o")
-        if path.exists() and not overwrite:
+        if os.path.exists(path) and not overwrite:  # a name that is too long does not
             raise SettingError(f"{path} exists already; -y overwrites, -o chooses another place")
         taken.add(path.resolve())

@@ -21,6 +21,7 @@ from trtmatte.errors import EngineError, SettingError, TrtmatteError
 __all__ = ["alone", "alone_at_once", "close_with", "removed_if_unlocked", "replacing", "require_writable"]
 
 _ON_WINDOWS: Final = os.name == "nt"
+_LONGEST_NAME: Final = 255  # bytes, in the usual file systems
 _PRIVATE: Final = 0o600
 _NEW: Final = 0o666  # of which the umask takes its part
 
@@ -144,8 +145,13 @@ class _Part:
         self._removal.detach()
 
     def _name(self) -> None:
-        self.path = self._whole.with_name(f".{self._whole.name}.{secrets.token_hex(4)}.part")
+        self.path = self._whole.with_name(f".{_short(self._whole.name)}.{secrets.token_hex(4)}.part")
         self._removal = weakref.finalize(self, _remove_if_ours, self.path, self._process)
+
+
+def _short(name: str) -> str:
+    """The part of a name that leaves room for what a temporary name adds to it."""
+    return os.fsdecode(os.fsencode(name)[: _LONGEST_NAME - len("..01234567.part")])
 
 
 def _remove_if_ours(part: Path, process: int) -> None:
@@ -176,7 +182,7 @@ def _kind(state: os.stat_result) -> str:
 
 def _remove_remains(path: Path) -> None:
     """Remove the files of killed processes, which nobody has locked."""
-    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+    for part in path.parent.glob(f".{glob.escape(_short(path.name))}.*.part"):
         removed_if_unlocked(part)
 
 

@@ -1,7 +1,8 @@
-"""Progress bars on a terminal, if rich is installed; otherwise nothing is shown."""
+"""Progress bars on a terminal or in a notebook, if rich is installed; otherwise nothing is shown."""
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import sys
 from collections.abc import Callable, Iterator
@@ -75,13 +76,25 @@ def bytes_done(label: str, total: int | None, done: int = 0) -> Iterator[Callabl
 
 
 def _bars() -> Any:
-    """The module rich.progress, if it is installed and there is a terminal."""
-    if not sys.stderr.isatty():
-        return None
+    """The module rich.progress, if it is installed and there is a terminal or a notebook."""
     try:
+        if not (_is_terminal() or _is_notebook()):
+            return None
         return importlib.import_module("rich.progress")
     except ImportError:
         return None
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _is_notebook() -> bool:
+    """Report if this is a notebook that shows widgets, which rich needs for a bar. IPython on a terminal is none."""
+    if not hasattr(builtins, "get_ipython"):
+        return False
+    importlib.import_module("ipywidgets")
+    return bool(importlib.import_module("rich.console").Console(stderr=True).is_jupyter)
 
 
 def _shown(rich: Any, columns: Any) -> Any:

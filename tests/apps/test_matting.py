@@ -1,0 +1,46 @@
+"""The sessions that single pictures share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tests.runtime.session import engines
+from trtmatte.apps import matting
+from trtmatte.apps.matting import Matting
+from trtmatte.media.backgrounds import FrameBackground
+
+NOTHING = FrameBackground(None)
+
+
+def test_the_session_that_was_not_used_for_longest_is_closed() -> None:
+    built: list[Any] = []
+
+    def build(size: tuple[int, int]) -> Any:
+        built.append(size)
+        return engines.memory()
+
+    mattes = Matting(build, ["alpha"], backend="onnxruntime")
+    shapes = [(8 << number, 24) for number in range(matting._KEPT)]  # each twice as wide as the one before
+    for size in [*shapes, shapes[0], (24, 24 << 4)]:
+        mattes(engines.noise(0, *size), None, NOTHING)
+    assert built == [*shapes, (24, 24 << 4)]
+    sessions = [*mattes._sessions.values()]
+    assert len(sessions) == matting._KEPT
+    mattes(engines.noise(0, *shapes[0]), None, NOTHING)
+    assert built == [*shapes, (24, 24 << 4)]
+    mattes(engines.noise(0, *shapes[1]), None, NOTHING)
+    assert built[-1] == shapes[1]
+    mattes.close()
+    assert all("closed" in repr(session) for session in sessions)
+
+
+def test_the_mattes_of_one_call_stay() -> None:
+    mattes = Matting(engines.memory(), ["rgba", "alpha"], backend="onnxruntime")
+    first = mattes(engines.noise(0), None, NOTHING)
+    before = {kind: matte.copy() for kind, matte in first.items()}
+    for seed in range(1, 6):
+        mattes(engines.noise(seed), None, NOTHING)
+    for kind, matte in first.items():
+        np.testing.assert_array_equal(matte, before[kind])

@@ -110,7 +110,7 @@ def test_commands(command, folder, monkeypatch, capsys):
 def stop_after_the_first_picture(monkeypatch):
     from trtmatte.apps import watching
 
-    write = watching.write
+    write = watching.write  # type: ignore[attr-defined]
 
     def write_and_stop(*args):
         write(*args)

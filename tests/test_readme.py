@@ -108,9 +108,9 @@ def test_commands(command, folder, monkeypatch, capsys):
 
 
 def stop_after_the_first_picture(monkeypatch):
-    from trtmatte.apps import pictures, watching
+    from trtmatte.apps import watching
 
-    write = pictures.write
+    write = watching.write  # type: ignore[attr-defined]
 
     def write_and_stop(*args):
         write(*args)

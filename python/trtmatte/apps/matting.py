@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from trtmatte.media.padding import PATCH, multiple_of, pad_to
 from trtmatte.media.plates import fitted
 from trtmatte.media.targets import KINDS
 from trtmatte.support.limits import Limits
+from trtmatte.support.options import option
 
 __all__ = ["EngineForSize", "Matting"]
 
@@ -28,6 +29,12 @@ EngineForSize = Callable[[tuple[int, int]], Engine]
 
 _SHAPES: Final = 4  # of pictures, for each doubling of width:height: within one they are stretched by a tenth at most
 _KEPT: Final = 8  # sessions: upright, lying and square pictures of the usual shapes
+
+
+class _Opened(NamedTuple):
+    session: Session
+    names: Mapping[str, str]
+    """The session's names of the outputs."""
 
 
 class Matting:
@@ -45,21 +52,16 @@ class Matting:
         *,
         align: bool = False,
         tell: Callable[[str], object] = lambda message: None,
-        plate_option: str = "plate",
         limits: Limits | None = None,
         **session: Any,
     ) -> None:
-        """`kinds` are names of `KINDS` and `MAPS`. `tell` gets messages about plates, which `plate_option` calls by
-        their option.
-
-        `session` are options of a session.
-        """
+        """`kinds` are names of `KINDS` and `MAPS`. `tell` gets messages about plates. `session` are options of a session."""
         self._engine, self._kinds = engine, tuple(kinds)
-        self._align, self._tell, self._plate_option = align, tell, plate_option
-        self._names = [KINDS.get(kind, kind) for kind in kinds]
+        self._align, self._tell = align, tell
+        self._wanted = [KINDS.get(kind, kind) for kind in kinds]
         self._options = session
         self._options |= {"safe": limits} if limits else {}
-        self._sessions: dict[int, Session] = {}
+        self._sessions: dict[int, _Opened] = {}
         self._told: set[str] = set()
         self._turn = threading.Lock()
 
@@ -69,9 +71,9 @@ class Matting:
         """Return the mattes of a picture, uint8 RGB, by the names of `KINDS`. They are the caller's own."""
         with self._turn:
             size = _size(picture)
-            session = self._session(size)
-            plate = self._plate(session, picture, plate, name)
-            (mattes,) = self._mattes(session, picture, plate, behind, size)
+            opened = self._session(size)
+            plate = self._plate(opened.session, picture, plate, name)
+            (mattes,) = self._mattes(opened, picture, plate, behind, size)
         return mattes
 
     def together(self, pictures: Sequence[Array], behind: FrameBackground) -> list[dict[str, Array]]:
@@ -81,44 +83,45 @@ class Matting:
         """
         with self._turn:
             size = _size(pictures[0])
-            session = self._session(size)
-            self._plate(session, pictures[0], None, "the picture")
+            opened = self._session(size)
+            self._plate(opened.session, pictures[0], None, "the picture")
             streams = self._options.get("batch", 1)
             filled = [*pictures, *[pictures[-1]] * (streams - len(pictures))]
             frames = np.stack(filled) if streams > 1 else filled[0]
-            return self._mattes(session, frames, None, behind, size)[: len(pictures)]
+            return self._mattes(opened, frames, None, behind, size)[: len(pictures)]
 
     def _mattes(
-        self, session: Session, frames: Array, plate: Array | None, behind: FrameBackground, size: tuple[int, int]
+        self, opened: _Opened, frames: Array, plate: Array | None, behind: FrameBackground, size: tuple[int, int]
     ) -> list[dict[str, Array]]:
         """Return the mattes of one picture (H, W, 3), or of each of several."""
+        session, names = opened
         if session.engine.program.capacity:
             whole = multiple_of(PATCH, size)
             frames, plate = pad_to(frames, whole), None if plate is None else pad_to(plate, whole)
         session.reset()
         matte = session(frames, plate, background=behind.at(size) if "composite" in self._kinds else None)
-        outputs = {kind: matte[self._outputs[name]] for kind, name in zip(self._kinds, self._names, strict=True)}
+        outputs = {kind: matte[names[output]] for kind, output in zip(self._kinds, self._wanted, strict=True)}
         each = [outputs] if frames.ndim == 3 else [{k: v[i] for k, v in outputs.items()} for i in range(len(frames))]
         padded = frames.shape[-2], frames.shape[-3]
         return [_own(mattes, padded, size) for mattes in each]
 
     def close(self) -> None:
         with self._turn:
-            for session in self._sessions.values():
-                session.close()
+            for opened in self._sessions.values():
+                opened.session.close()
             self._sessions.clear()
 
-    def _session(self, size: tuple[int, int]) -> Session:
+    def _session(self, size: tuple[int, int]) -> _Opened:
         shape = 0 if isinstance(self._engine, Engine) else round(_SHAPES * math.log2(size[0] / size[1]))
-        session = self._sessions.pop(shape, None) or self._opened(self._built(size))
-        self._sessions[shape] = session
+        opened = self._sessions.pop(shape, None) or self._opened(self._built(size))
+        self._sessions[shape] = opened
         if len(self._sessions) > _KEPT:
-            self._sessions.pop(next(iter(self._sessions))).close()  # the one that was not used for longest
-        return session
+            self._sessions.pop(next(iter(self._sessions))).session.close()  # the one that was not used for longest
+        return opened
 
-    def _opened(self, engine: Engine) -> Session:
-        self._outputs = session_outputs(self._names, engine.program)
-        return engine.session(outputs=tuple(self._outputs.values()), **self._options)
+    def _opened(self, engine: Engine) -> _Opened:
+        names = session_outputs(self._wanted, engine.program)
+        return _Opened(engine.session(outputs=tuple(names.values()), **self._options), names)
 
     def _built(self, size: tuple[int, int]) -> Engine:
         if isinstance(self._engine, Engine):
@@ -136,10 +139,10 @@ class Matting:
         family = session.engine.program.family
         if PLATE not in session.engine.program.pictures:
             if plate is not None:
-                raise SettingError(f"{family} needs no plate; leave {self._plate_option} out")
+                raise SettingError(f"{family} needs no plate; leave {option('plate')} out")
             return None
         if plate is None:
-            raise SettingError(f"{family} needs the plate, the photographed empty scene: give {self._plate_option}")
+            raise SettingError(f"{family} needs the plate, the photographed empty scene: {option('plate')}")
         if self._align:
             plate = Aligner(tell=lambda message: self._tell(f"{name}: {message}"))(plate, picture)
         return fitted(plate, _size(picture), "picture", self._tell_once)

@@ -78,7 +78,7 @@ def convert(
     require_replaceable(tasks, background, engine, *reads)
     kinds = tuple(tasks[0].places)
     behind = FrameBackground(background if "composite" in kinds else None, limits=limits)
-    matting = Matting(engine, kinds, align=align, tell=tell, plate_option="--plate", limits=limits, **session)
+    matting = Matting(engine, kinds, align=align, tell=tell, limits=limits, **session)
     problems: list[InputError] = []
     ahead = ReadAhead((_read(task, limits) for task in tasks), _AHEAD)
     try:

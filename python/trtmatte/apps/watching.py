@@ -53,7 +53,7 @@ def watch(
     """
     limits = Limits.of(safe)
     behind = FrameBackground(background if "composite" in kinds else None, limits=limits)
-    matting = Matting(engine, kinds, align=align, tell=tell, plate_option="--plate", limits=limits, **session)
+    matting = Matting(engine, kinds, align=align, tell=tell, limits=limits, **session)
     arrivals, stop, seen = Arrivals(folder, limits), stop or threading.Event(), Seen()
     try:
         with still.without_warnings():

@@ -93,7 +93,7 @@ def _mattings(args: argparse.Namespace, kind: str, limits: Any) -> tuple[Matting
     """Return what mattes one picture, what mattes a batch, and its size."""
     from trtmatte.apps.matting import Matting
 
-    options = {"plate_option": "--plate of trtmatte image", "limits": limits, **sessions.session_arguments(args)}
+    options = {"limits": limits, **sessions.session_arguments(args)}
     if args.engine is not None:
         engine = sessions.engine(args, (0, 0))
         batch = engine.program.batch

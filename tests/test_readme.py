@@ -92,7 +92,7 @@ def written_by(command):
 
 def test_the_table_is_found():
     assert {command.split()[1] for command in COMMANDS if command.startswith("trtmatte ")} == {
-        *("video", "image", "live", "inspect", "doctor")
+        *("video", "image", "live", "inspect", "bench", "doctor")
     }
     assert sum(command.startswith("trtmatte-build") for command in COMMANDS) >= 4
 

@@ -256,7 +256,6 @@ def export(
         verbose=verbose,
         progress=progress,
         read_background=_picture,
-        background=background,
         **own,
         **form,
         **settings,

@@ -132,7 +132,7 @@ def test_wrong_flags(arguments: list[str], says: str, classifier: Path, capsys: 
 def test_a_shape_that_is_none(text: str, classifier: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run(capsys, classifier, "--shape", text)
-    assert "is not NAME=SIZES, such as data=1x3x224x224" in capsys.readouterr().err
+    assert "expected NAME=SIZES, such as data=1x3x224x224" in capsys.readouterr().err
 
 
 def test_open_dimensions_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

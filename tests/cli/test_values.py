@@ -10,9 +10,25 @@ from typing import Any
 import pytest
 
 from tests.cli.commands import ALL
-from trtmatte.cli import build, main, process, values
+from trtmatte.cli import build, main, process, scripts, values
 
-NUMBERS = ["0", "-1", "nan", "inf", "-inf", "1e30", "1e400", str(10**400), "9" * 5000, "", "x", "²", "1_000", "0x10"]
+NUMBERS = [
+    "0",
+    "-1",
+    "nan",
+    "inf",
+    "-inf",
+    "1e30",
+    "1e400",
+    str(10**400),
+    "9" * 5000,
+    "",
+    "x",
+    "²",
+    "1__000",
+    "_1",
+    "0x10",
+]
 NAMES = ["", "a\0b", "\ud800", "n" * 300, "/n" * 3000, "/".join(["n" * 300, "x"])]
 LIMITS = {  # of NUMBERS, those that a flag takes
     "seq_chunk": [],
@@ -20,13 +36,15 @@ LIMITS = {  # of NUMBERS, those that a flag takes
     "crf": ["0"],
     "start": ["0"],
     "end": ["0"],
-    "camera": ["0", "nan", "inf", "-inf", "1e30", "1e400", "x", "1_000", "0x10", "²"],  # names of files
+    "camera": ["0", "nan", "inf", "-inf", "1e30", "1e400", "x", "1__000", "_1", "0x10", "²"],  # names of files
     "downsample_ratio": ["0", "-1", "nan", "inf", "1e30", "x"],
     "refine_sample_pixels": ["0"],
     "backbone_scale": ["0", "-1"],
     "refine_threshold": ["0", "-1"],
+    "bgcolor": ["0"],
+    "trtmatte cache prune size": ["0"],
 }
-WORDS = {str, values.name, values.path, None}
+WORDS = {str, values.name, values.path, scripts.backend, scripts.precision, None}
 
 Flag = tuple[str, argparse.Action]
 FLAGS: list[Flag] = [
@@ -107,7 +125,7 @@ def test_numbers(command: str, action: argparse.Action, monkeypatch: pytest.Monk
         else:
             assert re.match(rf"{command}: argument \S*{re.escape(action.option_strings[0])}\b", told), told
             assert "expected" in told or "choose from" in told or "unrecognized" in told, told
-    assert set(taken) == set(LIMITS.get(action.dest, [])), taken
+    assert set(taken) == set(LIMITS.get(f"{command} {action.dest}", LIMITS.get(action.dest, []))), taken
 
 
 @pytest.mark.parametrize(

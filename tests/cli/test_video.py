@@ -24,6 +24,7 @@ from trtmatte.errors import BackendError, DownloadError, InputError, OutputError
 
 COMMAND = [sys.executable, "-m", "trtmatte.cli.main", "video"]
 TINY = ("--engine", "tiny.trtm", "--backend", "onnxruntime")
+BUILT = engines.memory()
 
 
 @pytest.fixture
@@ -158,7 +159,7 @@ def test_models_are_built_for_the_frames(
     flags: str, setting: dict[str, Any], asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: dict[str, Any] = {}
-    monkeypatch.setattr(sessions, "build", lambda model, **options: built.update(options, model=model))
+    monkeypatch.setattr(sessions, "build", lambda model, **options: built.update(options, model=model) or BUILT)
     assert main(["video", "in.mp4", "-o", "out.mp4", *flags.split()]) == 0
     asked["engine"]((1280, 720))
     assert built.items() >= {"size": (1280, 720), **setting}.items()
@@ -169,7 +170,7 @@ def test_a_model_is_chosen_and_told(
     quiet: tuple[str, ...], asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     built: list[str] = []
-    monkeypatch.setattr(sessions, "build", lambda model, **_: built.append(model))
+    monkeypatch.setattr(sessions, "build", lambda model, **_: built.append(model) or BUILT)
     assert main(["video", "in.mp4", "-o", "out.mp4", *quiet]) == 0
     asked["engine"]((1280, 720))
     assert built == ["rvm-mobilenetv3"]

@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -75,6 +76,20 @@ def test_opaque_videos(name: str, codec: str | None, found: str, pixels: str, ta
     )
     for picture, expected in zip(read.rgb(), coloured(), strict=True):
         assert np.abs(picture.astype(int) - expected).mean() < 4
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_short_films(count: int, tmp_path: Path) -> None:
+    """x265 leaves the decoding times of the shortest ones open."""
+    for number in range(10):
+        path = tmp_path / f"{number}.mp4"
+        write(path, coloured()[:count], codec="h265")
+        with av.open(str(path)) as film:
+            packets = [packet for packet in film.demux(video=0) if packet.size]
+        assert sorted(packet.pts for packet in packets) == [
+            packets[0].pts + n * packets[0].duration for n in range(count)
+        ]
+        assert all(-4 * packet.duration <= packet.dts <= packet.pts for packet in packets)
 
 
 @pytest.mark.parametrize("name", ["a.mov", "a.webm", "a.mkv"])

@@ -55,7 +55,10 @@ class Matting:
         limits: Limits | None = None,
         **session: Any,
     ) -> None:
-        """`kinds` are names of `KINDS` and `MAPS`. `tell` gets messages about plates. `session` are options of a session."""
+        """`kinds` are names of `KINDS` and `MAPS`; `tell` gets messages about plates.
+
+        `session` are options of a session.
+        """
         self._engine, self._kinds = engine, tuple(kinds)
         self._align, self._tell = align, tell
         self._wanted = [KINDS.get(kind, kind) for kind in kinds]
@@ -142,7 +145,7 @@ class Matting:
                 raise SettingError(f"{family} needs no plate; leave {option('plate')} out")
             return None
         if plate is None:
-            raise SettingError(f"{family} needs the plate, the photographed empty scene: {option('plate')}")
+            raise SettingError(f"{family} needs the plate, the photographed empty scene: give {option('plate')}")
         if self._align:
             plate = Aligner(tell=lambda message: self._tell(f"{name}: {message}"))(plate, picture)
         return fitted(plate, _size(picture), "picture", self._tell_once)

@@ -28,6 +28,7 @@ __all__ = [
     "family_settings",
 ]
 
+_LONGEST: Final = 600  # letters of a message about a flag
 _KINDS: Final = {
     int: values.whole(0),
     float: values.number(),
@@ -58,13 +59,18 @@ class Parser(argparse.ArgumentParser):
         if wrong:
             like = difflib.get_close_matches(wrong[1], re.findall(r"[\w.-]+", wrong[2]), 1)
             message += f"; did you mean {like[0]}?" if like else ""
-        self.exit(WRONG, f"{self.prog}: {one_line(message)}; {self.prog} --help lists the flags\n")
+        self.exit(WRONG, f"{self.prog}: {_shortened(one_line(message))}; {self.prog} --help lists the flags\n")
 
     def _meant(self, words: Sequence[str]) -> str:
         """Return a question with the flag that is most like the first one of these."""
         wrong = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
         like = difflib.get_close_matches(wrong, self._option_string_actions, 1)
         return f"; did you mean {like[0]}?" if like else ""
+
+
+def _shortened(message: str) -> str:
+    """Leave out the middle of a message with a value that is very long."""
+    return message if len(message) <= _LONGEST else f"{message[: _LONGEST // 2]}…{message[-_LONGEST // 2 :]}"
 
 
 class Texts(TypedDict):

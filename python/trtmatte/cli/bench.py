@@ -121,7 +121,9 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
     name, separator, sides = text.rpartition("=")
     shape = sides.split("x")
     if not name or not separator or not all(side.isdecimal() and 0 < len(side) < 10 and int(side) for side in shape):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=SIZES, such as data=1x3x224x224, each 1 or more")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is given; expected NAME=SIZES, such as data=1x3x224x224, each 1 or more"
+        )
     return name, tuple(map(int, shape))
 
 

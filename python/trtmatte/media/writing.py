@@ -29,6 +29,7 @@ _LOG: Final = logging.getLogger("trtmatte")
 _FORMATS: Final = {1: "gray", 3: "rgb24", 4: "rgba"}
 _SWS: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # swscale's names of matrices
 _BUFFER: Final = 1 << 20
+_TIMELESS: Final = 2  # frames: x265 gives films that are as short no decoding times, but what the memory held
 
 
 class Sink(Protocol):
@@ -56,7 +57,7 @@ class VideoSink:
         self._path, self._encoding, self._facts = place, encoding, facts
         self._marked = self._marker()
         self._sws: Any = ffmpeg().video.reformatter.VideoReformatter()
-        self._end = Fraction(0)
+        self._end, self._count = Fraction(0), 0
         self._copies: Copies | None = None
         self._container: Any = None
         self._file = ExitStack()  # in which it has another name
@@ -72,6 +73,7 @@ class VideoSink:
             frame = self._converted(picture)
             frame.pts, frame.duration, frame.time_base = pts, duration, self._facts.time_base
             self._end = (pts + duration) * self._facts.time_base
+            self._count += 1
             self._mux(frame)
             if self._copies is not None:
                 self._container.mux(self._copies.until(pts * self._facts.time_base))
@@ -164,6 +166,8 @@ class VideoSink:
 
     def _mux(self, frame: Any) -> None:
         for packet in self._stream.encode(frame):
+            if frame is None and self._count <= _TIMELESS:
+                packet.dts = packet.pts
             self._container.mux(packet)
 
 

@@ -105,7 +105,7 @@ def test_known_networks_can_be_asked_for_as_unknown_ones(tmp_path):
 
 
 def test_it_is_never_assumed(tmp_path):
-    with pytest.raises(ModelError, match="ask for the family generic, with input_size, mean and std"):
+    with pytest.raises(ModelError, match=r"--family generic --input-size 512x512 --set mean=0\.5,0\.5,0\.5"):
         read(unknown(), tmp_path, family=None)
 
 
@@ -160,5 +160,5 @@ def test_wrong_settings_are_refused(settings, message, tmp_path):
 
 def test_checkpoints_need_their_network(tmp_path):
     torch.save(reference.network("u2netp").state_dict(), tmp_path / "model.pth")
-    with pytest.raises(ModelError, match="checkpoint of u2netp, not of the family generic"):
+    with pytest.raises(ModelError, match="has the weights of u2netp, not of the family generic"):
         importing.read(tmp_path / "model.pth", family="generic")

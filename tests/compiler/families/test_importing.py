@@ -126,5 +126,5 @@ def test_checkpoints_that_want_code_are_refused(tmp_path, capsys):
 
 def test_checkpoints_of_another_family_than_asked_for(tmp_path):
     torch.save(reference.network("u2netp").state_dict(), tmp_path / "model.pth")
-    with pytest.raises(ModelError, match="checkpoint of u2netp, not of the family rvm"):
+    with pytest.raises(ModelError, match="has the weights of u2netp, not of the family rvm"):
         importing.read(tmp_path / "model.pth", family="rvm")

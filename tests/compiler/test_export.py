@@ -423,7 +423,7 @@ def test_what_is_refused(options: dict[str, Any], message: str, model: Path) -> 
 def test_thresholding_has_no_fixed_shape() -> None:
     program, networks, _ = parts("bgmv2, sampling")
     with pytest.raises(SettingError, match=r"Choose sampling, or full, .*, or build an engine"):
-        graph_of(selecting(program, threshold=0.1), networks, Form(), "fp16")
+        graph_of(selecting(program, mode=1, threshold=0.1), networks, Form(), "fp16")
 
 
 def test_a_library_for_another_tensorrt(world: fake.World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -421,7 +421,7 @@ def test_what_is_refused(options: dict[str, Any], message: str, model: Path) -> 
 
 
 def test_thresholding_has_no_fixed_shape() -> None:
-    program, networks, _ = parts("bgmv2, sampling")
+    program, networks, _ = parts("bgmv2, more than there are")
     with pytest.raises(SettingError, match=r"Choose sampling, or full, .*, or build an engine"):
         graph_of(selecting(program, mode=1, threshold=0.1), networks, Form(), "fp16")
 

@@ -156,3 +156,10 @@ def test_files_outside_of_all_layers_are_found() -> None:
         layer_of("extra/file.h")
     with pytest.raises(ValueError, match="is not a file of the op"):
         layer_of("ops/patch_crop/helpers.h")
+
+
+@pytest.mark.parametrize("path", [path for path in sorted(CSRC.rglob("*")) if path.suffix in {".cu", ".cuh"}], ids=str)
+def test_what_nvcc_compiles_has_no_exceptions_and_no_strings(path: Path) -> None:
+    """In wheels its host compiler has another C++ library than the one that compiles the rest (`tools/wheels.py`)."""
+    code = re.sub(r"//.*", "", path.read_text())
+    assert not re.search(r"\b(throw|try|catch)\b|std::(string|vector|map|function)\b", code), path

@@ -104,7 +104,8 @@ class Service:
         self._served = Served()
         self._room = threading.Semaphore(max(_WAITING, 2 * batch))
         self._decoded: queue.SimpleQueue[Job | BaseException | None] = queue.SimpleQueue()
-        self._turn = threading.Lock()
+        self._turn = threading.Lock()  # held while an answer is written, which a slow reader can make long
+        self._counting = threading.Lock()
         self._coming = 0  # requests that are being decoded
         self._ends = False
 
@@ -185,7 +186,7 @@ class Service:
                     self._room.acquire()
                     if self._ends:
                         return
-                    with self._turn:
+                    with self._counting:
                         self._coming += 1
                     pool.submit(self._raising, self._decode, number, line)
             self._decoded.put(None)
@@ -201,7 +202,7 @@ class Service:
         except InputError as error:
             self._answer(refusal(error.key if isinstance(error, RequestError) else key, error), failed=True)
         finally:
-            with self._turn:
+            with self._counting:
                 self._coming -= 1
 
     def _raising(self, work: Callable[..., None], *given: Any) -> None:

@@ -42,14 +42,7 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="B",
         help="the background of composites: a colour, a picture, blur or blur:N (default: greenscreen)",
     )
-    add("--format", choices=picture_tasks.FORMATS, default="png", help="format of the answers (default: png)")
-    add(
-        "--quality",
-        type=values.whole(1, 100),
-        default=95,
-        metavar="N",
-        help="quality of JPEG and WebP, 1…100; 100 makes WebP lossless (default: 95)",
-    )
+    picture_tasks.add_format(parser, default="png")
     add("--quiet", action="store_true", help="print only warnings and errors")
     parser.set_defaults(run=run)
 

@@ -50,14 +50,7 @@ def add_parser(subparsers: Subparsers) -> None:
         action="store_true",
         help="bgmv2: align the plate to each picture, for hand-held cameras (needs OpenCV)",
     )
-    add("--format", choices=picture_tasks.FORMATS, help="format of the files (default: png)")
-    add(
-        "--quality",
-        type=values.whole(1, 100),
-        default=95,
-        metavar="N",
-        help="quality of JPEG and WebP, 1…100; 100 makes WebP lossless (default: 95)",
-    )
+    picture_tasks.add_format(parser)
     add("-y", "--overwrite", action="store_true", help="overwrite existing files")
     add("--quiet", action="store_true", help="print only warnings and errors")
     scripts.add_image(parser)

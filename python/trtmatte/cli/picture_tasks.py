@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from trtmatte.cli import values
 from trtmatte.cli.process import complain
 from trtmatte.errors import InputError, SettingError
 from trtmatte.media.targets import KINDS, STDOUT
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from trtmatte.apps.pictures import Task
     from trtmatte.media.pipes import StandardOutput
 
-__all__ = ["FORMATS", "folder_tasks", "kinds", "require_transparency", "split_output", "tasks"]
+__all__ = ["add_format", "folder_tasks", "kinds", "require_transparency", "split_output", "tasks"]
 
-FORMATS: Final = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
+_SUFFIXES: Final = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
 """The suffix of each format."""
 
 STDIN: Final = "-"
@@ -28,6 +29,18 @@ _ENDINGS: Final = {kind: "-cutout" if kind == "rgba" else f"-{kind}" for kind in
 """What the outputs beside a picture add to its name."""
 
 _EXPECTED: Final = "expected a picture, a folder or a pattern"
+
+
+def add_format(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Add `--format` and `--quality`."""
+    parser.add_argument("--format", choices=_SUFFIXES, default=default, help="format of the results (default: png)")
+    parser.add_argument(
+        "--quality",
+        type=values.whole(1, 100),
+        default=95,
+        metavar="N",
+        help="quality of JPEG and WebP, 1…100; 100 makes WebP lossless (default: 95)",
+    )
 
 
 def split_output(args: argparse.Namespace) -> None:
@@ -175,7 +188,7 @@ def _placing(
             raise SettingError(f"-o {out} and --format {args.format} contradict each other; leave --format out")
         suffix = out.suffix
     else:
-        suffix = FORMATS[args.format or "png"]
+        suffix = _SUFFIXES[args.format or "png"]
     require_transparency(outputs, WRITTEN[suffix.lower()])
 
     def places(source: Path) -> dict[str, Path | StandardOutput]:

@@ -178,8 +178,8 @@ def _image(matte: Array, picture: Still) -> Any:
 
 def _file(matte: Array, picture: Still) -> bytes:
     if matte.shape[2] == 1:
-        return bytes(still.encoded(matte, "png"))
-    return bytes(still.encoded(matte, "png", profile=picture.profile, exif=picture.exif))
+        return still.encoded(matte, "png")
+    return still.encoded(matte, "png", profile=picture.profile, exif=picture.exif)
 
 
 def _array(matte: Array, picture: Still) -> Array:

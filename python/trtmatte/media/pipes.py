@@ -49,7 +49,7 @@ def read_all(limits: Limits | None = None) -> bytes:
     return data
 
 
-def write(data: bytes | memoryview) -> None:
+def write(data: bytes) -> None:
     """Write a result to standard output. A reader that is gone is a BrokenPipeError, as of other results."""
     pipe = standard_output()
     try:
@@ -69,7 +69,7 @@ class StandardOutput:
         if standard_output().isatty():
             raise SettingError("standard output is a terminal, which shows no pictures: -o FILE, or > FILE")
 
-    def write(self, data: memoryview) -> None:
+    def write(self, data: bytes) -> None:
         write(data)
 
     def __str__(self) -> str:

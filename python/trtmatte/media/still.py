@@ -143,7 +143,7 @@ def encoded(
     quality: int = 95,
     profile: bytes = b"",
     exif: bytes = b"",
-) -> memoryview:
+) -> bytes:
     """Return the bytes of a file of this format, one of those in `FORMATS`. Messages use the name."""
     image = image_of(pixels)
     about = {"icc_profile": profile or None, **({"exif": exif} if exif else {})}
@@ -159,7 +159,7 @@ def encoded(
             image.save(file, kind, **_options(kind, quality))
     except Exception as error:  # such as WebP's 16,383 pixels
         raise OutputError(f"{name} cannot be written: {error}") from error
-    return file.getbuffer()
+    return file.getvalue()
 
 
 def image_of(pixels: Array) -> Any:

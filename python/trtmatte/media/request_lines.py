@@ -92,7 +92,7 @@ class RequestLines:
             raise InputError(f"standard input cannot be read: {reason(error)}") from error
 
 
-def answer(key: Key, image: bytes | memoryview) -> bytes:
+def answer(key: Key, image: bytes) -> bytes:
     """Return the line that answers a request."""
     return _line({**key, "image": base64.b64encode(image).decode()})
 

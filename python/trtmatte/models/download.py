@@ -151,7 +151,8 @@ def _pip_download(requirement: str, folder: Path, sha256: str | None) -> None:
     """
     wanted = folder / "wanted.txt"
     wanted.write_text(requirement if sha256 is None else f"{requirement} --hash=sha256:{sha256}\n")
-    options = ["--no-deps", "--only-binary=:all:", "--no-input", "--quiet", "--disable-pip-version-check"]
+    options = ["--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-input", "--quiet"]
+    options += ["--disable-pip-version-check"]
     ran = subprocess.run(
         [sys.executable, "-I", "-m", "pip", "download", *options, "--dest", str(folder), "--requirement", str(wanted)],
         stdin=subprocess.DEVNULL,

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import trtmatte
 from tests.media import films
 from tests.runtime.session import engines
 from trtmatte.apps.pictures import Task, convert
@@ -77,7 +78,7 @@ def test_no_file_that_is_read_is_overwritten(what: str, how: str, pictures: Path
     elif what == "engine":
         read = tmp_path / "read.trtm"
         engine_file.write(engine, read)
-        engine.path = read
+        engine = trtmatte.load(read)
     elif what == "reads":
         read = tmp_path / "recipe.toml"
         read.write_text("[model]")

@@ -9,7 +9,7 @@ library and keeps the machine's g++; the code that it compiles has neither excep
 (`csrc/base/cuda_check.h`). auditwheel checks the symbols and gives the wheels their tag. ccache is used if it is
 installed: it compiles what does not depend on Python once.
 
-The wheels that are published come from `.github/workflows/wheels.yml`, with GCC in the image of manylinux_2_28.
+The wheels that are published come from `.github/workflows/release.yml`, with GCC in the image of manylinux_2_28.
 """
 
 from __future__ import annotations

@@ -239,14 +239,6 @@ def export(
     `family` to `target` and `settings` are those of `build`; `outputs` to `background` are the form of pictures and
     mattes.
     """
-    form: dict[str, Any] = {
-        "outputs": outputs,
-        "dtype": dtype,
-        "layout": layout,
-        "color": color,
-        "background": background,
-    }
-    own: dict[str, Any] = {"family": family, "size": size, "precision": precision, "batch": batch, "target": target}
     return exporter.export(
         model,
         kind,
@@ -256,8 +248,16 @@ def export(
         verbose=verbose,
         progress=progress,
         read_background=_picture,
-        **own,
-        **form,
+        family=family,
+        size=size,
+        precision=precision,
+        batch=batch,
+        target=target,
+        outputs=outputs,
+        dtype=dtype,
+        layout=layout,
+        color=color,
+        background=background,
         **settings,
     )
 

@@ -55,9 +55,8 @@ def run(args: argparse.Namespace) -> int:
     from trtmatte.support.limits import Limits
 
     log("trtmatte batch")
-    kind = args.output or ("composite" if args.background or args.format == "jpeg" else "rgba")
-    if kind != "composite" and args.background is not None:
-        raise SettingError("--background is put behind the subject of a composite; ask for one with --output composite")
+    asked = [args.output] if args.output else []
+    (kind,) = picture_tasks.kinds_of(asked, args.background, is_jpeg=args.format == "jpeg")
     picture_tasks.require_transparency([kind], args.format)
     single, several, batch = _mattings(args, kind, Limits.of(args.safe))
     requests = pipes.standard_input()

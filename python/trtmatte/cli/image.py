@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
-import os
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from trtmatte.cli import picture_tasks, scripts, sessions, values
 from trtmatte.cli.arguments import add_old_name
+from trtmatte.cli.folders import made
 from trtmatte.cli.process import FAILED, complain, log
-from trtmatte.errors import OutputError, SettingError
+from trtmatte.errors import SettingError
 from trtmatte.media.targets import KINDS
 from trtmatte.support import progress
 
@@ -83,7 +81,7 @@ def _convert(args: argparse.Namespace) -> int:
 
     tasks = picture_tasks.tasks(args)
     folders = dict.fromkeys(path.parent for task in tasks for path in task.files)
-    with _made(folders), progress.frames(len(tasks), args.quiet) as advance:
+    with made(folders), progress.frames(len(tasks), args.quiet) as advance:
         problems = stills.convert(tasks, _engine(args), done=advance, **_options(args))
         if problems and len(tasks) == 1:
             raise problems[0]
@@ -105,7 +103,7 @@ def _watch(args: argparse.Namespace) -> int:
     if len(args.inputs) > 1 or not folder.is_dir():
         raise SettingError(f"--watch takes one folder, and INPUT is {' '.join(args.inputs)}; expected a folder")
     task = picture_tasks.folder_tasks(args)
-    with _made([folder if args.out is None else Path(args.out)]):
+    with made([folder if args.out is None else Path(args.out)]):
         if not args.quiet:
             _say(f"watching {folder}; Ctrl-C ends it")
         seen = watching.watch(folder, task, _engine(args), kinds=picture_tasks.kinds(args), **_options(args))
@@ -130,29 +128,6 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         "safe": args.safe,
         **sessions.session_arguments(args),
     }
-
-
-@contextlib.contextmanager
-def _made(folders: Iterable[Path]) -> Iterator[None]:
-    """Make the folders. After an error, remove those again that are new and empty."""
-    new = []
-    try:
-        for folder in folders:
-            new += [each for each in (folder, *folder.parents) if not each.exists()]
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OutputError(
-                    f"the folder {folder} cannot be made: {error.strerror}; choose another with -o"
-                ) from error
-            if not os.access(folder, os.W_OK):
-                raise OutputError(f"the folder {folder} cannot be written to; choose another with -o")
-        yield
-    except BaseException:
-        for each in sorted(new, reverse=True):
-            with contextlib.suppress(OSError):  # something is in it
-                each.rmdir()
-        raise
 
 
 def _say(message: str) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trtmatte.apps.pictures import Task
     from trtmatte.media.pipes import StandardOutput
 
-__all__ = ["add_format", "folder_tasks", "kinds", "require_transparency", "split_output", "tasks"]
+__all__ = ["add_format", "folder_tasks", "kinds", "kinds_of", "require_transparency", "split_output", "tasks"]
 
 _SUFFIXES: Final = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
 """The suffix of each format."""
@@ -68,8 +68,13 @@ def split_output(args: argparse.Namespace) -> None:
 
 def kinds(args: argparse.Namespace) -> list[str]:
     """Return the kinds of outputs: those that are asked for, or the usual one."""
-    found = list(dict.fromkeys(args.output)) or ["composite" if args.background or _is_jpeg(args) else "rgba"]
-    if "composite" not in found and args.background is not None:
+    return kinds_of(args.output, args.background, is_jpeg=_is_jpeg(args))
+
+
+def kinds_of(asked: Iterable[str], background: str | None, *, is_jpeg: bool) -> list[str]:
+    """Return the kinds that are asked for, or the usual one for this background and format."""
+    found = list(dict.fromkeys(asked)) or ["composite" if background or is_jpeg else "rgba"]
+    if "composite" not in found and background is not None:
         raise SettingError("--background is put behind the subject of a composite; ask for one with --output composite")
     return found
 

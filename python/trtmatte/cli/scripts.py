@@ -11,25 +11,27 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from trtmatte.cli import values
 from trtmatte.cli.process import note
-from trtmatte.errors import OutputError, SettingError
+from trtmatte.errors import SettingError
 from trtmatte.format.program import Program
 
 __all__ = [
     *("add_image", "add_live", "add_model", "add_refine_mode", "add_video", "backend", "image", "live"),
-    *("output_folder", "precision", "require_as_said", "video", "words"),
+    *("precision", "require_as_said", "video", "words"),
 ]
 
 _TYPES: Final = {"com": "composite", "pha": "alpha", "fgr": "foreground", "err": "error", "ref": "refined"}
 """BackgroundMattingV2's names of outputs, and ours."""
 
 _CUT_OUT: Final = "rgba"
+_TYPES_OF_PICTURES: Final = {**_TYPES, "com": _CUT_OUT}
+"""The same for pictures, whose compositions have alpha."""
+
 _PRECISIONS: Final = {"float32": "fp32", "float16": "fp16"}
 _BACKENDS: Final = ("pytorch", "torchscript")
 _KNOWN_AS: Final = {"u2net_human_seg": "u2net-human"}  # by rembg
@@ -133,7 +135,7 @@ def video(args: argparse.Namespace) -> None:
     pictures = args.output_format == "image_sequences"
     for name in args.output_types:
         place = str(folder / (name if pictures else f"{name}.mp4"))
-        kind = _CUT_OUT if pictures and name == "com" else _TYPES[name]
+        kind = (_TYPES_OF_PICTURES if pictures else _TYPES)[name]
         setattr(args, "output_composition" if kind == "composite" else f"output_{kind}", place)
     if pictures and args.background is not None:
         note("trtmatte video: image sequences are cut out, as in BackgroundMattingV2's script: no background is used")
@@ -189,7 +191,7 @@ def image(args: argparse.Namespace) -> None:
     folder = _output_folder(args)
     if folder is not None:
         args.out = str(folder)
-        args.output = [_CUT_OUT if name == "com" else _TYPES[name] for name in args.output_types]
+        args.output = [_TYPES_OF_PICTURES[name] for name in args.output_types]
         args.script_places = _places(folder, args.output_types)
 
 
@@ -198,9 +200,7 @@ def _places(folder: Path, types: Sequence[str]) -> Callable[[Path], dict[str, Pa
 
     def places(source: Path) -> dict[str, Path]:
         return {
-            _CUT_OUT if name == "com" else _TYPES[name]: folder
-            / name
-            / f"{source.stem}{'.png' if name == 'com' else '.jpg'}"
+            _TYPES_OF_PICTURES[name]: folder / name / f"{source.stem}{'.png' if name == 'com' else '.jpg'}"
             for name in types
         }
 
@@ -244,24 +244,6 @@ def _output_folder(args: argparse.Namespace) -> Path | None:
     args.output_types = list(dict.fromkeys(types))
     made: Path = folder
     return made
-
-
-@contextmanager
-def output_folder(args: argparse.Namespace) -> Iterator[None]:
-    """Make the folder of `--output-dir`. After an error it is removed again, if it is new and empty."""
-    folder: Path | None = args.output_dir
-    new = [] if folder is None else [each for each in (folder, *folder.parents) if not each.exists()]
-    try:
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"the folder {folder} cannot be made: {error.strerror}; choose another one") from error
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # there is something in it
-            for each in new:
-                each.rmdir()
 
 
 def _adder(parser: argparse._ActionsContainer) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from trtmatte.apps import video
 from trtmatte.cli import scripts, sessions, values
 from trtmatte.cli.arguments import add_old_name, described
+from trtmatte.cli.folders import made
 from trtmatte.cli.process import complain, log
 from trtmatte.errors import SettingError
 from trtmatte.media.formats import CODECS
@@ -74,12 +75,7 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     add("--end", type=values.seconds, metavar="T", help="stop before this time")
     add("--frames", type=values.whole(1), metavar="N", help="stop after this many frames")
     add("--raw", type=values.raw, metavar="WxH@FPS", help="size and rate of the raw frames on standard input")
-    add(
-        "--rate",
-        type=values.rate,
-        metavar="FPS",
-        help=_RATE,
-    )
+    add("--rate", type=values.rate, metavar="FPS", help=_RATE)
     add("--plate", type=values.name, metavar="FILE", help="bgmv2: the photographed empty scene, a picture or a video")
     add(
         "--preprocess-alignment",
@@ -154,7 +150,7 @@ def run(args: argparse.Namespace) -> int:
     log("trtmatte video")
     scripts.video(args)
     source, output = _places(args)
-    with scripts.output_folder(args):
+    with made([] if args.output_dir is None else [args.output_dir]):
         summary = _converted(args, source, output)
     if not args.quiet:
         complain("trtmatte video", summary)

@@ -27,6 +27,16 @@ def open_container(file: Any, mode: str = "r", **options: Any) -> Any:
     return av.open(file, mode, **options)
 
 
+def link(graph: Any, first: Any, *filters: tuple[str, str | None]) -> None:
+    """Complete a graph of filters: each, given by its name and arguments, reads what the one before it makes."""
+    last = first
+    for name, arguments in filters:
+        new = graph.add(name, arguments)
+        last.link_to(new)
+        last = new
+    graph.configure()
+
+
 def reason(error: BaseException) -> str:
     """The message of an error, without the number and the file's name that those of FFmpeg have."""
     return str(getattr(error, "strerror", None) or error) or type(error).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any, Final
 
-from trtmatte.media.ffmpeg import ffmpeg
+from trtmatte.media.ffmpeg import ffmpeg, link
 
 __all__ = ["FieldMarker", "field_order", "mark_encoder"]
 
@@ -57,8 +57,5 @@ class FieldMarker:
 def _graph(frame: Any, name: str, arguments: str) -> Any:
     graph = ffmpeg().filter.Graph()
     first = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format.name, time_base=_TIMES)
-    middle, last = graph.add(name, arguments), graph.add("buffersink")
-    first.link_to(middle)
-    middle.link_to(last)
-    graph.configure()
+    link(graph, first, (name, arguments), ("buffersink", None))
     return graph

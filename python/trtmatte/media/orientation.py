@@ -6,7 +6,7 @@ import struct
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from trtmatte.media.ffmpeg import ffmpeg
+from trtmatte.media.ffmpeg import ffmpeg, link
 
 
 class Orientation(NamedTuple):
@@ -39,13 +39,8 @@ class Turn:
 
     def __init__(self, orientation: Orientation, width: int, height: int, order: str = "rgb24") -> None:
         self._graph = graph = ffmpeg().filter.Graph()
-        last = graph.add_buffer(width=width, height=height, format=order, time_base=Fraction(1, 1000))
-        for name, arguments in _filters(orientation):
-            new = graph.add(name, arguments)
-            last.link_to(new)
-            last = new
-        last.link_to(graph.add("buffersink"))
-        graph.configure()
+        first = graph.add_buffer(width=width, height=height, format=order, time_base=Fraction(1, 1000))
+        link(graph, first, *_filters(orientation), ("buffersink", None))
 
     def __call__(self, frame: Any) -> Any:
         self._graph.push(frame)

@@ -34,7 +34,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        raise OutputError(f"standard output cannot be written: {reason(error)}") from error
+        raise _unwritable(error) from error
 
 
 def read_all(limits: Limits | None = None) -> bytes:
@@ -58,7 +58,7 @@ def write(data: bytes) -> None:
     except BrokenPipeError:
         raise
     except (OSError, ValueError) as error:
-        raise OutputError(f"standard output cannot be written: {reason(error)}") from error
+        raise _unwritable(error) from error
 
 
 class StandardOutput:
@@ -74,3 +74,7 @@ class StandardOutput:
 
     def __str__(self) -> str:
         return "standard output"
+
+
+def _unwritable(error: Exception) -> OutputError:
+    return OutputError(f"standard output cannot be written: {reason(error)}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
-from trtmatte.media.ffmpeg import ffmpeg
+from trtmatte.media.ffmpeg import ffmpeg, link
 from trtmatte.media.source import Sound
 
 __all__ = ["Reencoded", "codec_of", "is_storable"]
@@ -105,18 +105,14 @@ class Reencoded:
         cut = [f"{name}={float(time):.6f}" for name, time in (("start", sound.start), ("end", sound.end)) if time]
         form = f"sample_fmts={context.format.name}:sample_rates={context.rate}:channel_layouts={context.layout.name}"
         graph = ffmpeg().filter.Graph()
-        last = graph.add_abuffer(
+        first = graph.add_abuffer(
             format=frame.format.name,
             sample_rate=frame.sample_rate,
             layout=frame.layout.name,
             time_base=frame.time_base,
         )
         steps = [("atrim", ":".join(cut))] if cut else []
-        for name, arguments in (*steps, ("aresample", _IN_TIME), ("aformat", form), ("abuffersink", None)):
-            new = graph.add(name, arguments)
-            last.link_to(new)
-            last = new
-        graph.configure()
+        link(graph, first, *steps, ("aresample", _IN_TIME), ("aformat", form), ("abuffersink", None))
         return graph
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +12,8 @@ from trtmatte import _core
 from trtmatte.backends import registry
 from trtmatte.backends.interface import Backend, LoadRequest, Run
 from trtmatte.errors import BackendError, ModelError, SettingError
-from trtmatte.reports.before_after import BeforeAfter, Side, race
+from trtmatte.reports.before_after import BeforeAfter, Side, onnxruntime, race
+from trtmatte.support.text import first_line
 
 __all__ = ["compare"]
 
@@ -124,16 +124,13 @@ def _with_shapes(model: Any, inputs: Mapping[str, Array]) -> Any:
 
 def _onnxruntime(content: bytes, inputs: Mapping[str, Array], path: Path) -> tuple[Run, dict[str, Array]]:
     """A run of ONNX Runtime as its documentation shows it, and the outputs."""
-    try:
-        runtime: Any = importlib.import_module("onnxruntime")
-    except ImportError as error:
-        raise BackendError("ONNX Runtime is not installed: pip install onnxruntime") from error
+    runtime = onnxruntime()
     try:
         session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
         names = [each.name for each in session.get_outputs()]
         results = session.run(names, dict(inputs))
     except Exception as error:  # the runtime's own exceptions share no base
-        raise BackendError(f"ONNX Runtime cannot run {path}: {_first_line(error)}") from error
+        raise BackendError(f"ONNX Runtime cannot run {path}: {first_line(error)}") from error
     if not all(isinstance(each, np.ndarray) for each in results):
         raise ModelError(f"{path} has outputs that are no tensors; expected tensors alone")
     return lambda: session.run(names, dict(inputs)), dict(zip(names, results, strict=True))
@@ -151,7 +148,7 @@ def _fastest(
             run = backend.load(request)[_NAME].bind(inputs, made)
             run()
         except Exception as error:  # the libraries' own exceptions share no base
-            reasons.append(f"{backend.title}: {_first_line(error)}")
+            reasons.append(f"{backend.title}: {first_line(error)}")
             continue
         return f"{backend.title} as trtmatte sets it up", run, made
     raise BackendError(f"no backend can run this graph ({'; '.join(reasons)}); name another with --backend")
@@ -179,10 +176,6 @@ def _difference(one: Array, other: Array) -> float:
     if not one.size:
         return 0.0
     return float(np.abs(one.astype(np.float64) - other.astype(np.float64)).max())
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _text(shape: Sequence[int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from time import perf_counter
@@ -9,9 +10,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from trtmatte.errors import SettingError
+from trtmatte.backends import library
+from trtmatte.errors import BackendError, SettingError
 
-__all__ = ["BeforeAfter", "Percentiles", "Side", "describe", "race"]
+__all__ = ["BeforeAfter", "Percentiles", "Side", "describe", "onnxruntime", "race"]
 
 _TURNS: Final = 5
 _WARM_UP: Final = 2  # runs of each side before the first turn
@@ -56,6 +58,13 @@ class BeforeAfter:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def onnxruntime() -> Any:
+    """The module onnxruntime as its users import it."""
+    if (reason := library.unavailable_reason("ONNX Runtime", "onnxruntime")) is not None:
+        raise BackendError(reason)
+    return importlib.import_module("onnxruntime")
 
 
 def race(before: Call, after: Call, runs: int) -> tuple[Percentiles, Percentiles, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -13,9 +12,10 @@ from trtmatte.errors import BackendError, SettingError
 from trtmatte.format.file import EngineFile
 from trtmatte.format.program import Program
 from trtmatte.format.stages import FRAME, PLATE, OpStage
-from trtmatte.reports.before_after import BeforeAfter, Side, race
+from trtmatte.reports.before_after import BeforeAfter, Side, onnxruntime, race
 from trtmatte.reports.profile import generated_frames
 from trtmatte.runtime.session.session import Session
+from trtmatte.support.text import first_line
 
 __all__ = ["compare"]
 
@@ -55,7 +55,7 @@ def compare(engine: EngineFile, path: Path, *, runs: int, **options: Any) -> Bef
         try:
             loop(frames[0])
         except Exception as error:  # the libraries' own exceptions share no base
-            raise BackendError(f"{model.title} cannot run {path}: {_first_line(error)}") from error
+            raise BackendError(f"{model.title} cannot run {path}: {first_line(error)}") from error
         first, second, ratio = race(lambda n: loop(frames[n % 2]), lambda n: session(frames[n % 2]), runs)
         size = "x".join(map(str, program.size))
         holds = _BEFORE if program.family in ("rvm", "bgmv2") else _RESIZED
@@ -81,14 +81,11 @@ def _model(program: Program, path: Path) -> _Model:
 
 
 def _in_onnxruntime(program: Program, path: Path) -> _Model:
-    try:
-        runtime: Any = importlib.import_module("onnxruntime")
-    except ImportError as error:
-        raise BackendError("ONNX Runtime is not installed: pip install onnxruntime") from error
+    runtime = onnxruntime()
     try:
         session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's own exceptions share no base
-        raise BackendError(f"ONNX Runtime cannot load {path}: {_first_line(error)}") from error
+        raise BackendError(f"ONNX Runtime cannot load {path}: {first_line(error)}") from error
     names = [each.name for each in session.get_inputs()]
     halves = {each.name for each in session.get_inputs() if each.type == "tensor(float16)"}
     count = sum(len(each.shape) == 4 for each in session.get_inputs()) - len(program.pictures)
@@ -223,7 +220,3 @@ def _composite(fgr: Array, pha: Array) -> Array:
     mixed = fgr * pha + _column(_GREEN) / 255 * (1 - pha)
     composite: Array = (mixed * 255).astype(np.uint8).transpose(1, 2, 0)
     return composite
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -8,15 +8,20 @@ from typing import Final
 __all__ = ["days", "size", "size_text"]
 
 _LARGEST: Final = 1 << 62
-_UNITS: Final = {"": 1, "B": 1, **{f"{letter}{i}B": (1024 if i else 1000) ** power for power, letter in enumerate(
-    "KMGT", 1) for i in ("i", "")}}  # fmt: skip
+_UNITS: Final = {"": 1, "b": 1} | {
+    f"{letter}{middle}b": base**power
+    for power, letter in enumerate("kmgt", start=1)
+    for middle, base in (("i", 1024), ("", 1000))
+}
+"""The bytes in a unit, by its name in small letters."""
+
 _SPANS: Final = {"m": 1 / 1440, "h": 1 / 24, "d": 1, "w": 7}  # in days
 
 
 def size(text: str) -> int | None:
     """The bytes that a text such as 2GiB or 500MB means; None if it means none."""
     found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([A-Za-z]{0,3})", text.strip())
-    unit = None if found is None else {name.lower(): unit for name, unit in _UNITS.items()}.get(found[2].lower())
+    unit = None if found is None else _UNITS.get(found[2].lower())
     if found is None or unit is None or (value := float(found[1]) * unit) > _LARGEST:
         return None
     return int(value)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from trtmatte.errors import printable
 
-__all__ = ["one_line", "shown"]
+__all__ = ["first_line", "one_line", "shown"]
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of the message of a library's error, or the error's name if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def one_line(message: object) -> str:

@@ -18,6 +18,7 @@ from trtmatte.compiler.graph.functions import DOMAIN, OPSET
 from trtmatte.compiler.graph.onnx_graph import Graph
 from trtmatte.compiler.graph.ordering import sort, subgraphs
 from trtmatte.errors import ModelError
+from trtmatte.support.text import first_line
 
 OLDEST_OPSET = 11
 LARGEST = (2 << 30) - 1  # bytes, protobuf's own limit
@@ -41,7 +42,7 @@ def load(path: str | Path, *, self_contained: bool = False) -> Graph:
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
-        raise ModelError(f"{path} is not a valid ONNX model: {_first_line(error)}") from error
+        raise ModelError(f"{path} is not a valid ONNX model: {first_line(error)}") from error
     return from_model(model, str(path))
 
 
@@ -110,7 +111,7 @@ def _of_opset(model: ModelProto, title: str) -> ModelProto:
         return version_converter.convert_version(model, OPSET)
     except Exception as error:  # the converter raises whatever its C++ part throws
         raise ModelError(
-            f"{title} cannot be raised from opset {opset} to {OPSET} ({_first_line(error)}); export it with {OPSET}"
+            f"{title} cannot be raised from opset {opset} to {OPSET} ({first_line(error)}); export it with {OPSET}"
         ) from error
 
 
@@ -141,7 +142,3 @@ def _widen(tensor: TensorProto) -> None:
     if tensor.data_type == TensorProto.FLOAT16:
         array = numpy_helper.to_array(tensor).astype(np.float32)
         tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -13,7 +13,7 @@ from trtmatte.compiler.weights.archive import Archive
 from trtmatte.compiler.weights.tensors import Storage, StoredTensor, Type, UnreadableError
 from trtmatte.compiler.weights.unpickle import unpickle
 from trtmatte.errors import ModelError
-from trtmatte.support.text import shown
+from trtmatte.support.text import first_line, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,7 +63,7 @@ def _refusal(path: Path, error: UnreadableError) -> ModelError:
 
 
 def damaged(path: Path, error: Exception) -> ModelError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    reason = first_line(error)
     return ModelError(f"{path} is truncated or damaged and cannot be read; download or copy it again ({shown(reason)})")
 
 

@@ -25,8 +25,10 @@ lint: $(VENV)/.test ## check style and format of Python and C++
 	$(RUN)ruff format --check .
 	$(RUN)clang-format --dry-run -Werror $(CPP)
 
+# The types of numpy for Python 3.12 and later cannot be read as those of 3.10, the version in pyproject.toml.
+CHECKED_AS = $(shell $(RUN)python -c 'import sys; print("--python-version 3.12" if sys.version_info >= (3, 12) else "")')
 types: $(VENV)/.test $(VENV)/.core ## check the types of the package, the tests and the benchmarks
-	$(RUN)mypy
+	$(RUN)mypy $(CHECKED_AS)
 
 unit: $(VENV)/.test $(VENV)/.core ## run the tests, without the slow ones
 	$(RUN)python -m pytest -n 2 -m "not slow and not alone"

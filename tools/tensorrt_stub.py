@@ -80,6 +80,7 @@ HEAD = '''"""The part of TensorRT's and TensorRT-RTX's Python modules that trtma
 tools/tensorrt_stub.py writes this file.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Any, Protocol, overload
 
@@ -93,6 +94,10 @@ class _Enum:
     __members__: dict[str, Any]
     name: str
     def __int__(self) -> int: ...
+
+class _Memory(Buffer):
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
 
 def get_plugin_registry() -> IPluginRegistry: ...
 '''
@@ -128,7 +133,7 @@ def stub(tensorrt: Any, rtx: Any) -> str:
     parts = [HEAD]
     modules = ["class Module(Protocol):  # a module as an object, which Python has no type for", "    __version__: str"]
     for kind, names in sorted({**USED, **ENUMS}.items()):
-        base = "(_Enum)" if kind in ENUMS else "(Buffer)" if kind == "IHostMemory" else ""
+        base = "(_Enum)" if kind in ENUMS else "(_Memory)" if kind == "IHostMemory" else ""
         lines = [f"class {kind}{base}:"]
         if kind == "ILogger":
             lines += ["    class Severity(_Enum): ...", *(f"    {each}: ILogger.Severity" for each in SEVERITIES)]

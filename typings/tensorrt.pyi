@@ -3,6 +3,7 @@
 tools/tensorrt_stub.py writes this file.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Any, Protocol, overload
 
@@ -16,6 +17,10 @@ class _Enum:
     __members__: dict[str, Any]
     name: str
     def __int__(self) -> int: ...
+
+class _Memory(Buffer):
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
 
 def get_plugin_registry() -> IPluginRegistry: ...
 
@@ -92,7 +97,7 @@ class IExecutionContext:
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool: ...
     def set_tensor_address(self, name: str, memory: int) -> bool: ...
 
-class IHostMemory(Buffer):
+class IHostMemory(_Memory):
     @property
     def nbytes(self) -> int: ...
 

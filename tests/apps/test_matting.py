@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.runtime.session import engines
 from trtmatte.apps import matting
@@ -44,3 +45,12 @@ def test_the_mattes_of_one_call_stay() -> None:
         mattes(engines.noise(seed), None, NOTHING)
     for kind, matte in first.items():
         np.testing.assert_array_equal(matte, before[kind])
+
+
+def test_an_engine_that_does_not_fit_is_told_once_for_each_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(matting, "fit_warning", lambda engine, size: f"squeezes {size}" if size[0] < size[1] else None)
+    mattes = Matting(engines.memory(), ["alpha"], backend="onnxruntime", tell=told.append)
+    for size in [(32, 24), (24, 32), (48, 64), (16, 64), (24, 32)]:
+        mattes(engines.noise(0, *size), None, NOTHING)
+    assert told == ["squeezes (24, 32)", "squeezes (16, 64)"]

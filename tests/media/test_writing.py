@@ -85,10 +85,9 @@ def test_short_films(count: int, tmp_path: Path) -> None:
         path = tmp_path / f"{number}.mp4"
         write(path, coloured()[:count], codec="h265")
         with av.open(str(path)) as film:
-            packets = [packet for packet in film.demux(video=0) if packet.size]
-        assert sorted(packet.pts for packet in packets) == [
-            packets[0].pts + n * packets[0].duration for n in range(count)
-        ]
+            packets: list[Any] = [packet for packet in film.demux(video=0) if packet.size]
+        first = packets[0]
+        assert sorted(packet.pts for packet in packets) == [first.pts + n * first.duration for n in range(count)]
         assert all(-4 * packet.duration <= packet.dts <= packet.pts for packet in packets)
 
 

@@ -49,7 +49,7 @@ def wrong_fields_are_refused(library: str, nodes: str) -> None:
         every = {name: np.zeros(size, dtype) for name, (dtype, size) in _accepted(op).items()}
         fields = {**every, **given}
         assert _make(op, fields, phases.RUNTIME) is not None
-        _refused(op, {**fields, "surprise": np.int32([1])}, "the field surprise is unknown")
+        _refused(op, {**fields, "surprise": np.array([1], np.int32)}, "the field surprise is unknown")
         for name, values in fields.items():
             kind = values.dtype.name
             left = {each: fields[each] for each in fields if each != name}

@@ -18,6 +18,7 @@ from trtmatte.media.backgrounds import FrameBackground
 from trtmatte.media.padding import PATCH, multiple_of, pad_to
 from trtmatte.media.plates import fitted
 from trtmatte.media.targets import KINDS
+from trtmatte.reports.fit import fit_warning
 from trtmatte.support.limits import Limits
 from trtmatte.support.options import option
 
@@ -55,7 +56,7 @@ class Matting:
         limits: Limits | None = None,
         **session: Any,
     ) -> None:
-        """`kinds` are names of `KINDS` and `MAPS`; `tell` gets messages about plates.
+        """`kinds` are names of `KINDS` and `MAPS`; `tell` gets messages about plates and engines that do not fit.
 
         `session` are options of a session.
         """
@@ -66,6 +67,7 @@ class Matting:
         self._options |= {"safe": limits} if limits else {}
         self._sessions: dict[int, _Opened] = {}
         self._told: set[str] = set()
+        self._shapes: set[int] = set()  # those that came so far
         self._turn = threading.Lock()
 
     def __call__(
@@ -115,7 +117,10 @@ class Matting:
             self._sessions.clear()
 
     def _session(self, size: tuple[int, int]) -> _Opened:
-        shape = 0 if isinstance(self._engine, Engine) else round(_SHAPES * math.log2(size[0] / size[1]))
+        shape = round(_SHAPES * math.log2(size[0] / size[1]))
+        if isinstance(self._engine, Engine):
+            self._tell_of_fit(self._engine, shape, size)
+            shape = 0
         opened = self._sessions.pop(shape, None) or self._opened(self._built(size))
         self._sessions[shape] = opened
         if len(self._sessions) > _KEPT:
@@ -149,6 +154,13 @@ class Matting:
         if self._align:
             plate = Aligner(tell=lambda message: self._tell(f"{name}: {message}"))(plate, picture)
         return fitted(plate, _size(picture), "picture", self._tell_once)
+
+    def _tell_of_fit(self, engine: Engine, shape: int, size: tuple[int, int]) -> None:
+        """Tell once for each shape of pictures if the engine squeezes them."""
+        if shape not in self._shapes:
+            self._shapes.add(shape)
+            if (warning := fit_warning(engine, size)) is not None:
+                self._tell(warning)
 
     def _tell_once(self, message: str) -> None:
         if message not in self._told:

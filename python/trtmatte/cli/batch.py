@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     single, several, batch = _mattings(args, kind, Limits.of(args.safe))
     requests = pipes.standard_input()
     if requests.isatty():
-        complain("trtmatte batch", "reading requests from the terminal; Ctrl-D ends them")
+        _say("reading requests from the terminal; Ctrl-D ends them")
     with progress.frames(None, args.quiet) as advance:
         served = Service(
             RequestLines(requests, Limits.of(args.safe)),
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
             safe=args.safe,
         ).serve()
     if not args.quiet:
-        complain("trtmatte batch", f"{served.matted} pictures are matted, {served.failed} failed")
+        _say(f"{served.matted} pictures are matted, {served.failed} failed")
     return FAILED if served.failed else 0
 
 
@@ -85,7 +85,7 @@ def _mattings(args: argparse.Namespace, kind: str, limits: Any) -> tuple[Matting
     """Return what mattes one picture, what mattes a batch, and its size."""
     from trtmatte.apps.matting import Matting
 
-    options = {"limits": limits, **sessions.session_arguments(args)}
+    options = {"limits": limits, "tell": _say, **sessions.session_arguments(args)}
     if args.engine is not None:
         engine = sessions.engine(args, (0, 0))
         batch = engine.program.batch
@@ -106,3 +106,7 @@ def _mattings(args: argparse.Namespace, kind: str, limits: Any) -> tuple[Matting
         return single, None, 1
     several = Matting(lambda size: build(size, args.batch), [kind], batch=args.batch, **options)
     return single, several, args.batch
+
+
+def _say(message: str) -> None:
+    complain("trtmatte batch", message)

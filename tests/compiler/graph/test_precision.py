@@ -325,7 +325,7 @@ def test_offsets_go_by_what_convolutions_add():
         node("Conv", ["h", "w"], "y"),
     ]
     weights = {"w": picture(1, [4, 4, 1, 1]), "v": picture(2, [4, 8, 1, 1])}
-    weights |= {"much": np.float32([1, 0, -50, 2]), "little": np.float32([1, 0, -5, 2])}
+    weights |= {"much": np.array([1, 0, -50, 2], np.float32), "little": np.array([1, 0, -5, 2], np.float32)}
     graph = inferred(model(nodes, {"x": (FLOAT, SHAPE)}, {"y": (FLOAT, SHAPE)}, weights))
     assert offsets(50)(graph) == set()
     assert offsets(32)(graph) == {"b", "c", "d", "e"}

@@ -107,8 +107,8 @@ def test_blur(color, form, open_session):
     """Far from what changes, a blurred frame is the frame; across a step it rises as the bell's integral does."""
     frame = np.zeros((216, 160, 3), np.uint8)
     frame[:, 80:] = (250, 100, 50)
-    shown = frame if color == "rgb" else frame[..., ::-1]
-    shown = {"rows": shown, "planes": shown.transpose(2, 0, 1), "float": shown.astype(np.float32) / 255}[form]
+    rows: np.ndarray = frame if color == "rgb" else frame[..., ::-1]
+    shown = {"rows": rows, "planes": rows.transpose(2, 0, 1), "float": rows.astype(np.float32) / 255}[form]
     session = open_session(outputs=("composite", "pha"), background="blur:40", color=color, dtype="float32")
     black = np.zeros((1, 1, 12, 16), np.float32)
     matte = session(np.ascontiguousarray(shown))

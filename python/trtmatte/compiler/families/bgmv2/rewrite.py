@@ -112,7 +112,7 @@ def _complete(
         return assemble(graph, described)
     graph.add("Concat", ["hid", "pha_sm", "residual"], "maps", axis=1)
     residual = graph.add("Add", ["residual", "src_sm"])
-    zero, one = (graph.add_constant(np.float32(value), "limit") for value in (0, 1))
+    zero, one = (graph.add_constant(np.array(value, np.float32), "limit") for value in (0, 1))
     graph.add("Clip", [residual, zero, one], "fgr_sm")
     if whole:
         whole_frame.add_ref(graph, batch, size)
@@ -127,7 +127,7 @@ def _complete(
 
 def _end_without_patches(graph: Graph, described: Spec, matte: list[str]) -> None:
     graph.add("Concat", matte, "b", axis=1)
-    graph.add("Mul", ["b", graph.add_constant(np.float32(0), "zero")], "A")
+    graph.add("Mul", ["b", graph.add_constant(np.array(0, np.float32), "zero")], "A")
     graph.outputs = {name: ValueInfoProto(name=name) for name in ("A", "b", *described.outputs)}
     specialise(graph, {})
     graph.outputs = {name: graph.outputs[name] for name in described.outputs}
@@ -246,7 +246,7 @@ def _reconnect(graph: Graph, maps: str, refiner: list[NodeProto] | None) -> None
     names = [graph.fresh(name) for name in ("alpha", "residual", "error", "hidden")]
     split = graph.add_constant(np.array(MAPS, np.int64), "channels")
     graph.add("Split", [maps, split], *names, axis=1)
-    zero, one = (graph.add_constant(np.float32(value), "limit") for value in (0, 1))
+    zero, one = (graph.add_constant(np.array(value, np.float32), "limit") for value in (0, 1))
     outputs = {
         "pha_sm": graph.add("Clip", [names[0], zero, one]),
         "residual": names[1],

@@ -50,7 +50,7 @@ def add_surroundings(graph: Graph, pictures: tuple[str, str], batch: int, size: 
 def add_ref(graph: Graph, batch: int, size: Size) -> None:
     """Add `ref_sm`, which has a 1 for each patch: no error is below -1."""
     err = _resize(graph, "err_sm", graph.fresh("err"), (batch, 1), (size[0] // PATCH, size[1] // PATCH))
-    above = graph.add("Greater", [err, graph.add_constant(np.float32(-1), "threshold")])
+    above = graph.add("Greater", [err, graph.add_constant(np.array(-1, np.float32), "threshold")])
     graph.add("Cast", [above], "ref_sm", to=1)
 
 

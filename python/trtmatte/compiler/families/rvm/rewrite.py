@@ -112,7 +112,7 @@ def _complete(graph: Graph, size: tuple[int, int], batch: int, small: Shrink, de
     add_picture(graph, FRAME, described)
     add_sample(graph, FRAME, _SMALL, described, small.size, small.step)
     if "b" in graph.outputs and "A" not in graph.outputs:
-        zero = graph.add_constant(np.float32(0), "zero")
+        zero = graph.add_constant(np.array(0, np.float32), "zero")
         graph.outputs["A"] = ValueInfoProto(name=graph.add("Mul", ["b", zero], "A"))
     specialise(
         graph,

@@ -107,7 +107,7 @@ def _reduced(graph: Graph, kind: str, name: str) -> str:
 
 
 def _at_least(graph: Graph, name: str, floor: float) -> str:
-    return graph.add("Max", [name, graph.add_constant(np.float32(floor), "floor")])
+    return graph.add("Max", [name, graph.add_constant(np.array(floor, np.float32), "floor")])
 
 
 def _planes(graph: Graph, values: Sequence[float]) -> str:

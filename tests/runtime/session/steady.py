@@ -25,7 +25,8 @@ from trtmatte import _core
 from trtmatte.format.file import write
 from trtmatte.runtime.session.pool import KEPT
 
-MIB = 1 << 20
+MOST_RESIDENT = 2 << 20
+TRIES = 3
 
 
 def assert_steady(engine, folder, frames, *, backend, calls, warm=50, sessions=1, kept=0, **options):
@@ -47,7 +48,7 @@ def assert_steady(engine, folder, frames, *, backend, calls, warm=50, sessions=1
     assert found["blocks"] < 40, found
     assert found["peak"] < 64 * 1024, f"arrays were made on the way: {found}"
     assert found["core"] == 0, found
-    assert found["resident"] < 2 * MIB, found
+    assert found["resident"] < MOST_RESIDENT, found
     assert found["counted"] == 2 * max(0, kept + 1 - KEPT), found
 
 
@@ -67,11 +68,19 @@ def measured(work, sessions):
     work()
     peak, more_blocks = tracemalloc.get_traced_memory()[1], sys.getallocatedblocks() - blocks
     tracemalloc.stop()
+    core, grown = _core.allocations() - core, resident() - before
+    for _ in range(TRIES):  # on a busy machine the libraries' own memory grows late; a leak grows each time
+        if grown < MOST_RESIDENT:
+            break
+        before = resident()
+        work()
+        work()
+        grown = resident() - before
     return {
         "blocks": more_blocks,
         "peak": peak - held,
-        "core": _core.allocations() - core,
-        "resident": resident() - before,
+        "core": core,
+        "resident": grown,
         "counted": sum(session.stats().allocations for session in sessions),
     }
 

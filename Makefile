@@ -4,7 +4,8 @@ PYTHON ?= python3
 TORCH ?= -r requirements/torch.txt
 VENV := .venv
 RUN := $(VENV)/bin/
-ON_PATH := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+# A PYTHON that was given to make is in the environment of what it runs; theirs is that of the virtual environment.
+ON_PATH := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" PYTHON=python
 PIP := $(RUN)python -m pip install --quiet --disable-pip-version-check
 CORE := $(shell find csrc cmake -type f 2>/dev/null) CMakeLists.txt
 CPP := $(shell find csrc tests/native examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')

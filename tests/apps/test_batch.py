@@ -24,6 +24,7 @@ from trtmatte.apps import batch
 from trtmatte.apps.batch import Groups, Job, Service
 from trtmatte.apps.matting import Matting
 from trtmatte.errors import SettingError
+from trtmatte.format.op_forms import LARGEST_SIDE
 from trtmatte.media.request_lines import RequestLines
 from trtmatte.media.still import Still
 from trtmatte.support.limits import Limits
@@ -99,8 +100,8 @@ def job(number: int) -> Job:
     return Job({"id": number}, Still(picture(number)))
 
 
-def test_pictures_of_one_size_are_a_group() -> None:
-    groups = Groups(3)
+def test_pictures_of_one_shape_are_a_group() -> None:
+    groups = Groups(3, shape=lambda size: size[0] // size[1])
     assert [groups.add(job(number)) for number in range(4)] == [[]] * 4
     assert [each.key["id"] for each in groups.add(job(4))] == [0, 2, 4]
     assert groups.add(job(6)) == []
@@ -113,6 +114,7 @@ class Noted:
 
     def __init__(self, real: Matting, sizes: list[int]) -> None:
         self._real, self._sizes = real, sizes
+        self.shape = real.shape
 
     def together(self, pictures: Any, behind: Any) -> Any:
         self._sizes.append(len(pictures))
@@ -138,6 +140,26 @@ def test_without_an_engine_for_one_a_batch_is_filled_up() -> None:
     found = answers(request(1, picture(0)), None, Noted(matting(3), many), batch=3)
     assert many == [1]
     np.testing.assert_array_equal(decoded(found[0]), expected(picture(0)))
+
+
+def test_pictures_of_all_sizes_share_a_batch() -> None:
+    many: list[int] = []
+    lines = b"".join(request(number, picture(number)) for number in range(len(SIZES)))
+    found = answers(lines, matting(), Noted(matting(4), many), batch=4, background="blur", kind="rgba")
+    assert many == [4, 4]
+    for each in found:
+        np.testing.assert_array_equal(decoded(each), expected(picture(each["id"])))
+
+
+def test_a_picture_that_is_refused_fails_alone() -> None:
+    """Not with its batch."""
+    wide = np.zeros((1, LARGEST_SIDE + 1, 3), np.uint8)
+    lines = b"".join(request(number, wide if number == 1 else picture(number)) for number in range(4))
+    found = {each["id"]: each for each in answers(lines, None, matting(4), batch=4)}
+    assert f"a frame is {LARGEST_SIDE + 1}x1 pixels" in found.pop(1)["error"]
+    for number, each in found.items():
+        np.testing.assert_array_equal(decoded(each), expected(picture(number)))
+    assert found.keys() == {0, 2, 3}
 
 
 @contextmanager

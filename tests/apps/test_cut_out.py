@@ -17,6 +17,7 @@ import pytest
 import trtmatte
 from tests.runtime.session import engines
 from trtmatte.apps import cut_out as app
+from trtmatte.apps import matting
 from trtmatte.cli.sessions import DEFAULT_MODEL
 from trtmatte.errors import FrameError, InputError, SettingError
 from trtmatte.format import file as engine_file
@@ -323,6 +324,7 @@ def test_an_engine_for_each_shape(monkeypatch: pytest.MonkeyPatch) -> None:
         return engines.memory()
 
     monkeypatch.setattr(app, "build", build)
+    monkeypatch.setattr(matting, "follows_the_frame", lambda family: True)
     for size in [(32, 24), (320, 240), (24, 32)]:
         trtmatte.cut_out(engines.noise(0, *size), backend="onnxruntime")
     assert asked == [("rvm-mobilenetv3", (32, 24), False), ("rvm-mobilenetv3", (24, 32), False)]

@@ -15,7 +15,8 @@ from trtmatte.media.backgrounds import FrameBackground
 NOTHING = FrameBackground(None)
 
 
-def test_the_session_that_was_not_used_for_longest_is_closed() -> None:
+def test_the_session_that_was_not_used_for_longest_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matting, "follows_the_frame", lambda family: True)
     built: list[Any] = []
 
     def build(size: tuple[int, int]) -> Any:
@@ -35,6 +36,30 @@ def test_the_session_that_was_not_used_for_longest_is_closed() -> None:
     assert built[-1] == shapes[1]
     mattes.close()
     assert all("closed" in repr(session) for session in sessions)
+
+
+def test_pictures_that_the_network_sees_in_one_size_share_a_session() -> None:
+    built: list[Any] = []
+
+    def build(size: tuple[int, int]) -> Any:
+        built.append(size)
+        return engines.memory()  # of no known family
+
+    mattes = Matting(build, ["alpha"], backend="onnxruntime")
+    for size in [(32, 24), (24, 32), (120, 8)]:
+        mattes(engines.noise(0, *size), None, NOTHING)
+    assert built == [(32, 24)]
+    assert len(mattes._sessions) == 1
+
+
+@pytest.mark.parametrize("streams", [1, 3])
+def test_pictures_of_several_sizes_together(streams: int) -> None:
+    pictures = [engines.noise(seed, *size) for seed, size in enumerate([(32, 24), (57, 33), (8, 120)])]
+    together = Matting(engines.memory(streams), ["composite"], backend="onnxruntime", batch=streams)
+    alone = Matting(engines.memory(), ["composite"], backend="onnxruntime")
+    for behind in (FrameBackground("blur"), FrameBackground.of_picture(engines.noise(9, 40, 30))):
+        for picture, mattes in zip(pictures, together.together(pictures, behind), strict=True):
+            np.testing.assert_array_equal(mattes["composite"], alone(picture, None, behind)["composite"])
 
 
 def test_the_mattes_of_one_call_stay() -> None:

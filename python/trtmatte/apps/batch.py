@@ -1,6 +1,7 @@
 """A batch service without a server: requests in lines, answers in the order in which they are complete.
 
-Threads read and decode the pictures and encode the mattes while the network runs. Pictures of one size share a batch.
+Threads read and decode the pictures and encode the mattes while the network runs. Pictures of any sizes share a batch;
+if the network sees the frame's aspect ratio, those of about the same one do.
 """
 
 from __future__ import annotations
@@ -53,20 +54,21 @@ _NO_JOB: Final = Job({}, Still(np.empty((0, 0, 3), np.uint8)))
 
 
 class Groups:
-    """The pictures that wait, by their size: a batch has pictures of one size."""
+    """The pictures that wait, by their shape: a batch has pictures of one."""
 
-    def __init__(self, batch: int) -> None:
-        self._batch = batch
-        self._groups: dict[Size, list[Job]] = {}
+    def __init__(self, batch: int, shape: Callable[[Size], int] = lambda size: 0) -> None:
+        self._batch, self._shape = batch, shape
+        self._groups: dict[int, list[Job]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._groups)
 
     def add(self, job: Job) -> list[Job]:
         """Add a picture. Returns its group if that is full now, and otherwise nothing."""
-        group = self._groups.setdefault(job.picture.size, [])
+        shape = self._shape(job.picture.size)
+        group = self._groups.setdefault(shape, [])
         group.append(job)
-        return self._groups.pop(job.picture.size) if len(group) == self._batch else []
+        return self._groups.pop(shape) if len(group) == self._batch else []
 
     def oldest(self) -> list[Job]:
         """Take the group that began first."""
@@ -98,6 +100,7 @@ class Service:
         """
         self._lines, self._write, self._done = lines, write, done
         self._single, self._several = single, several
+        self._shape = several.shape if several else lambda size: 0
         self._kind, self._batch, self._format, self._quality = kind, batch, format, quality
         self._limits = Limits.of(safe)
         self._behind = FrameBackground(background if kind == "composite" else None, limits=self._limits)
@@ -125,7 +128,7 @@ class Service:
 
     def _batches(self) -> Iterator[list[Job]]:
         """Give batches that are full, and others when no picture comes."""
-        groups = Groups(self._batch)
+        groups = Groups(self._batch, self._shape)
         while (job := self._next(bool(groups))) is not None:
             if job is _NO_JOB:
                 yield groups.oldest()
@@ -155,8 +158,11 @@ class Service:
             try:
                 mattes = matting.together([job.picture.pixels for job in group], self._behind)
             except (FrameError, InputError) as error:
-                for job in group:
-                    self._answer(refusal(job.key, error), failed=True)
+                if len(group) > 1:  # one of them is at fault, and the others are not
+                    for job in group:
+                        self._matte([job])
+                else:
+                    self._answer(refusal(group[0].key, error), failed=True)
                 continue
             for job, matte in zip(group, mattes, strict=True):
                 self._writers.submit(partial(self._raising, self._encode, job, matte[self._kind]))

@@ -18,7 +18,8 @@ from trtmatte.media.backgrounds import FrameBackground
 from trtmatte.media.padding import PATCH, multiple_of, pad_to
 from trtmatte.media.plates import fitted
 from trtmatte.media.targets import KINDS
-from trtmatte.reports.fit import fit_warning
+from trtmatte.reports.fit import fit_warning, follows_the_frame
+from trtmatte.runtime.session import Matte
 from trtmatte.support.limits import Limits
 from trtmatte.support.options import option
 
@@ -42,8 +43,8 @@ class Matting:
     """Mattes pictures, and keeps a session for each shape of picture. Calls from several threads wait for each other.
 
     A network sees all pictures in one size, so a tall picture would be squeezed in the engine of a wide one: a function
-    in place of an engine returns the engine for a size. It is called once for each aspect ratio. The sessions of the
-    last eight are kept.
+    in place of an engine returns the engine for a size. It is called once for each aspect ratio, or once if the network
+    sees all of them in the same size. The sessions of the last eight are kept.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Matting:
         self._options = session
         self._options |= {"safe": limits} if limits else {}
         self._sessions: dict[int, _Opened] = {}
+        self._one_engine = isinstance(engine, Engine)
         self._told: set[str] = set()
         self._shapes: set[int] = set()  # those that came so far
         self._turn = threading.Lock()
@@ -75,40 +77,45 @@ class Matting:
     ) -> dict[str, Array]:
         """Return the mattes of a picture, uint8 RGB, by the names of `KINDS`. They are the caller's own."""
         with self._turn:
-            size = _size(picture)
-            opened = self._session(size)
+            opened = self._session(_size(picture))
             plate = self._plate(opened.session, picture, plate, name)
-            (mattes,) = self._mattes(opened, picture, plate, behind, size)
-        return mattes
+            return self._matte(opened, picture, plate, behind)
+
+    def shape(self, size: tuple[int, int]) -> int:
+        """Return a number that is the same for pictures that share a session."""
+        return 0 if self._one_engine else _shape(size)
 
     def together(self, pictures: Sequence[Array], behind: FrameBackground) -> list[dict[str, Array]]:
-        """Return the mattes of pictures of one size, for a model that needs no plate.
+        """Return the mattes of pictures of one `shape`, at most as many as the sessions have streams.
 
-        They are as many as the sessions have streams, or fewer: the last one is then matted several times.
+        The model needs no plate.
         """
         with self._turn:
-            size = _size(pictures[0])
-            opened = self._session(size)
+            opened = self._session(_size(pictures[0]))
             self._plate(opened.session, pictures[0], None, "the picture")
-            streams = self._options.get("batch", 1)
-            filled = [*pictures, *[pictures[-1]] * (streams - len(pictures))]
-            frames = np.stack(filled) if streams > 1 else filled[0]
-            return self._mattes(opened, frames, None, behind, size)[: len(pictures)]
+            if self._options.get("batch", 1) == 1:
+                return [self._matte(opened, picture, None, behind) for picture in pictures]
+            backgrounds = [behind.at(_size(picture)) for picture in pictures] if "composite" in self._kinds else None
+            mattes = opened.session.each(pictures, backgrounds=backgrounds)
+            sizes = map(_size, pictures)
+            return [self._own(opened, matte, size, size) for matte, size in zip(mattes, sizes, strict=True)]
 
-    def _mattes(
-        self, opened: _Opened, frames: Array, plate: Array | None, behind: FrameBackground, size: tuple[int, int]
-    ) -> list[dict[str, Array]]:
-        """Return the mattes of one picture (H, W, 3), or of each of several."""
-        session, names = opened
+    def _matte(self, opened: _Opened, picture: Array, plate: Array | None, behind: FrameBackground) -> dict[str, Array]:
+        session, size = opened.session, _size(picture)
         if session.engine.program.capacity:
             whole = multiple_of(PATCH, size)
-            frames, plate = pad_to(frames, whole), None if plate is None else pad_to(plate, whole)
+            picture, plate = pad_to(picture, whole), None if plate is None else pad_to(plate, whole)
         session.reset()
-        matte = session(frames, plate, background=behind.at(size) if "composite" in self._kinds else None)
-        outputs = {kind: matte[names[output]] for kind, output in zip(self._kinds, self._wanted, strict=True)}
-        each = [outputs] if frames.ndim == 3 else [{k: v[i] for k, v in outputs.items()} for i in range(len(frames))]
-        padded = frames.shape[-2], frames.shape[-3]
-        return [_own(mattes, padded, size) for mattes in each]
+        matte = session(picture, plate, background=behind.at(size) if "composite" in self._kinds else None)
+        return self._own(opened, matte, _size(picture), size)
+
+    def _own(self, opened: _Opened, matte: Matte, padded: tuple[int, int], size: tuple[int, int]) -> dict[str, Array]:
+        """Return copies by the names of `KINDS` and `MAPS`, without what was padded."""
+        wanted = zip(self._kinds, self._wanted, strict=True)
+        copies = {kind: picture_of(matte[opened.names[name]], kind, padded, size).copy() for kind, name in wanted}
+        if "rgba" in copies:  # what is cut out is not to be found in the file
+            copies["rgba"] *= copies["rgba"][..., 3:] > 0
+        return copies
 
     def close(self) -> None:
         with self._turn:
@@ -117,12 +124,11 @@ class Matting:
             self._sessions.clear()
 
     def _session(self, size: tuple[int, int]) -> _Opened:
-        shape = round(_SHAPES * math.log2(size[0] / size[1]))
         if isinstance(self._engine, Engine):
-            self._tell_of_fit(self._engine, shape, size)
-            shape = 0
-        opened = self._sessions.pop(shape, None) or self._opened(self._built(size))
-        self._sessions[shape] = opened
+            self._tell_of_fit(self._engine, size)
+        opened = self._sessions.pop(self.shape(size), None) or self._opened(self._built(size))
+        self._one_engine |= not follows_the_frame(opened.session.engine.program.family)
+        self._sessions[self.shape(size)] = opened
         if len(self._sessions) > _KEPT:
             self._sessions.pop(next(iter(self._sessions))).session.close()  # the one that was not used for longest
         return opened
@@ -155,10 +161,10 @@ class Matting:
             plate = Aligner(tell=lambda message: self._tell(f"{name}: {message}"))(plate, picture)
         return fitted(plate, _size(picture), "picture", self._tell_once)
 
-    def _tell_of_fit(self, engine: Engine, shape: int, size: tuple[int, int]) -> None:
+    def _tell_of_fit(self, engine: Engine, size: tuple[int, int]) -> None:
         """Tell once for each shape of pictures if the engine squeezes them."""
-        if shape not in self._shapes:
-            self._shapes.add(shape)
+        if _shape(size) not in self._shapes:
+            self._shapes.add(_shape(size))
             if (warning := fit_warning(engine, size)) is not None:
                 self._tell(warning)
 
@@ -168,12 +174,8 @@ class Matting:
             self._tell(message)
 
 
-def _own(mattes: Mapping[str, Array], padded: tuple[int, int], size: tuple[int, int]) -> dict[str, Array]:
-    """Return copies without what was padded."""
-    copies = {kind: picture_of(matte, kind, padded, size).copy() for kind, matte in mattes.items()}
-    if "rgba" in copies:  # what is cut out is not to be found in the file
-        copies["rgba"] *= copies["rgba"][..., 3:] > 0
-    return copies
+def _shape(size: tuple[int, int]) -> int:
+    return round(_SHAPES * math.log2(size[0] / size[1]))
 
 
 def _size(picture: Array) -> tuple[int, int]:

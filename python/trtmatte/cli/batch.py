@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _MOST: Final = 256
-_BATCH: Final = (
-    "pictures of one size that run through the network together, for GPUs (default: 1, or that of the engine)"
-)
+_BATCH: Final = "pictures that run through the network together, for GPUs (default: 1, or that of the engine)"
 
 
 def add_parser(subparsers: Subparsers) -> None:

@@ -13,7 +13,7 @@ from trtmatte.format.file import EngineFile
 from trtmatte.format.program import Program
 from trtmatte.format.stages import FRAME, OpStage
 
-__all__ = ["fit_warning"]
+__all__ = ["fit_warning", "follows_the_frame"]
 
 Size = tuple[int, int]
 
@@ -28,7 +28,7 @@ def fit_warning(engine: EngineFile, size: Size) -> str | None:
     chosen from the frame's when an engine is built, and stays.
     """
     program = engine.program
-    if not _follows_the_frame(program.family):
+    if not follows_the_frame(program.family):
         return None
     built_for, frame = _text(program.size), _text(size)
     seen = _seen(program)
@@ -44,7 +44,8 @@ def fit_warning(engine: EngineFile, size: Size) -> str | None:
     return f"{reason}; one that fits: {_command(engine, size)}"
 
 
-def _follows_the_frame(family: str) -> bool:
+def follows_the_frame(family: str) -> bool:
+    """Report if the network's picture has the aspect ratio of the frames that an engine is built for."""
     try:
         return registry.family(family).follows_frame
     except SettingError:  # of a plugin that is not here, or of a later version

@@ -194,6 +194,16 @@ def test_frames_of_the_host(open_session):
         np.testing.assert_allclose(matte.alpha, expected.alpha, atol=2e-3)
 
 
+def test_pictures_of_several_sizes_together(open_session):
+    engine = engines.memory(4)
+    on_cuda, on_cpu = open_session(engine=engine), engine.session(backend="onnxruntime", device="cpu")
+    for seed in range(6):
+        pictures = [engines.noise(seed + each, *size) for each, size in enumerate([(32, 24), (57, 33), (1920, 1080)])]
+        for expected, actual in zip(on_cpu.each(pictures), on_cuda.each(pictures), strict=True):
+            assert steps(actual.pha, expected.pha) <= 1
+            assert steps(actual.fgr, expected.fgr) <= 1
+
+
 def test_ten_thousand_frames(open_session):
     """One launch each, nothing allocated, no state fetched, nothing leaked."""
     session = open_session()

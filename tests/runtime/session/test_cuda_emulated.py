@@ -90,6 +90,37 @@ def test_frames_of_the_host(options, driver):
         assert_same(on_cpu(frame), on_cuda(frame))
 
 
+@pytest.mark.parametrize("options", OPTIONS)
+def test_pictures_of_several_sizes_together(options, driver):
+    """Fewer and as many as the streams, in lanes of two, between frames of the streams."""
+    on_cpu, on_cuda = pair(engines.memory(2), batch=4, **OPTIONS[options])
+    sizes = [(32, 24), (57, 33), (8, 120), (64, 48)]
+    for count in (3, 1, 4):
+        pictures = [engines.noise(count + seed, *size) for seed, size in enumerate(sizes[:count])]
+        for expected, actual in zip(on_cpu.each(pictures), on_cuda.each(pictures), strict=True):
+            assert_same(expected, actual)
+        for seed in range(4):
+            frames = np.stack([engines.noise(4 * seed + stream) for stream in range(4)])
+            assert_same(on_cpu(frames), on_cuda(frames))
+
+
+def test_pictures_of_the_device_together(driver):
+    """Their mattes stay there, and those of a picture of the host beside them come back."""
+    on_cpu, on_cuda = pair(engines.memory(3), outputs=("alpha", "pha"))
+    frames = [OnDevice(engines.noise(0)), OnDevice(engines.noise(1, 64, 48))]
+    for seed in range(4):
+        pictures = [engines.noise(seed), engines.noise(seed + 1, 64, 48), engines.noise(seed + 2, 8, 120)]
+        for frame, picture in zip(frames, pictures, strict=False):
+            frame.overwrite(picture)
+        mattes = on_cuda.each([*frames, pictures[2]])
+        for frame in frames:
+            frame.overwrite(np.full_like(frame.get(), 77))
+        for expected, actual in zip(on_cpu.each(pictures), mattes, strict=True):
+            assert_same(expected, actual)
+        assert isinstance(mattes[2].pha, np.ndarray)
+    assert on_cuda.stats().bytes_in == 4 * pictures[2].nbytes
+
+
 def test_frames_of_the_device_stay_there(driver):
     on_cpu, on_cuda = pair(outputs=("alpha", "pha", "composite"), background="green")
     frame = OnDevice(engines.noise(0))

@@ -11,7 +11,7 @@ from trtmatte.backends.interface import Network
 from trtmatte.format.program import Program
 from trtmatte.runtime.session.background import Background
 from trtmatte.runtime.session.cuts import SceneCuts
-from trtmatte.runtime.session.lanes import BoundSteps, stream_groups
+from trtmatte.runtime.session.lanes import BoundSteps, steps_of_each, stream_groups
 from trtmatte.runtime.session.memory import Array, HostMemory
 from trtmatte.runtime.session.pending import DONE, Pending
 from trtmatte.runtime.session.states import States
@@ -35,6 +35,9 @@ class Executor:
 
     def schedule(self, program: Program) -> FrameSchedule:
         return FrameSchedule([group.bind(program) for group in self.groups], self.states, self._cuts)
+
+    def schedule_each(self, programs: Sequence[Program]) -> FrameSchedule:
+        return FrameSchedule(steps_of_each(self.groups, programs), self.states, None)
 
     def background_of(self, background: Background, frame: Array, time: int, streams: slice) -> Array:
         return background.at(frame, time, streams)

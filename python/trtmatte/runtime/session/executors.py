@@ -51,6 +51,9 @@ class Executor(Protocol):
     def schedule(self, program: Program) -> FrameSchedule:
         """The steps for frames of the size that `program` is for."""
 
+    def schedule_each(self, programs: Sequence[Program]) -> FrameSchedule:
+        """The steps for a picture of its own size in each stream, or in the first ones."""
+
     def background_of(self, background: Background, frame: Array, time: int, streams: slice) -> Any:
         """The picture behind these streams at one time, or the instruction to make it from the frame."""
 

@@ -101,7 +101,7 @@ def _stacked(values: Sequence[Any], name: str, color: str, memory: Memory) -> Ho
     if len(kinds) > 1:
         raise FrameError(
             f"{name} is a list of {', '.join(kinds)}; expected pictures of one kind, one for each stream: "
-            "pass pictures of several sizes one after another, as session.stream does with its frames"
+            "pass pictures of several sizes one after another, as session.stream does, or to session.each"
         )
     batch = np.stack(arrays)
     return Host(batch, batch.nbytes, all(host.is_torch for host in hosts))

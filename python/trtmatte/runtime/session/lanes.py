@@ -27,7 +27,7 @@ from trtmatte.runtime.session.steps import (
 LaneStep = Callable[[LaneFrame], object]
 """A step, or what watches it."""
 
-__all__ = ["BoundSteps", "StreamGroup", "stream_groups"]
+__all__ = ["BoundSteps", "StreamGroup", "steps_of_each", "stream_groups"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class BoundSteps:
     sample: tuple[LaneStep, ...]
     finish: tuple[LaneStep, ...]
     tensors: Tensors  # the program's outputs are found here afterwards
+    samples: Tensors  # the pictures as the network sees them, by the pictures' names
 
 
 class StreamGroup:
@@ -87,15 +88,23 @@ class StreamGroup:
         """The frame as the network sees it."""
         return self._small[self._samples[FRAME]]
 
-    def sampled(self, tensors: Tensors) -> dict[str, Array]:
-        """The pictures as the network sees them."""
-        return {picture: tensors[name] for picture, name in self._samples.items() if name in tensors}
-
     def bind(self, program: Program) -> list[BoundSteps]:
         """The steps for frames of the size that `program` is for: one set for each side of the states."""
         return [self._bound(program, tensors, runs) for tensors, runs in zip(self._sides, self._runs, strict=True)]
 
+    def bind_each(self, programs: Sequence[Program]) -> list[list[BoundSteps]]:
+        """The steps for a picture of its own size in each stream, or in the first ones: for each, a set for each side.
+
+        The networks run with the first stream, once for all.
+        """
+        sides = list(zip(self._sides, self._runs, strict=True))
+        return [
+            [self._bound(program, _of_stream(number, tensors), {} if number else runs) for tensors, runs in sides]
+            for number, program in enumerate(programs)
+        ]
+
     def _bound(self, program: Program, tensors: Tensors, runs: Mapping[str, Run]) -> BoundSteps:
+        """`runs` has no network where others run it."""
         sample: list[LaneStep] = []
         finish: list[LaneStep] = []
         on_patches: list[Callable[..., object]] = []
@@ -103,6 +112,8 @@ class StreamGroup:
         cuda_stream = self._memory.cuda_stream
         for stage in _needed(program, self._spec):
             if isinstance(stage, NetworkStage):
+                if stage.name not in runs:
+                    continue
                 run = self._watched(RunNetwork(stage, runs[stage.name]))
                 (on_patches if works_on_patches(stage, program) else finish).append(run)
             elif stage.op == "FrameSample":
@@ -116,10 +127,16 @@ class StreamGroup:
                 finish += [refinement.refine, self._watched(refinement.scatter)]
             elif stage.op != "PatchCrop":  # the refinement runs it
                 finish.append(self._watched(WriteMatte(stage, tensors, self._spec, cuda_stream)))
-        return BoundSteps(tuple(sample), tuple(finish), {**tensors, **(selection.tensors if selection else {})})
+        samples = {picture: tensors[name] for picture, name in self._samples.items() if name in tensors}
+        tensors = {**tensors, **(selection.tensors if selection else {})}
+        return BoundSteps(tuple(sample), tuple(finish), tensors, samples)
 
     def _watched(self, step: Step) -> Callable[..., object]:
         return self.watch(step.title, step)
+
+
+def _of_stream(number: int, tensors: Tensors) -> Tensors:
+    return {name: array[number : number + 1] for name, array in tensors.items()}
 
 
 def stream_groups(
@@ -136,6 +153,11 @@ def stream_groups(
         StreamGroup(program, networks, states, slice(first, first + width), spec, memory, dtypes)
         for first in range(0, states.batch, width)
     ]
+
+
+def steps_of_each(groups: Sequence[StreamGroup], programs: Sequence[Program]) -> list[list[BoundSteps]]:
+    """The steps for a picture of its own size in each of the first streams. Groups without a picture do nothing."""
+    return [steps for group in groups for steps in group.bind_each(programs[group.streams])]
 
 
 def _needed(program: Program, spec: OutputSpec) -> list[Stage]:

@@ -193,6 +193,14 @@ class Session:
         finally:
             ahead.close()
 
+    def each(self, pictures: Sequence[Any], *, backgrounds: Sequence[Any] | None = None) -> list[Matte]:
+        """The mattes of single pictures of any sizes, which pass through the network together: one in each stream.
+
+        They may be fewer than the streams. All streams are reset before and after. For models that need no plate.
+        """
+        with self._alone():
+            return self._run_each(list(pictures), backgrounds)
+
     # -----------------------------------------------------------------------------------------------------------------
     # States
 
@@ -318,6 +326,28 @@ class Session:
             raise
         return _Begun(Matte(results.for_caller, self._settings.layout, self._settings.color), pending)
 
+    def _run_each(self, pictures: list[Any], backgrounds: Sequence[Any] | None) -> list[Matte]:
+        began = perf_counter()
+        self._require_open()
+        calls = self._read_each(pictures, backgrounds)
+        programs = [self._engine.for_frame(*call.frames.size) for call in calls]
+        settings = self._settings
+        form = settings.outputs, settings.dtype, settings.layout
+        shapes = [
+            Shapes.of(program, form[0], call.frames, *form[1:]) for program, call in zip(programs, calls, strict=True)
+        ]
+        results = [each.allocate(self._memory) for each in shapes]
+        self._states.zero()  # a frame writes the other side, which never counts here
+        self._has_plate = False
+        frames = [
+            self._lane_frame(call, result, 0, slice(number, number + 1), False)
+            for number, (call, result) in enumerate(zip(calls, results, strict=True))
+        ]
+        self._executor.schedule_each(programs).run(frames).wait()
+        small = sum(result.arrays[name].nbytes for result in results for name in self._small_names)
+        self._counters.count(1, perf_counter() - began, sum(call.frames.copied for call in calls), small)
+        return [Matte(result.for_caller, settings.layout, settings.color) for result in results]
+
     def _finished(self, begun: _Begun) -> Matte:
         with self._alone():
             begun.pending.wait()
@@ -346,6 +376,26 @@ class Session:
                 raise FrameError(str(error)) from error
         plates = self._plate_of(plate, frames)
         return _Call(frames, plates, self._background_of(background, frames), plates is self._plate)
+
+    def _read_each(self, pictures: list[Any], backgrounds: Sequence[Any] | None) -> list[_Call]:
+        program, batch = self._program, self._settings.batch
+        if program.capacity or self._needs_plate:
+            raise FrameError(f"{program.family} needs a plate for each picture; pass one picture after another")
+        if not 1 <= len(pictures) <= batch:
+            raise FrameError(f"there are {len(pictures)} pictures; expected 1 to {batch}, the streams of this session")
+        behind = [None] * len(pictures) if backgrounds is None else list(backgrounds)
+        if len(behind) != len(pictures):
+            raise FrameError(f"there are {len(behind)} backgrounds; expected one for each of {len(pictures)} pictures")
+        calls = []
+        for number, (picture, background) in enumerate(zip(pictures, behind, strict=True)):
+            frames = read_frames(picture, f"picture {number}", self._settings.color, self._memory)
+            if frames.front:
+                raise FrameError(
+                    f"picture {number} is {frames.array.dtype} {frames.array.shape}; expected a single picture, "
+                    "(H, W, 3) or (3, H, W); batches and chunks are for session(frames)"
+                )
+            calls.append(_Call(frames, None, self._background_of(background, frames), False))
+        return calls
 
     def _plate_of(self, given: Any, frames: Frames) -> Frames | None:
         family = self._program.family

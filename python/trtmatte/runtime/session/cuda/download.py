@@ -10,7 +10,6 @@ import numpy as np
 from trtmatte.runtime.session.cuda.arrays import DeviceArray
 from trtmatte.runtime.session.cuda.buffers import Buffers, Side
 from trtmatte.runtime.session.cuda.memory import DeviceMemory
-from trtmatte.runtime.session.lanes import StreamGroup
 from trtmatte.runtime.session.memory import Array
 from trtmatte.runtime.session.pending import DONE, Pending
 from trtmatte.runtime.session.steps import LaneFrame, require_sane
@@ -29,8 +28,8 @@ class PendingFrame:
 
 
 class Download:
-    def __init__(self, memory: DeviceMemory, groups: Sequence[StreamGroup]) -> None:
-        self._memory, self._groups = memory, groups
+    def __init__(self, memory: DeviceMemory) -> None:
+        self._memory = memory
         self.bytes = 0
 
     def copy_small(self, side: Side, frames: Sequence[LaneFrame]) -> None:
@@ -54,8 +53,8 @@ class Download:
 
     def require_sane(self, side: Side, frames: Sequence[LaneFrame]) -> None:
         """Check the small pictures of the host's float frames. Frames on the device are not checked: it would wait."""
-        for group, steps, frame in zip(self._groups, side.steps, frames, strict=True):
-            for picture, sample in group.sampled(steps.tensors).items():
+        for steps, frame in zip(side.steps, frames, strict=True):
+            for picture, sample in steps.samples.items():
                 array = frame.pictures[picture]
                 if isinstance(array, np.ndarray) and array.dtype != np.uint8:
                     require_sane(picture, self._memory.fetch(sample).astype(np.float32))

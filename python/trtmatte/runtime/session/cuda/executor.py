@@ -20,7 +20,7 @@ from trtmatte.runtime.session.cuda.compute import Blurred, Compute
 from trtmatte.runtime.session.cuda.download import Download
 from trtmatte.runtime.session.cuda.memory import DeviceMemory
 from trtmatte.runtime.session.cuda.upload import Upload
-from trtmatte.runtime.session.lanes import stream_groups
+from trtmatte.runtime.session.lanes import BoundSteps, steps_of_each, stream_groups
 from trtmatte.runtime.session.memory import Array
 from trtmatte.runtime.session.pending import Pending
 from trtmatte.runtime.session.states import States
@@ -66,17 +66,22 @@ class Executor:
             scene_cut,
             obstacle="" if program.has_fixed_patches else "the number of patches depends on the picture",
         )
-        self.download = Download(memory, self.groups)
+        self.download = Download(memory)
         self.buffers: Buffers | None = None  # of the last frame's size
         weakref.finalize(self, memory.wait)  # networks must not go while the device runs them
         # No method of this object: a cycle of objects with device memory could be freed during a capture.
         self._capture_obstacle = lambda: next(filter(None, (each.capture_obstacle() for each in networks.values())), "")
 
     def schedule(self, program: Program) -> FrameSchedule:
+        return self._schedule([group.bind(program) for group in self.groups])
+
+    def schedule_each(self, programs: Sequence[Program]) -> FrameSchedule:
+        return self._schedule(steps_of_each(self.groups, programs))
+
+    def _schedule(self, steps: Sequence[Sequence[BoundSteps]]) -> FrameSchedule:
         """Buffers of another size may be freed from here on, on one CUDA stream: wait for the work of the others."""
         self.memory.wait()
-        groups = [group.bind(program) for group in self.groups]
-        return FrameSchedule(self, Buffers(groups, self.memory, self._capture_obstacle))
+        return FrameSchedule(self, Buffers(steps, self.memory, self._capture_obstacle))
 
     def background_of(self, background: Background, frame: Array, time: int, streams: slice) -> Any:
         return Blurred(background, streams) if isinstance(background, Blur) else background.at(frame, time, streams)

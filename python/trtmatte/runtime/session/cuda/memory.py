@@ -206,7 +206,8 @@ class DeviceMemory:
     def _packed(self, array: DeviceArray) -> HostArray:
         """The values of an array with gaps: fetches the whole memory that it spans."""
         whole = array.whole
-        view = np.ndarray(array.shape, array.dtype, self.fetch(whole), array.address - whole.address, array.strides)
+        start = array.address - whole.address
+        view: HostArray = np.ndarray(array.shape, array.dtype, self.fetch(whole), start, array.strides)
         return np.ascontiguousarray(view)
 
     def _buffer(self, array: Any) -> Any:

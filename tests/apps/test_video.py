@@ -546,9 +546,10 @@ def test_the_good_frames_of_a_video_that_breaks_off(tmp_path: Path) -> None:
     noise = [np.random.default_rng(number).integers(0, 256, (24, 32, 3), dtype=np.uint8) for number in range(60)]
     path = films.film(tmp_path / "in.mp4", noise, container={"movflags": "faststart"})
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
-    with pytest.raises(
-        TruncatedError, match=r"breaks off after frame (\d+); .* the frames before that are in .*out.mp4"
-    ):
+    breaks_off = (
+        r"(breaks off|is damaged) after frame \d+[;:] .* the frames before that are in .*out.mp4"  # FFmpeg's part
+    )
+    with pytest.raises(TruncatedError, match=breaks_off):
         convert(path, output=tmp_path / "out.mp4")
     read = films.facts(tmp_path / "out.mp4")
     assert len(read.times) > 25

@@ -371,8 +371,9 @@ def test_being_stopped(tiny, out, tmp_path):
 # Real models, and shapes
 
 
-def test_an_engine_for_each_shape_of_picture(pictures, tmp_path):
+def test_an_engine_for_each_shape_of_picture(pictures, tmp_path, monkeypatch):
     """Wide pictures share one, tall ones another."""
+    monkeypatch.setattr("trtmatte.apps.matting.follows_the_frame", lambda family: True)
     asked = []
 
     def build(size):

@@ -230,6 +230,7 @@ def test_a_model_is_built_for_one_picture_and_for_a_batch(
         return engines.memory(options["batch"])
 
     monkeypatch.setattr("trtmatte.cli.sessions.build", build)
+    monkeypatch.setattr("trtmatte.apps.matting.follows_the_frame", lambda family: True)
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(requests())))
     monkeypatch.setattr("trtmatte.apps.batch._LINGER", 600)
     assert main.main(["batch", "--model", "u2netp", "--batch", "3", "--backend", "onnxruntime"]) == 0

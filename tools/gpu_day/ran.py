@@ -35,8 +35,8 @@ class Row(NamedTuple):
 ROWS: Final = (
     Row(
         "Python",
-        "3.11 on x86-64 Linux, two cores: all checks. 3.10, 3.12 and 3.13: parts of the tests, and wheels, which "
-        "installed without a compiler and ran `trtmatte image` and `video`",
+        "3.10 to 3.13 on x86-64 Linux, two cores: all checks. Their wheels installed without a compiler, the source "
+        "distribution with one, and both ran `trtmatte image` and `video`",
     ),
     Row(
         "the CPU forms of the ops",

@@ -59,7 +59,8 @@ class Parser(argparse.ArgumentParser):
         if wrong:
             like = difflib.get_close_matches(wrong[1], re.findall(r"[\w.-]+", wrong[2]), 1)
             message += f"; did you mean {like[0]}?" if like else ""
-        self.exit(WRONG, f"{self.prog}: {_shortened(one_line(message))}; {self.prog} --help lists the flags\n")
+        complain(self.prog, f"{_shortened(one_line(message))}; {self.prog} --help lists the flags")
+        raise SystemExit(WRONG)
 
     def _meant(self, words: Sequence[str]) -> str:
         """Return a question with the flag that is most like the first one of these."""

@@ -71,13 +71,21 @@ def _hoist(body: str, attributes: Mapping[str, Value | Required]) -> str:
             name = f"given_{operand}"
             constants[name] = f"Constant <value_{kind}: {kind} = @{operand}> ()"
         else:
-            kind = "ints" if operand.startswith("[") else "float" if "." in operand else "int"
             name = "constant_" + re.sub(r"\W", lambda other: {"-": "minus", ".": "p"}.get(other[0], "_"), operand)
-            constants[name] = f"Constant <value_{kind}: {kind} = {operand}> ()"
+            constants[name] = f"Constant <{_constant(operand)}> ()"
         return before + name
 
     body = re.sub(r"([(,]\s*)([#@])(\[[^]]*\]|[-\w.]+)", name_of, body)
     return "\n".join(f"{name} = {constant}" for name, constant in constants.items()) + body
+
+
+def _constant(operand: str) -> str:
+    """The attribute of a constant. Before ONNX 1.20, the inference of shapes reads lists that are tensors alone."""
+    if operand.startswith("["):
+        numbers = operand.strip("[]").split(",")
+        return f"value = int64[{len(numbers)}] {{{','.join(numbers)}}}"
+    kind = "float" if "." in operand else "int"
+    return f"value_{kind}: {kind} = {operand}"
 
 
 def kind_of(value: Value | Required) -> str:

@@ -55,9 +55,9 @@ class Row:
 
     @property
     def grows(self) -> bool:
-        more = self.after.memory - self.before.memory
-        same = (self.after.descriptors, self.after.threads) == (self.before.descriptors, self.before.threads)
-        return more > _GROWTH or not same
+        before, after = self.before, self.after
+        more = after.descriptors > before.descriptors or after.threads > before.threads
+        return more or after.memory - before.memory > _GROWTH
 
 
 def usage() -> Usage:

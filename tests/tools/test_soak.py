@@ -25,13 +25,15 @@ def filled() -> mmap.mmap:
 def leaks() -> Iterator[dict[str, Callable[[int], object]]]:
     kept: list[mmap.mmap] = []
     descriptors: list[int] = []
-    stop = threading.Event()
+    stop, threads = threading.Event(), set(threading.enumerate())
     yield {
         "memory": lambda _: kept.append(filled()),
         "descriptors": lambda _: descriptors.append(os.open("/dev/null", os.O_RDONLY)),
         "threads": lambda _: threading.Thread(target=stop.wait).start(),
     }
     stop.set()
+    for thread in set(threading.enumerate()) - threads:
+        thread.join()  # the next test counts threads
     for each in descriptors:
         os.close(each)
 

@@ -56,7 +56,7 @@ _NO_JOB: Final = Job({}, Still(np.empty((0, 0, 3), np.uint8)))
 class Groups:
     """The pictures that wait, by their shape: a batch has pictures of one."""
 
-    def __init__(self, batch: int, shape: Callable[[Size], int] = lambda size: 0) -> None:
+    def __init__(self, batch: int, shape: Callable[[Size], int]) -> None:
         self._batch, self._shape = batch, shape
         self._groups: dict[int, list[Job]] = {}
 

@@ -331,12 +331,10 @@ class Session:
         self._require_open()
         calls = self._read_each(pictures, backgrounds)
         programs = [self._engine.for_frame(*call.frames.size) for call in calls]
-        settings = self._settings
-        form = settings.outputs, settings.dtype, settings.layout
-        shapes = [
-            Shapes.of(program, form[0], call.frames, *form[1:]) for program, call in zip(programs, calls, strict=True)
+        results = [
+            self._shapes(program, call.frames).allocate(self._memory)
+            for program, call in zip(programs, calls, strict=True)
         ]
-        results = [each.allocate(self._memory) for each in shapes]
         self._states.zero()  # a frame writes the other side, which never counts here
         self._has_plate = False
         frames = [
@@ -346,7 +344,7 @@ class Session:
         self._executor.schedule_each(programs).run(frames).wait()
         small = sum(result.arrays[name].nbytes for result in results for name in self._small_names)
         self._counters.count(1, perf_counter() - began, sum(call.frames.copied for call in calls), small)
-        return [Matte(result.for_caller, settings.layout, settings.color) for result in results]
+        return [Matte(result.for_caller, self._settings.layout, self._settings.color) for result in results]
 
     def _finished(self, begun: _Begun) -> Matte:
         with self._alone():
@@ -444,12 +442,16 @@ class Session:
         settings, frames = self._settings, call.frames
         if out is None and sized.places is not None and sized.places.shapes.serve(frames):
             return sized.places.take()
-        shapes = Shapes.of(sized.program, settings.outputs, frames, settings.dtype, settings.layout)
+        shapes = self._shapes(sized.program, frames)
         if out is not None:
             return caller_results(out, settings.outputs, shapes, call.pictures, self._memory)
         kind, count = (Pool, KEPT) if settings.ring is None else (Ring, settings.ring)
         sized.places = kind(shapes, count + self._executor.in_flight, self._memory)
         return sized.places.take()
+
+    def _shapes(self, program: Program, frames: Frames) -> Shapes:
+        settings = self._settings
+        return Shapes.of(program, settings.outputs, frames, settings.dtype, settings.layout)
 
     def _run_times(self, sized: _Sized, call: _Call, results: Results) -> Pending:
         """Run a frame, or the frames of a chunk one after another. Returns the last one."""

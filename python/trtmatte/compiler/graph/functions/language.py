@@ -80,7 +80,7 @@ def _hoist(body: str, attributes: Mapping[str, Value | Required]) -> str:
 
 
 def _constant(operand: str) -> str:
-    """The attribute of a constant. Before ONNX 1.20, the inference of shapes reads lists that are tensors alone."""
+    """The attribute of a constant. The inference of shapes in ONNX 1.19 reads lists that are tensors alone."""
     if operand.startswith("["):
         numbers = operand.strip("[]").split(",")
         return f"value = int64[{len(numbers)}] {{{','.join(numbers)}}}"

@@ -25,8 +25,8 @@ from trtmatte import _core
 from trtmatte.format.file import write
 from trtmatte.runtime.session.pool import KEPT
 
-MOST_RESIDENT = 2 << 20
-TRIES = 3
+MOST = {"blocks": 40, "peak": 64 << 10, "resident": 2 << 20}
+TRIES = 4
 
 
 def assert_steady(engine, folder, frames, *, backend, calls, warm=50, sessions=1, kept=0, **options):
@@ -45,10 +45,10 @@ def assert_steady(engine, folder, frames, *, backend, calls, warm=50, sessions=1
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["blocks"] < 40, found
-    assert found["peak"] < 64 * 1024, f"arrays were made on the way: {found}"
+    assert found["blocks"] < MOST["blocks"], found
+    assert found["peak"] < MOST["peak"], f"arrays were made on the way: {found}"
+    assert found["resident"] < MOST["resident"], found
     assert found["core"] == 0, found
-    assert found["resident"] < MOST_RESIDENT, found
     assert found["counted"] == 2 * max(0, kept + 1 - KEPT), found
 
 
@@ -59,8 +59,23 @@ def resident():
 
 
 def measured(work, sessions):
-    """What two times the same work takes."""
-    core, before = _core.allocations(), resident()
+    """What the same work takes, done twice. Where it is more than allowed, it is measured again, up to TRIES times.
+
+    A leak grows each time. On a busy machine other things grow once: libraries take memory late, and a thread that
+    waits for its next turn holds objects.
+    """
+    core = _core.allocations()
+    for _ in range(TRIES):
+        found = measured_once(work)
+        if all(found[name] < most for name, most in MOST.items()):
+            break
+    found["core"] = _core.allocations() - core
+    found["counted"] = sum(session.stats().allocations for session in sessions)
+    return found
+
+
+def measured_once(work):
+    before = resident()
     tracemalloc.start()
     work()
     held, blocks = tracemalloc.get_traced_memory()[0], sys.getallocatedblocks()
@@ -68,21 +83,7 @@ def measured(work, sessions):
     work()
     peak, more_blocks = tracemalloc.get_traced_memory()[1], sys.getallocatedblocks() - blocks
     tracemalloc.stop()
-    core, grown = _core.allocations() - core, resident() - before
-    for _ in range(TRIES):  # on a busy machine the libraries' own memory grows late; a leak grows each time
-        if grown < MOST_RESIDENT:
-            break
-        before = resident()
-        work()
-        work()
-        grown = resident() - before
-    return {
-        "blocks": more_blocks,
-        "peak": peak - held,
-        "core": core,
-        "resident": grown,
-        "counted": sum(session.stats().allocations for session in sessions),
-    }
+    return {"blocks": more_blocks, "peak": peak - held, "resident": resident() - before}
 
 
 def run(session, frames, count, kept=None):

@@ -186,6 +186,39 @@ def test_a_library_that_never_returns(what: str, number: int, here: Path, start:
 # At any moment
 
 
+DROPS_A_RESULT = """
+import os, sys, time, weakref
+from trtmatte.cli import process, sessions
+
+class Result:
+    pass
+
+def engine(*_, **__):
+    result = Result()
+    reference = weakref.ref(result, lambda _: os.kill(os.getpid(), number))
+    del result
+    try:
+        time.sleep(30)
+    finally:
+        print("in order")
+
+number, *sys.argv[1:] = int(sys.argv[1]), *sys.argv[2:]
+sessions.engine = engine
+process.trtmatte()
+"""
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_while_a_result_is_dropped(number: int, here: Path, start: Any) -> None:
+    """Python ignores the errors of code that runs then; the command ends in order all the same."""
+    PIL.fromarray(films.picture(0, 32, 24)).save(here / "in.png")
+    arguments = ("image", "in.png", "-o", "out", "--engine", "tiny.trtm")
+    running = start(str(int(number)), *arguments, program=("-c", DROPS_A_RESULT))
+    status, told = ended(running)
+    assert (status, told) == (128 + number, "trtmatte image: stopped\n")
+    assert running.stdout.read() == "in order\n"
+
+
 @pytest.mark.parametrize("number", SIGNALS[:2])
 @pytest.mark.parametrize("seconds", [0.15, 0.25, 0.35, 0.5, 0.7, 1.0])
 def test_at_the_beginning(seconds: float, number: int, here: Path, start: Any) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -15,7 +17,9 @@ __all__ = ["Stopped", "ending", "received", "stopping", "was_raised"]
 _SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _PATIENCE: Final = 2.0  # seconds for a command to end in order
 _LESS_PATIENCE: Final = 0.5  # after a second signal
-_DONE: Final = 0  # no signal has this number
+_DONE: Final = 0  # no signal has this number, nor the next
+_LOST: Final = 255
+_MOMENT: Final = 0.02  # seconds
 _SHOW_CURSOR: Final = b"\r\x1b[K\x1b[?25h"  # which a progress bar hides
 
 _first: int | None = None  # signal that this command received
@@ -107,12 +111,23 @@ def _watched(name: str) -> Iterator[None]:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     _in_order.clear()
-    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    thread = threading.Thread(target=_watch, args=(name, reader), name="trtmatte-signals", daemon=True)
+    before, report = signal.set_wakeup_fd(writer, warn_on_full_buffer=False), sys.unraisablehook
+
+    def lost(unraisable: Any) -> None:
+        """Python ignores what is raised while an object is dropped. `Stopped` is raised once more, after that."""
+        if isinstance(unraisable.exc_value, Stopped):
+            os.write(writer, bytes([_LOST]))
+        else:
+            report(unraisable)
+
+    sys.unraisablehook = lost
+    signals = _Signals(reader, threading.get_ident())
+    thread = threading.Thread(target=_watch, args=(name, signals), name="trtmatte-signals", daemon=True)
     thread.start()
     try:
         yield
     finally:
+        sys.unraisablehook = report
         signal.set_wakeup_fd(before)
         os.write(writer, bytes([_DONE]))
         thread.join()
@@ -120,26 +135,39 @@ def _watched(name: str) -> Iterator[None]:
         os.close(writer)
 
 
-def _watch(name: str, pipe: int) -> None:
-    first = _next(pipe)
+def _watch(name: str, signals: _Signals) -> None:
+    first = signals.next()
     if first == _DONE:
         return
-    second = _next(pipe, _PATIENCE)
+    second = signals.next(_PATIENCE)
     if second is None and _in_order.is_set():
-        second = _next(pipe)
+        second = signals.next()
     if second not in (None, _DONE):
-        second = _next(pipe, _LESS_PATIENCE)
+        second = signals.next(_LESS_PATIENCE)
     if second != _DONE:
         _end(name, first or signal.SIGTERM)
 
 
-def _next(pipe: int, seconds: float | None = None) -> int | None:
-    """Return the next signal, or None if there is none for this long."""
-    while select.select([pipe], [], [], seconds)[0]:
-        number = os.read(pipe, 1)[0]
-        if number == _DONE or number in _SIGNALS:
-            return number
-    return None
+class _Signals:
+    """Reads the numbers of signals from a pipe. A signal whose error was lost is sent to the thread again."""
+
+    def __init__(self, pipe: int, thread: int) -> None:
+        self._pipe, self._thread = pipe, thread
+        self._sent = 0  # signals from here, which come back through the pipe
+
+    def next(self, seconds: float | None = None) -> int | None:
+        """Return the next signal, or `_DONE`, or None if there is none for this long."""
+        while select.select([self._pipe], [], [], seconds)[0]:
+            number = os.read(self._pipe, 1)[0]
+            if number == _LOST:
+                time.sleep(_MOMENT)  # the main thread leaves the place where errors are lost
+                self._sent += 1
+                signal.pthread_kill(self._thread, received())
+            elif number in _SIGNALS and self._sent:
+                self._sent -= 1
+            elif number == _DONE or number in _SIGNALS:
+                return number
+        return None
 
 
 def _end(name: str, number: int) -> None:

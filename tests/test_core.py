@@ -288,7 +288,7 @@ def test_instruction_sets_that_the_machine_lacks(name):
 
 
 def test_import_is_quick():
-    """numpy included, unless numpy alone takes nearly as long as all may."""
+    """It takes a part of the time that numpy, which it needs, takes."""
     code = """
         import time
         start = time.perf_counter()
@@ -299,8 +299,7 @@ def test_import_is_quick():
     """
     runs = np.array([[float(each) for each in run_python(code).split()] for _ in range(5)])
     numpys, ours = runs.min(0)
-    assert ours < 0.05
-    assert runs.sum(1).min() < 0.15 or numpys > 0.1
+    assert ours < 0.3 * numpys
 
 
 def test_import_needs_numpy_and_the_core_alone():

@@ -50,14 +50,16 @@ def test_quiet_prints_the_place_alone(model: Path) -> None:
 
 
 @pytest.mark.alone
-def test_a_second_build_takes_less_than_half_a_second(model: Path) -> None:
-    run(model, *FLAGS, check=True)
-    seconds = []
-    for _ in range(5):
+def test_a_second_build_takes_little_more_than_the_start_of_the_command(model: Path) -> None:
+    def seconds(*arguments: Any) -> float:
         started = time.monotonic()
-        run(model, *FLAGS, check=True)
-        seconds.append(time.monotonic() - started)
-    assert min(seconds) < 0.5  # the machine may be busy with something else now and then
+        run(*arguments, check=True)
+        return time.monotonic() - started
+
+    run(model, *FLAGS, check=True)
+    pairs = [(seconds(model, *FLAGS), seconds("--version")) for _ in range(5)]
+    again, start = map(min, zip(*pairs, strict=True))  # the machine may be busy with something else now and then
+    assert again < 1.6 * start
 
 
 @pytest.mark.parametrize(

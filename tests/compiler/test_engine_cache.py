@@ -49,16 +49,16 @@ def test_a_second_build_is_answered_from_the_cache(small: Path, tmp_path: Path, 
 
 
 @pytest.mark.alone
-def test_a_second_build_takes_no_time(official: Path, tmp_path: Path) -> None:
-    given = {"size": "1920x1080", "downsample_ratio": 0.25, **CPU}
-    trtmatte.build(official, out=tmp_path / "e.trtm", **given)
+def test_a_second_build_takes_less_than_half_the_time(official: Path, tmp_path: Path) -> None:
+    def seconds(name: str, **options: Any) -> float:
+        started = time.monotonic()
+        trtmatte.build(official, size="1920x1080", downsample_ratio=0.25, out=tmp_path / name, **CPU, **options)
+        return time.monotonic() - started
+
+    first = seconds("e.trtm", force=True)
     for names in (["e.trtm"] * 3, ["another.trtm", "second.trtm", "third.trtm"]):
-        seconds = []
-        for name in names:
-            started = time.monotonic()
-            trtmatte.build(official, out=tmp_path / name, **given)
-            seconds.append(time.monotonic() - started)
-        assert min(seconds) < 0.5  # the machine may be busy with something else now and then
+        again = min(seconds(name) for name in names)  # the machine may be busy with something else now and then
+        assert again < first / 2, names
 
 
 def test_an_engine_that_is_in_its_place_is_left_alone(small: Path, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ FLOORS: Final = (  # the lowest first; a room may import rooms on lower floors, 
     {"api", "families"},
     {"apps"},
     {"cli"},
-    {FACE},
+    {FACE, "__main__"},
 )
 INNER_FLOORS: Final = {  # the same within a room; its other files are on top
     "compiler": ({"graph", "weights"}, {"families"}),

@@ -28,10 +28,23 @@ def test_it_runs_as_a_module_without_onnx_or_torch():
     assert "rvm-mobilenetv3" in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"]])
-def test_a_wrong_command_is_status_2(arguments, capsys):
+def test_no_command_prints_the_help(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([])
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert re.match(r"usage: trtmatte .* COMMAND", printed.out)
+    assert re.search(r"^ +image +\w+", printed.out, re.MULTILINE)
+
+
+def test_it_runs_as_a_module_of_its_own_name():
+    done = subprocess.run([sys.executable, "-m", "trtmatte", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"trtmatte {trtmatte.__version__}\n"), done.stderr
+
+
+def test_a_wrong_command_is_status_2(capsys):
     with pytest.raises(SystemExit, match="2"):
-        main(arguments)
+        main(["fly"])
     assert re.fullmatch("trtmatte: .*; trtmatte --help lists the flags\n", capsys.readouterr().err)
 
 
@@ -51,6 +64,8 @@ def test_a_wrong_command_is_status_2(arguments, capsys):
             "trtmatte models pull: unrecognized arguments: --lnog; trtmatte models pull --help",
         ),
         ("video a.mp4 b.mp4 c.mp4", "trtmatte video: unrecognized arguments: c.mp4; trtmatte video --help"),
+        ("photo.jpg", "trtmatte: .*'photo.jpg'.*; a file follows a command: trtmatte image PICTURE, or trtmatte video"),
+        ("video a.mp4 --output b.mkv", "trtmatte video: argument --output: .*'b.mkv'.*; -o takes the name of a file; "),
         ("video --model", "trtmatte video: argument --model.*: expected one argument; trtmatte video --help"),
     ],
 )

@@ -127,6 +127,9 @@ def test_no_pictures(tmp_path):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(InputError, match=f"{name} cannot be read: it is no picture"):
             still.read(tmp_path / name)
+    (tmp_path / "film.MP4").write_bytes(b"words")
+    with pytest.raises(InputError, match=r"it is no picture, .*PPM; videos are read by `trtmatte video`"):
+        still.read(tmp_path / "film.MP4")
     with pytest.raises(InputError, match="there is no file"):
         still.read(tmp_path / "nothing.png")
     with pytest.raises(InputError, match="it is a folder; expected a file"):

@@ -6,6 +6,7 @@ import argparse
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, NoReturn, TypedDict
 
 from trtmatte.cli import scripts, values
@@ -38,7 +39,12 @@ _KINDS: Final = {
 """How the text of a family's flag is read, by the kind of the flag. Others are words."""
 
 
-_WRONG_CHOICE: Final = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
+_WRONG_CHOICE: Final = re.compile(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)")
+_FOR_FILES: Final = {
+    "COMMAND": "a file follows a command: trtmatte image PICTURE, or trtmatte video VIDEO",
+    "--output": "-o takes the name of a file",
+}
+"""What is meant to take a file that was given as a choice of these."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -57,8 +63,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         wrong = _WRONG_CHOICE.search(message)
         if wrong:
-            like = difflib.get_close_matches(wrong[1], re.findall(r"[\w.-]+", wrong[2]), 1)
-            message += f"; did you mean {like[0]}?" if like else ""
+            argument, value, choices = wrong.groups()
+            like = difflib.get_close_matches(value, re.findall(r"[\w.-]+", choices), 1)
+            if like:
+                message += f"; did you mean {like[0]}?"
+            elif Path(value).suffix and argument in _FOR_FILES:
+                message += f"; {_FOR_FILES[argument]}"
         complain(self.prog, f"{_shortened(one_line(message))}; {self.prog} --help lists the flags")
         raise SystemExit(WRONG)
 

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     for command in (video, image, batch, live, models, cache, inspect, doctor, bench):
         command.add_parser(commands)
-    chosen = process.parsed(parser, scripts.words(sys.argv[1:] if arguments is None else arguments))
+    chosen = process.parsed(parser, scripts.words(sys.argv[1:] if arguments is None else arguments) or ["--help"])
     return process.finished(f"trtmatte {chosen.command}", lambda: chosen.run(chosen))
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from trtmatte.errors import EngineError, InputError, OutputError, SettingError, TrtmatteError
+from trtmatte.media.formats import CONTAINERS
 from trtmatte.media.places import require_file
 from trtmatte.support.files import replacing
 from trtmatte.support.limits import Limits
@@ -181,6 +182,8 @@ def unreadable(source: object, error: Exception) -> InputError:
     """Return the error for a picture that a decoder does not read."""
     if isinstance(error, pillow("Image").UnidentifiedImageError):
         why = f"it is no picture, or of a format that is not read; expected {', '.join(READ)}"
+        if Path(str(source)).suffix.lower() in CONTAINERS:
+            why += "; videos are read by `trtmatte video` and trtmatte.convert_video"
     else:
         why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
     return InputError(f"{source} cannot be read: {why}")

@@ -18,7 +18,7 @@ from trtmatte.compiler.graph.matte_graph import (
     assemble,
     with_layout,
 )
-from trtmatte.compiler.graph.onnx_graph import Graph
+from trtmatte.compiler.graph.onnx_graph import Graph, attributes
 from trtmatte.compiler.graph.specialise import fold_constants, specialise, static_shape
 from trtmatte.errors import ModelError
 
@@ -61,6 +61,37 @@ def test_sizes_become_constants():
     assert each.constants[each.nodes[0].input[3]].tolist() == [1, 3, 5, 10]
     x = np.random.default_rng(0).random((1, 3, 10, 20), np.float32)
     np.testing.assert_array_equal(run(each.model(), x=x)[0], run(graph(SIZES).model(), x=x)[0])
+
+
+@pytest.mark.parametrize("side", [3000, 1500, 1920, 1080, 999])
+@pytest.mark.parametrize("scale", [512 / 3000, 512 / 1500, 0.7, 0.25, 0.3])
+def test_scaled_sizes_are_those_of_onnx_runtime(side, scale):
+    """In single precision 3000 * (512 / 3000) is 512, in double precision less."""
+    body = f"scales = Constant <value = float[4] {{1, 1, {scale!r}, {scale!r}}}> ()"
+    body += ' small = Resize <mode = "linear"> (x, , scales) y = Relu (small)'
+    picture = np.zeros((1, 3, side, 8), np.float32)
+    (expected,) = run(graph(body).model(), x=picture)
+    each = graph(body)
+    specialise(each, {"x": picture.shape})
+    assert static_shape(each, "y") == expected.shape
+    factors = matching.scales(each, each.nodes[0])
+    assert factors is not None
+    assert factors[2] == factors[3] == pytest.approx(scale, rel=1e-6)
+    (result,) = run(each.model(), x=picture)
+    assert result.shape == expected.shape
+
+
+@pytest.mark.parametrize("kind", ["AveragePool", "MaxPool"])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (3, 1), (4, 4)])
+def test_pools_are_no_larger_than_what_they_read(kind, shape):
+    picture = np.random.default_rng(0).random((1, 3, *shape), np.float32)
+    body = f"y = {kind} <kernel_shape = [2, 2], strides = [2, 2], ceil_mode = 1> (x)"
+    (expected,) = run(graph(body).model(), x=picture)
+    each = graph(body)
+    specialise(each, {"x": picture.shape})
+    assert all(side <= most for side, most in zip(attributes(each.nodes[0])["kernel_shape"], shape, strict=True))
+    (result,) = run(each.model(), x=picture)
+    np.testing.assert_array_equal(result, expected)
 
 
 @pytest.mark.parametrize(

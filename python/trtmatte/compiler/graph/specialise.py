@@ -10,6 +10,7 @@ import numpy as np
 from onnx import NodeProto, ValueInfoProto, helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
+from trtmatte.compiler.graph.matching import scales
 from trtmatte.compiler.graph.onnx_graph import Array, Graph, attributes, shape_of
 from trtmatte.compiler.graph.ordering import subgraphs
 from trtmatte.errors import ModelError
@@ -44,6 +45,7 @@ def specialise(graph: Graph, shapes: Mapping[str, Sequence[int | str]]) -> None:
         remove_void(graph)
         graph.prune()
     infer_shapes(graph)
+    _fit_pools(graph)
     for name in graph.outputs:
         graph.outputs[name] = graph.values.get(name, graph.outputs[name])
 
@@ -94,7 +96,34 @@ def _may_be_large(graph: Graph, node: NodeProto, given: Mapping[str, Any]) -> bo
 
 
 def infer_shapes(graph: Graph) -> None:
-    """Fill `graph.values` with the types and shapes that ONNX's inference finds."""
+    """Fill `graph.values` with the types and shapes that ONNX's inference finds, and ONNX Runtime as well."""
+    _infer(graph)
+    while _settle_scales(graph):
+        _infer(graph)
+
+
+def _settle_scales(graph: Graph) -> bool:
+    """Report if a size depends on the precision in which it is computed, having changed its scale so that it does not.
+
+    A size times its scale is rounded down, by ONNX's inference from double precision, by ONNX Runtime from single. Of
+    3000 * (512 / 3000), one makes 511, the other 512. The next larger scale makes 512 of it in both.
+    """
+    changed = False
+    for node in graph.all("Resize"):
+        before, factors = static_shape(graph, node.input[0]), scales(graph, node)
+        if before is None or factors is None or factors.shape != (len(before),):
+            continue
+        exact = np.floor(np.array(before) * factors.astype(np.float64))
+        single = np.floor(np.array(before, np.float32) * factors)
+        if (exact < single).any():
+            unsettled = np.isin(factors, factors[exact < single])  # width and height keep the same scale
+            settled = np.where(unsettled, np.nextafter(factors, np.float32(np.inf)), factors)
+            node.input[2] = graph.add_constant(settled, "scales")
+            changed = True
+    return changed
+
+
+def _infer(graph: Graph) -> None:
     described = {name: graph.values[name] for name in graph.values if _is_custom(graph, name)}
     inputs, constants = dict(graph.inputs), graph.constants
     for name, array in constants.items():
@@ -136,6 +165,18 @@ def static_shape(graph: Graph, name: str) -> tuple[int, ...] | None:
 def _is_custom(graph: Graph, name: str) -> bool:
     node = graph.producer(name)
     return node is not None and node.domain != ""
+
+
+def _fit_pools(graph: Graph) -> None:
+    """Give pools no larger kernels than what they read, which OpenVINO refuses. The mean is that of the same pixels."""
+    for node in graph.all("AveragePool", "MaxPool"):
+        before, settings = static_shape(graph, node.input[0]), attributes(node)
+        if before is None or any(settings.get("pads", ())) or not settings.get("ceil_mode"):
+            continue
+        kernel = [min(sides) for sides in zip(settings["kernel_shape"], before[2:], strict=True)]
+        if kernel != list(settings["kernel_shape"]):
+            (attribute,) = (each for each in node.attribute if each.name == "kernel_shape")
+            attribute.ints[:] = kernel
 
 
 def _constant_nodes(graph: Graph) -> list[NodeProto]:

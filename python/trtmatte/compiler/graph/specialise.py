@@ -171,7 +171,8 @@ def _fit_pools(graph: Graph) -> None:
     """Give pools no larger kernels than what they read, which OpenVINO refuses. The mean is that of the same pixels."""
     for node in graph.all("AveragePool", "MaxPool"):
         before, settings = static_shape(graph, node.input[0]), attributes(node)
-        if before is None or any(settings.get("pads", ())) or not settings.get("ceil_mode"):
+        padded = any(settings.get("pads", ())) or settings.get("auto_pad", "NOTSET") != "NOTSET"
+        if before is None or padded or not settings.get("ceil_mode"):
             continue
         kernel = [min(sides) for sides in zip(settings["kernel_shape"], before[2:], strict=True)]
         if kernel != list(settings["kernel_shape"]):

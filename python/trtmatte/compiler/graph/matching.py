@@ -94,9 +94,13 @@ def require_size(graph: Graph, picture: str, size: tuple[int, int], batch: int) 
     wanted = (batch, 3, size[1], size[0])
     shape = shape_of(graph.inputs[picture]) or wanted
     if any(isinstance(has, int) and has != wants for has, wants in zip(shape, wanted, strict=True)):
+        batches, _, height, width = (
+            has if isinstance(has, int) else asks for has, asks in zip(shape, wanted, strict=True)
+        )
         raise ModelError(
             f"the input {picture} has the fixed shape {list(shape)}, but frames are {list(wanted)} (batch, channels, "
-            "height, width); build for that size, or export the model with dynamic axes"
+            f"height, width); build an engine of size {width}x{height} and batch {batches}, or export the model with "
+            "dynamic axes"
         )
 
 

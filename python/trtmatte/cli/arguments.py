@@ -44,7 +44,7 @@ _FOR_FILES: Final = {
     "COMMAND": "a file follows a command: trtmatte image PICTURE, or trtmatte video VIDEO",
     "--output": "-o takes the name of a file",
 }
-"""What is meant to take a file that was given as a choice of these."""
+"""Where a file belongs that stands in the place of one of these choices."""
 
 
 class Parser(argparse.ArgumentParser):

@@ -96,14 +96,17 @@ def _may_be_large(graph: Graph, node: NodeProto, given: Mapping[str, Any]) -> bo
 
 
 def infer_shapes(graph: Graph) -> None:
-    """Fill `graph.values` with the types and shapes that ONNX's inference finds, and ONNX Runtime as well."""
+    """Fill `graph.values` with the types and shapes that ONNX's inference finds.
+
+    Scales with which ONNX Runtime would make other sizes are changed, so that both make the same.
+    """
     _infer(graph)
     while _settle_scales(graph):
         _infer(graph)
 
 
 def _settle_scales(graph: Graph) -> bool:
-    """Report if a size depends on the precision in which it is computed, having changed its scale so that it does not.
+    """Change the scales whose sizes depend on the precision in which they are computed. Report if there were any.
 
     A size times its scale is rounded down, by ONNX's inference from double precision, by ONNX Runtime from single. Of
     3000 * (512 / 3000), one makes 511, the other 512. The next larger scale makes 512 of it in both.

@@ -49,7 +49,11 @@ Source = Address | Wheel
 
 @dataclass(frozen=True)
 class Model:
-    """A known model. Without sources, users download it by hand from its `page`."""
+    """A known model. Without sources, users download it by hand from its `page`.
+
+    `category` is what it cuts out: people, things, anime or clothing. `advice` is one line on when to take it.
+    `commercial` is False where the licence forbids commercial use.
+    """
 
     name: str
     family: str
@@ -59,6 +63,9 @@ class Model:
     size: int | None = None
     sha256: str | None = None
     sources: tuple[Source, ...] = ()
+    category: str = "things"
+    advice: str = ""
+    commercial: bool = True
 
     @property
     def path(self) -> Path:

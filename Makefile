@@ -10,7 +10,7 @@ PIP := $(RUN)python -m pip install --quiet --disable-pip-version-check
 CORE := $(shell find csrc cmake -type f 2>/dev/null) CMakeLists.txt
 CPP := $(shell find csrc tests/native examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: help demo test core lint types unit test-one slow emulated minimum cuda-core plugins tensorrt kernels wheels gpu fuzz faults sanitize bench format clean FORCE
+.PHONY: help demo test core lint types unit test-one slow emulated minimum cuda-core plugins tensorrt peers kernels wheels gpu fuzz faults sanitize bench format clean FORCE
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
@@ -99,6 +99,16 @@ build/tensorrt/%: tools/fetch_tensorrt.py | $(VENV)/.core
 TENSORRT := $(patsubst %,build/tensorrt/%,10.3 10.15 10.16 11.2 11.4)
 tensorrt: $(VENV)/.test $(VENV)/.core $(HEADERS) $(TENSORRT) ## test plugins and calls with the real TensorRT, without a GPU; fetch 1.1 GB
 	TRTMATTE_REQUIRE_TENSORRT=1 $(RUN)python -m pytest -m "slow or not slow" tests/tensorrt
+
+# They see the packages of the virtual environment, too.
+peers: $(VENV)/.test $(VENV)/.core build/peers ## compare with other programs and libraries, installed apart
+	PYTHONPATH=python:. build/peers/bin/python -m pytest -m "slow or not slow" tests/peers
+
+build/peers: requirements/peers.txt | $(VENV)/.test
+	$(RUN)python -m venv --without-pip $@
+	$(RUN)python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$$(echo $@/lib/python*/site-packages)/venv.pth"
+	$@/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 # Publishing uses .github/workflows/release.yml, in the image of manylinux_2_28.
 WHEEL_PYTHONS ?=

@@ -113,7 +113,11 @@ def test_family(tmp_path):
     help_text = " ".join(checkout.python("-m", "trtmatte.cli.build", "--help").split())
     assert "--sharpness S selfie: how steep the alpha is at the edge of the subject (default: 1)" in help_text
     assert "u2net, selfie, generic (default: recognised from the content)" in help_text
-    assert re.search(r"^selfie-demo +selfie ", checkout.python("-m", "trtmatte.cli.main", "models"), re.MULTILINE)
+    assert re.search(
+        r"^people\n(  .*\n)*  selfie-demo +\? +MIT +by hand +portraits from a telephone$",
+        checkout.python("-m", "trtmatte.cli.main", "models"),
+        re.MULTILINE,
+    )
 
 
 def test_the_new_family_leaves_the_others_alone(tmp_path):

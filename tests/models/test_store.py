@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
+import logging
+import re
 import socket
 import sys
 import threading
@@ -18,9 +21,10 @@ import pytest
 
 from trtmatte.cli.main import main
 from trtmatte.compiler.families import catalog
+from trtmatte.compiler.source import locate
 from trtmatte.errors import DownloadError, SettingError
 from trtmatte.models import store
-from trtmatte.models.model import Address, Model, Source, Wheel
+from trtmatte.models.model import CATEGORIES, Address, Model, Source, Wheel
 from trtmatte.support import progress
 from trtmatte.support.cache_folder import cache_folder
 
@@ -321,7 +325,13 @@ def test_the_catalogue_is_whole() -> None:
             assert model.sha256
             assert model.size
     assert catalog.find("rvm-mobilenetv3").sha256 == "88d4531297118f595bf2fd60f6f566aec2e559393802d1f436c380f0cbbd2828"
-    assert {model.family for model in models} == {"rvm", "bgmv2", "modnet", "u2net"}
+    assert {model.family for model in models} >= {"rvm", "bgmv2", "modnet", "u2net"}
+
+
+def test_every_known_model_says_when_to_take_it() -> None:
+    for model in catalog.models():
+        assert model.category in CATEGORIES, model
+        assert re.fullmatch(r"\S.{10,79}[^\s.]", model.advice), f"{model.name}: one line without a full stop"
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
@@ -398,3 +408,107 @@ def test_the_command_pulls(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: 
     table = capsys.readouterr().out
     assert "here" in table
     assert "by hand" in table
+
+
+SHELF = (
+    a_model(name="long-name-of-a-model", category="things", advice="whatever stands out in a picture, wherever it is"),
+    a_model(name="stars", file="b.onnx", category="anime", sources=(Address("https://example.org/b"),)),
+    a_model(name="sold", file="c.onnx", category="people", licence="CC-BY-NC-4.0", commercial=False, size=None),
+)
+
+
+@pytest.mark.parametrize("columns", [0, 80, 100, 120])
+def test_the_table_fits_the_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert command() == 0
+    lines = capsys.readouterr().out.splitlines()
+    if columns:
+        assert max(map(len, lines)) <= columns
+    found = " ".join(" ".join(lines).split())
+    for model in catalog.models():
+        assert model.name in found
+        assert model.advice in found
+    if not columns:  # a line for each model, for programs that read lines
+        assert all(any(model.name in line and model.advice in line for line in lines) for model in catalog.models())
+
+
+def test_the_table_is_by_category(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(catalog, "models", lambda: SHELF)
+    monkeypatch.setenv("COLUMNS", "120")
+    assert command() == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "name                    size    licence         state    take it for",
+        "people",
+        "  sold                  ?       CC-BY-NC-4.0 *  by hand",
+        "things",
+        "  long-name-of-a-model  1.0 MB  MIT             by hand  whatever stands out in a picture, wherever it is",
+        "anime",
+        "  stars                 1.0 MB  MIT             online",
+        *("", "Models that are online are downloaded at their first use, or by `trtmatte models pull NAME`."),
+        *("", "`trtmatte models --long` has the addresses of those that are downloaded by hand."),
+        *("", "* The licence forbids commercial use."),
+    ]
+
+
+@pytest.mark.parametrize("words", ["--category people", "list --category people", "--category people list"])
+def test_the_models_of_a_category(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(catalog, "models", lambda: SHELF)
+    assert command(*words.split(), "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [(each["name"], each["category"], each["commercial"]) for each in facts] == [("sold", "people", False)]
+    assert facts[0]["sha256"] == DIGEST
+    assert command(*words.split(), "--long") == 0
+    assert "CC-BY-NC-4.0, which forbids commercial use" in capsys.readouterr().out
+
+
+def test_a_category_without_models(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "models", lambda: SHELF)
+    assert command("--category", "clothing") == 0
+    assert capsys.readouterr().out.split() == ["name", "size", "licence", "state", "take", "it", "for"]
+
+
+def test_a_licence_that_forbids_commercial_use_is_told_once(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    address = site.serve("/toy.onnx", Served())
+    free, not_sold = a_model(address, name="free", file="free.onnx"), a_model(address, licence="NC", commercial=False)
+    with caplog.at_level(logging.WARNING, "trtmatte"):
+        for _ in range(2):
+            store.pull(free)
+            store.pull(not_sold)
+    assert caplog.messages == ["the licence of toy, NC, forbids commercial use: https://example.org/toy"]
+
+
+def test_the_command_tells_of_the_licence(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = a_model(site.serve("/toy.onnx", Served()), licence="NC", commercial=False)
+    monkeypatch.setattr(catalog, "models", lambda: (model,))
+    told = "trtmatte models: the licence of toy, NC, forbids commercial use: https://example.org/toy\n"
+    for error in (told, ""):
+        assert command("pull", "toy") == 0
+        assert capsys.readouterr() == (f"{model.path}\n", error)
+
+
+def test_a_file_of_a_known_model_has_its_licence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = a_model(licence="NC", commercial=False)
+    monkeypatch.setattr(catalog, "models", lambda: (model,))
+    for name, content in (("mine.onnx", b"mine"), ("downloaded.onnx", CONTENT), ("downloaded.onnx", CONTENT)):
+        (tmp_path / name).write_bytes(content)
+        with caplog.at_level(logging.WARNING, "trtmatte"):
+            locate(tmp_path / name)
+        assert [message.split(",")[0] for message in caplog.messages] == ["the licence of toy"] * (content == CONTENT)
+
+
+def test_a_licence_is_told_without_a_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TRTMATTE_CACHE", str(tmp_path / "file"))
+    with caplog.at_level(logging.WARNING, "trtmatte"):
+        store.tell_of_licence(a_model(commercial=False))
+    assert len(caplog.messages) == 1

@@ -66,7 +66,7 @@ def _require_onnx() -> None:
 
 
 def _is_harmless(digest: str) -> bool:
-    return any(digest == model.sha256 for model in catalog.models())
+    return catalog.with_hash(digest) is not None
 
 
 def _has_python() -> bool:

@@ -9,10 +9,13 @@ from typing import Final
 from trtmatte.models import download
 from trtmatte.support.cache_folder import cache_folder
 
-__all__ = ["FOLDER", "Address", "Model", "Source", "Wheel"]
+__all__ = ["CATEGORIES", "FOLDER", "Address", "Model", "Source", "Wheel"]
 
 FOLDER: Final = "models"
 """Of the cache. Only its owner can write it."""
+
+CATEGORIES: Final = ("people", "things", "anime", "clothing")
+"""The kinds of subjects that models cut out, in the order of the lists."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ Source = Address | Wheel
 class Model:
     """A known model. Without sources, users download it by hand from its `page`.
 
-    `category` is what it cuts out: people, things, anime or clothing. `advice` is one line on when to take it.
+    `category` is what it cuts out, one of `CATEGORIES`. `advice` is one line on when to take it.
     `commercial` is False where the licence forbids commercial use.
     """
 

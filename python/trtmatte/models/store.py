@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
+from typing import Final
 
-from trtmatte.errors import DownloadError, TrtmatteError
+from trtmatte.errors import DownloadError, EngineError, TrtmatteError
 from trtmatte.models.download import sha256
 from trtmatte.models.model import FOLDER, Model, Source
 from trtmatte.support import files
 from trtmatte.support.cache_folder import private_folder
 
-__all__ = ["pull"]
+__all__ = ["pull", "tell_of_licence"]
+
+_LOG: Final = logging.getLogger("trtmatte")
+_TOLD: Final = "licences"  # a folder of the cache: empty files, named as the models whose licences were told
 
 
 def pull(model: Model) -> Path:
     """The file of a known model, downloaded from the first of its sources that has it unless it is in the cache."""
     try:
-        return _pulled(model)
+        path = _pulled(model)
     except TrtmatteError:
         raise
     except OSError as error:
         why = f"{model.path} cannot be kept: {error.strerror or error}"
         raise DownloadError(f"{why}; free some space, or set TRTMATTE_CACHE to another folder") from error
+    tell_of_licence(model)
+    return path
+
+
+def tell_of_licence(model: Model) -> None:
+    """Log that the licence of a model forbids commercial use: at its first use on a machine, and not again."""
+    if model.commercial:
+        return
+    try:
+        (private_folder(_TOLD) / model.name).touch(exist_ok=False)
+    except FileExistsError:
+        return
+    except (EngineError, OSError):  # without a cache, each use is a first one
+        pass
+    _LOG.warning("the licence of %s, %s, forbids commercial use: %s", model.name, model.licence, model.page)
 
 
 def _pulled(model: Model) -> Path:

@@ -6,14 +6,24 @@ import difflib
 
 from trtmatte.compiler.families import registry
 from trtmatte.errors import SettingError
-from trtmatte.models.model import Model
+from trtmatte.models.model import CATEGORIES, Model
 
-__all__ = ["find", "models"]
+__all__ = ["by_category", "find", "models", "with_hash"]
 
 
 def models() -> tuple[Model, ...]:
     """The known models of all families."""
     return tuple(model for family in registry.families() for model in family.models)
+
+
+def by_category() -> list[Model]:
+    """The known models in the order of the categories; within one, in that of the families."""
+    return sorted(models(), key=lambda model: CATEGORIES.index(model.category))
+
+
+def with_hash(digest: str) -> Model | None:
+    """The known model whose file has this SHA-256, if there is one."""
+    return next((model for model in models() if model.sha256 == digest), None)
 
 
 def find(name: str) -> Model:

@@ -12,6 +12,11 @@ __all__ = ["FAMILY"]
 
 _PAGE: Final = "https://github.com/PeterL1n/BackgroundMattingV2"
 _BACKBONES: Final = ("mobilenetv2", "resnet50", "resnet101")
+_ADVICE: Final = {
+    "mobilenetv2": "a fixed camera and a picture of the empty scene (the plate); the quickest",
+    "resnet50": "a fixed camera and a plate; the finest hair, any subject",
+    "resnet101": "a fixed camera and a plate; slower than resnet50, hardly better",
+}
 _KERNELS: Final[tuple[dict[str, int], ...]] = ({}, {"refine_kernel_size": 1})
 
 
@@ -34,5 +39,8 @@ FAMILY: Final = Family(
     follows_frame=True,
     keep_fp32=KeepFp32(offsets=32, sums=4096),
     variants=dict(_variants()),
-    models=tuple(Model(f"bgmv2-{backbone}", NAME, f"pytorch_{backbone}.pth", "MIT", _PAGE) for backbone in _BACKBONES),
+    models=tuple(
+        Model(f"bgmv2-{name}", NAME, f"pytorch_{name}.pth", "MIT", _PAGE, category="people", advice=advice)
+        for name, advice in _ADVICE.items()
+    ),
 )

@@ -12,9 +12,9 @@ __all__ = ["FAMILY"]
 _PAGE: Final = "https://github.com/ZHKKKe/MODNet"
 
 
-def _model(name: str, size: int | None, sha256: str) -> Model:
+def _model(name: str, size: int | None, sha256: str, advice: str) -> Model:
     file = f"{name.replace('-', '_')}_portrait_matting.ckpt"
-    return Model(name, NAME, file, "Apache-2.0", _PAGE, size, sha256)
+    return Model(name, NAME, file, "Apache-2.0", _PAGE, size, sha256, category="people", advice=advice)
 
 
 FAMILY: Final = Family(
@@ -27,7 +27,17 @@ FAMILY: Final = Family(
     keep_fp32=KeepFp32(offsets=32, sums=1024),
     variants={"modnet": Variant("MODNet")},
     models=(
-        _model("modnet-photographic", 26_255_603, "7c22235f0925deba15d4d63e53afcb654c47055bbcd98f56e393ab2584007ed8"),
-        _model("modnet-webcam", None, "913b82b66558db39b6286c150f809017d7528c872b156eb14333c9c6cb52108b"),
+        _model(
+            "modnet-photographic",
+            26_255_603,
+            "7c22235f0925deba15d4d63e53afcb654c47055bbcd98f56e393ab2584007ed8",
+            "single portraits",
+        ),
+        _model(
+            "modnet-webcam",
+            None,
+            "913b82b66558db39b6286c150f809017d7528c872b156eb14333c9c6cb52108b",
+            "portraits from a webcam",
+        ),
     ),
 )

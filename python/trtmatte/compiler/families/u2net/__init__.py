@@ -13,8 +13,9 @@ _PAGE: Final = "https://github.com/xuebinqin/U-2-Net"
 _FILES: Final = "https://github.com/danielgatis/rembg/releases/download/v0.0.0"
 
 
-def _model(name: str, file: str, size: int, sha256: str, *more: Source) -> Model:
-    return Model(name, NAME, file, "Apache-2.0", _PAGE, size, sha256, (Address(f"{_FILES}/{file}"), *more))
+def _model(name: str, file: str, size: int, sha256: str, *more: Source, advice: str, category: str = "things") -> Model:
+    sources = (Address(f"{_FILES}/{file}"), *more)
+    return Model(name, NAME, file, "Apache-2.0", _PAGE, size, sha256, sources, category=category, advice=advice)
 
 
 FAMILY: Final = Family(
@@ -34,12 +35,15 @@ FAMILY: Final = Family(
             "u2net.onnx",
             175_997_641,
             "8d10d2f3bb75ae3b6d527c77944fc5e7dcd94b29809d47a739a7a728a912b491",
+            advice="whatever stands out in a picture",
         ),
         _model(
             "u2net-human",
             "u2net_human_seg.onnx",
             175_997_641,
             "01eb6a29a5c4d8edb30b56adad9bb3a2a0535338e480724a213e0acfd2d1c73c",
+            category="people",
+            advice="people in pictures, whole figures as well",
         ),
         _model(
             "u2netp",
@@ -51,6 +55,7 @@ FAMILY: Final = Family(
                 "rembg/u2netp.onnx",
                 "0ac14c86259fb832360791a1600eed0a1832a4a36820fa51a4633ca1a2737837",
             ),
+            advice="whatever stands out; small and quick",
         ),
     ),
 )

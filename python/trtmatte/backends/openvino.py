@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import io
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from trtmatte.errors import BackendError, EngineError
 from trtmatte.support.cache_folder import private_folder
 from trtmatte.support.checked_files import read_checked, write_checked
 from trtmatte.support.packages import version_of
+from trtmatte.support.text import first_line
 
 __all__ = ["BACKEND", "Network"]
 
@@ -25,6 +27,11 @@ _FORKED: Final = (
     "OpenVINO was used before this process was forked and does not run in the copy: start the process with "
     "multiprocessing's method spawn, open the first session in the child, or use backend='onnxruntime'"
 )
+
+_NO_REASONS: Final = re.compile(
+    r"Exception from |Check '.*' failed at |FrontEnd API failed|Model wasn't fully converted|Summary:"
+)
+"""How the lines of OpenVINO's messages begin that say where in its sources it failed."""
 
 
 class Network:
@@ -38,7 +45,7 @@ class Network:
         except BackendError:
             raise
         except Exception as error:  # its frontends' own exceptions share no base
-            raise BackendError(f"OpenVINO cannot load the network: {str(error).strip()}") from error
+            raise BackendError(f"OpenVINO cannot load the network: {_reason(error)}") from error
 
     def bind(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Run:
         """Bind to arrays, which every call of the result reads and writes in place."""
@@ -53,6 +60,12 @@ class Network:
             request.infer(share_outputs=True)
 
         return run
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of OpenVINO's message that says what is wrong with the network."""
+    lines = (line.strip().removeprefix("-- ") for line in str(error).splitlines())
+    return next((line for line in lines if line and not _NO_REASONS.match(line)), first_line(error))
 
 
 @functools.lru_cache

@@ -13,7 +13,7 @@ from trtmatte.backends.interface import Backend
 from trtmatte.errors import BackendError, EngineError, SettingError
 from trtmatte.format.file import EngineFile
 
-__all__ = ["Choice", "choose", "choose_on_cpu"]
+__all__ = ["Choice", "choose", "choose_on_cpu", "instead_of"]
 
 _LOG: Final = logging.getLogger("trtmatte")
 
@@ -28,6 +28,8 @@ class Choice(NamedTuple):
     """The key of the plan, for a backend with plans."""
     source: EngineFile | None = None
     """The engine that holds that plan."""
+    is_free: bool = False
+    """Another backend of the CPU may take its place."""
 
 
 def choose(backend: str, device: Any, engine: EngineFile) -> Choice:
@@ -44,7 +46,7 @@ def choose(backend: str, device: Any, engine: EngineFile) -> Choice:
     if device == "cpu" or (number is None and backend in on_cpu) or (backend != "auto" and backend not in on_cuda):
         if number is not None or (backend != "auto" and backend not in on_cpu):
             raise BackendError(f"{backend} does not run on {device!r}: leave one of them out")
-        return Choice(choose_on_cpu(backend))
+        return Choice(choose_on_cpu(backend), is_free=backend == "auto")
     wanted = on_cuda.values() if backend == "auto" else (on_cuda[backend],)
     found, reasons = _first(wanted, engine, number or 0)
     if found is not None:
@@ -54,7 +56,22 @@ def choose(backend: str, device: Any, engine: EngineFile) -> Choice:
     meant_for_gpu = any(name in engine.plans for name, each in on_cuda.items() if each.has_plans)
     if meant_for_gpu or driver.unavailable_reason(0) is None:
         _warn_once("running on the CPU: " + "; ".join(reasons))
-    return Choice(choose_on_cpu("auto"))
+    return Choice(choose_on_cpu("auto"), is_free=True)
+
+
+def instead_of(choice: Choice, error: BackendError) -> Choice | None:
+    """The choice of the next backend of the CPU, where this one cannot load the networks; None if there is none.
+
+    A warning names the reason.
+    """
+    if not choice.is_free:
+        return None
+    later = (each for each in registry.on("cpu").values() if each.rank > choice.backend.rank)
+    for backend in later:
+        if backend.unavailable_reason(0) is None:
+            _warn_once(f"running on {backend.title}: {error}")
+            return choice._replace(backend=backend)
+    return None
 
 
 def choose_on_cpu(name: str) -> Backend:

@@ -8,6 +8,7 @@ import sys
 from typing import cast
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.backends import fake_tensorrt
@@ -254,3 +255,45 @@ def test_a_session_on_the_cpu_imports_nothing_of_cuda():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def refused_by_openvino():
+    """An engine with a node that ONNX Runtime alone knows. It hands on what it reads."""
+    model = onnx.load_from_string(bytes(ENGINE.network("network-0")))
+    (last,) = (node for node in model.graph.node if "ones" in node.output)
+    last.output[0] = "alone"
+    pooled = ["pooled", "places"]
+    model.graph.node.append(onnx.helper.make_node("MaxPool", ["alone"], pooled, kernel_shape=[1, 1]))
+    model.graph.node.append(onnx.helper.make_node("MaxUnpool", pooled, ["ones"], kernel_shape=[1, 1]))
+    return Engine.of(ENGINE.program, {"network-0": model.SerializeToString()})
+
+
+@pytest.mark.parametrize("where", [None, "cpu"])
+def test_onnx_runtime_takes_the_networks_that_openvino_refuses(where, caplog):
+    engines.require("openvino")
+    engine = refused_by_openvino()
+    with engine.session(device=where) as session, session.fork() as twin:
+        assert session.backend == twin.backend == "onnxruntime"
+        frame = engines.noise(0)
+        np.testing.assert_array_equal(session(frame)["pha"], ENGINE.session(backend="onnxruntime")(frame)["pha"])
+    engine.session(device=where).close()
+    assert warned(caplog) == [
+        f"running on ONNX Runtime: the networks of {engine} cannot be used: network-0: OpenVINO cannot load the "
+        "network: No conversion rule found for operations: MaxUnpool-17"
+    ]
+
+
+def test_a_backend_that_is_named_is_not_exchanged():
+    engines.require("openvino")
+    with pytest.raises(BackendError, match="OpenVINO cannot load the network: No conversion rule") as raised:
+        refused_by_openvino().session(backend="openvino")
+    assert "\n" not in str(raised.value)
+
+
+def test_networks_that_no_backend_takes(caplog):
+    engines.require("openvino")
+    network = bytes(ENGINE.network("network-0")).replace(b"ReduceMean", b"NoSuchNode")
+    with pytest.raises(BackendError, match="ONNX Runtime cannot load the network"):
+        Engine.of(ENGINE.program, {"network-0": network}).session(device="cpu")
+    (warning,) = warned(caplog)
+    assert "OpenVINO cannot load the network" in warning

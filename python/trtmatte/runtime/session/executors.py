@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
 from trtmatte.backends.interface import DeviceNetwork
+from trtmatte.errors import BackendError
 from trtmatte.format.file import EngineFile
 from trtmatte.format.program import Program
-from trtmatte.runtime.choice import Choice
+from trtmatte.runtime.choice import Choice, instead_of
 from trtmatte.runtime.networks import load_networks
 from trtmatte.runtime.session import cpu
 from trtmatte.runtime.session.background import Background
@@ -67,8 +68,19 @@ class Executor(Protocol):
         """Wait for all work that is under way."""
 
 
-def open_executor(engine: EngineFile, choice: Choice, settings: Settings) -> Executor:
-    """An executor with the networks of an engine."""
+def open_executor(engine: EngineFile, choice: Choice, settings: Settings) -> tuple[Executor, Choice]:
+    """An executor with the networks of an engine, and the choice that it runs: another one where a backend that was
+    not asked for by name cannot load the networks."""
+    try:
+        return _opened(engine, choice, settings), choice
+    except BackendError as error:
+        other = instead_of(choice, error)
+        if other is None:
+            raise
+    return open_executor(engine, other, settings)
+
+
+def _opened(engine: EngineFile, choice: Choice, settings: Settings) -> Executor:
     program = engine.program
     form: Final = (settings.batch, settings.spec, settings.scene_cut)
     if choice.device is None:

@@ -129,10 +129,10 @@ class Session:
         self._open(engine, settings, choose(backend, device, engine))
 
     def _open(self, engine: EngineFile, settings: Settings, choice: Choice) -> None:
-        self._engine, self._settings, self._choice = engine, settings, choice
+        self._engine, self._settings = engine, settings
         self._program = engine.program
         self._needs_plate = PLATE in self._program.pictures
-        self._executor = open_executor(engine, choice, settings)
+        self._executor, self._choice = open_executor(engine, choice, settings)
         forks.remember(self._executor)
         self._states, self._memory = self._executor.states, self._executor.memory
         with self._memory.entered():

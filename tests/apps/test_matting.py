@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from tests.runtime.session import engines
 from trtmatte.apps import matting
 from trtmatte.apps.matting import Matting
+from trtmatte.errors import SettingError
 from trtmatte.media.backgrounds import FrameBackground
 
 NOTHING = FrameBackground(None)
@@ -79,3 +81,55 @@ def test_an_engine_that_does_not_fit_is_told_once_for_each_shape(monkeypatch: py
     for size in [(32, 24), (24, 32), (48, 64), (16, 64), (24, 32)]:
         mattes(engines.noise(0, *size), None, NOTHING)
     assert told == ["squeezes (24, 32)", "squeezes (16, 64)"]
+
+
+class Slow:
+    """Builds engines, each as soon as it may."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[tuple[int, int], str]] = []
+        self.may = threading.Event()
+
+    def __call__(self, size: tuple[int, int]) -> Any:
+        self.asked.append((size, threading.current_thread().name))
+        assert self.may.wait(20)
+        if size == (12, 92):
+            raise SettingError("12 is no width")
+        return engines.memory()
+
+
+def test_engines_are_built_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matting, "follows_the_frame", lambda family: True)
+    build = Slow()
+    mattes = Matting(build, ["alpha"], backend="onnxruntime")
+    mattes.prepare((24, 32))
+    assert build.asked == [], "one engine may be enough"
+    build.may.set()
+    mattes(engines.noise(0, 32, 24), None, NOTHING)
+    build.may.clear()
+    for size in [(32, 24), (33, 24), (24, 32), (24, 32), (24, 33), (12, 92), (600, 40)]:
+        mattes.prepare(size)
+    mattes(engines.noise(1, 33, 24), None, NOTHING)
+    assert sorted(build.asked[1:]) == [((12, 92), "trtmatte-opening"), ((24, 32), "trtmatte-opening")]
+    build.may.set()
+    expected = Matting(engines.memory(), ["alpha"], backend="onnxruntime")(engines.noise(2, 24, 32), None, NOTHING)
+    found = mattes(engines.noise(2, 24, 32), None, NOTHING)
+    np.testing.assert_array_equal(found["alpha"], expected["alpha"])
+    assert len(build.asked) == 3
+    with pytest.raises(SettingError, match="12 is no width"):
+        mattes(engines.noise(2, 12, 92), None, NOTHING)
+    mattes.close()
+
+
+def test_engines_that_nobody_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end waits for no engine that is being built."""
+    monkeypatch.setattr(matting, "follows_the_frame", lambda family: True)
+    build = Slow()
+    build.may.set()
+    mattes = Matting(build, ["alpha"], backend="onnxruntime")
+    mattes(engines.noise(0, 32, 24), None, NOTHING)
+    build.may.clear()
+    mattes.prepare((24, 32))
+    mattes.close()
+    assert threading.active_count() > 1
+    build.may.set()

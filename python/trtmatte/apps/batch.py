@@ -165,7 +165,8 @@ class Service:
                     self._answer(refusal(group[0].key, error), failed=True)
                 continue
             for job, matte in zip(group, mattes, strict=True):
-                self._writers.submit(partial(self._raising, self._encode, job, matte[self._kind]))
+                encode = partial(self._raising, self._encode, job, matte[self._kind])
+                self._writers.submit(encode, matte[self._kind].nbytes)
 
     def _encode(self, job: Job, matte: Array) -> None:
         about: dict[str, Any] = {"quality": self._quality}

@@ -25,7 +25,8 @@ __all__ = ["Task", "convert", "matted", "require_replaceable", "write"]
 
 Array = np.ndarray[Any, Any]
 
-_AHEAD: Final = 1  # pictures that are read before they are needed: they can be large
+_AHEAD: Final = 8  # pictures that are read before they are needed
+_MOST_BYTES: Final = 256 << 20  # of them, unless a single one is larger
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class _Read:
     task: Task
     picture: Still
     plate: Array | None
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the pixels."""
+        return self.picture.pixels.nbytes + (0 if self.plate is None else self.plate.nbytes)
 
 
 def convert(
@@ -80,16 +86,20 @@ def convert(
     behind = FrameBackground(background if "composite" in kinds else None, limits=limits)
     matting = Matting(engine, kinds, align=align, tell=tell, limits=limits, **session)
     problems: list[InputError] = []
-    ahead = ReadAhead((_read(task, limits) for task in tasks), _AHEAD)
+    ahead = ReadAhead((_read(task, limits) for task in tasks), _AHEAD, weigh=_weight, most=_MOST_BYTES)
     try:
         with PictureWriters() as writers, still.without_warnings():
             for count, read in enumerate(ahead):
+                for each in (read, *ahead.waiting()):
+                    if isinstance(each, _Read):
+                        matting.prepare(each.picture.size)
                 if isinstance(read, InputError):
                     problems.append(read)
                 else:
                     try:
                         mattes = matted(matting, read.task, read.picture, read.plate, behind)
-                        writers.submit(partial(write, read.task, read.picture, mattes, quality))
+                        size = sum(matte.nbytes for matte in mattes.values())
+                        writers.submit(partial(write, read.task, read.picture, mattes, quality), size)
                     except InputError as error:
                         problems.append(error)
                 done(count + 1)
@@ -126,6 +136,10 @@ def require_replaceable(tasks: Sequence[Task], background: Any, engine: Any, *re
     files += [*claims.files_of(background), *map(Path, reads)]
     files += [engine.path] if isinstance(engine, Engine) and engine.path else []
     claims.require_replaceable((place for task in tasks for place in task.files), files)
+
+
+def _weight(read: _Read | InputError) -> int:
+    return read.nbytes if isinstance(read, _Read) else 0
 
 
 def _read(task: Task, limits: Limits | None) -> _Read | InputError:

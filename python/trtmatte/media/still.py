@@ -43,6 +43,10 @@ _TURNS: Final = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
+_RUNS: Final = 3
+"""zlib's strategy that looks for runs alone, Z_RLE: for the filtered lines of photographs and of mattes, files are as
+small as with level 4, and encoding takes half the time."""
+
 LYING: Final = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 """The turns that swap width and height."""
 
@@ -254,7 +258,7 @@ def _from_ink(picture: Any, profile: bytes) -> Any:
 
 def _options(kind: str, quality: int) -> dict[str, Any]:
     if kind == "png":
-        return {"compress_level": 4}
+        return {"compress_level": 1, "compress_type": _RUNS}
     if kind == "webp":
         return {"quality": 20, "method": 2, "lossless": True, "exact": True} if quality == 100 else {"quality": quality}
     return {"quality": quality, "subsampling": 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections import deque
@@ -9,13 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from trtmatte.media.source import Array, Source
 from trtmatte.media.targets import Target
 from trtmatte.media.writing import Sink
 
 __all__ = ["PictureWriters", "WriterThread", "writer_threads"]
+
+_MOST_THREADS: Final = 8
+_MOST_BYTES: Final = 256 << 20  # of pictures that wait to be written
 
 
 class WriterThread(threading.Thread):
@@ -92,17 +96,21 @@ def writer_threads(
 
 
 class PictureWriters:
-    """A pool of threads that encode single pictures. When all are busy, the next picture waits."""
+    """A pool of threads that encode single pictures. When many wait, or large ones, the next picture waits as well."""
 
-    def __init__(self, threads: int = 2) -> None:
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, "trtmatte-writing")
-        self._waiting: deque[Future[None]] = deque()
+    def __init__(self) -> None:
+        self._threads = min(max(2, os.cpu_count() or 1), _MOST_THREADS)
+        self._pool = ThreadPoolExecutor(self._threads, "trtmatte-writing")
+        self._waiting: deque[tuple[Future[None], int]] = deque()
 
-    def submit(self, write: Callable[[], None]) -> None:
-        while len(self._waiting) > self._threads:
-            self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(write))
+    def submit(self, write: Callable[[], None], size: int) -> None:
+        """Have a picture written, `size` bytes in memory. Raises the error of an earlier one."""
+        while len(self._waiting) > 2 * self._threads or (self._waiting and self._size() + size > _MOST_BYTES):
+            self._waiting.popleft()[0].result()
+        self._waiting.append((self._pool.submit(write), size))
+
+    def _size(self) -> int:
+        return sum(size for _, size in self._waiting)
 
     def __enter__(self) -> PictureWriters:
         return self
@@ -113,5 +121,5 @@ class PictureWriters:
         """Wait until all pictures are written; after an error, drop those that have not begun."""
         self._pool.shutdown(cancel_futures=error is not None)
         if error is None:
-            for future in self._waiting:
+            for future, _ in self._waiting:
                 future.result()

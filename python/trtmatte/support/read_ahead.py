@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -13,12 +13,15 @@ T = TypeVar("T")
 class ReadAhead(Generic[T]):
     """The same items in the same order, up to `depth` of them read before they are asked for.
 
+    While those that wait weigh more than `most`, by the function `weigh`, no further one is begun.
     What the iterator raises is raised where its item would have come. `close` waits for the item that is being read.
     """
 
-    def __init__(self, items: Iterable[T], depth: int) -> None:
+    def __init__(
+        self, items: Iterable[T], depth: int, *, weigh: Callable[[T], int] = lambda item: 0, most: int = 0
+    ) -> None:
         self._items: Iterator[T] = iter(items)
-        self._depth = depth
+        self._depth, self._weigh, self._most = depth, weigh, most
         self._ready: deque[T] = deque()
         self._error: BaseException | None = None
         self._ended = False
@@ -41,6 +44,11 @@ class ReadAhead(Generic[T]):
         if error is not None:
             raise error
         raise StopIteration
+
+    def waiting(self) -> list[T]:
+        """Return the items that are read and not asked for yet."""
+        with self._changed:
+            return list(self._ready)
 
     def close(self) -> None:
         with self._changed:
@@ -66,5 +74,8 @@ class ReadAhead(Generic[T]):
 
     def _has_room(self) -> bool:
         with self._changed:
-            self._changed.wait_for(lambda: len(self._ready) < self._depth or self._closing)
+            self._changed.wait_for(lambda: self._takes_more() or self._closing)
             return not self._closing
+
+    def _takes_more(self) -> bool:
+        return len(self._ready) < self._depth and sum(map(self._weigh, self._ready)) <= self._most

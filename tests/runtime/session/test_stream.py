@@ -155,3 +155,24 @@ def test_the_order_is_kept(depth):
     ahead = ReadAhead(range(500), depth)
     assert list(ahead) == list(range(500))
     ahead.close()
+
+
+def test_what_waits_may_be_heavy():
+    """No further item is begun while those that wait weigh too much; a single one may weigh more than all may."""
+    begun = []
+
+    def items():
+        for weight in (3, 3, 9, 1, 1):
+            begun.append(weight)
+            yield weight
+
+    ahead = ReadAhead(items(), 4, weigh=int, most=5)
+    for _ in range(100):
+        if begun == [3, 3]:
+            break
+        time.sleep(0.02)
+    time.sleep(0.02)
+    assert begun == ahead.waiting() == [3, 3]
+    assert list(ahead) == [3, 3, 9, 1, 1]
+    assert ahead.waiting() == []
+    ahead.close()

@@ -23,7 +23,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any, Final
@@ -115,9 +115,8 @@ def measure(subject: Subject, rounds: int, count: int) -> dict[str, Any]:
     return {
         "question": f"{subject.model}: {count} pictures of mixed sizes, JPEG in, PNG out, on {CORES} cores",
         "megapixels": round(subject.megapixels, 2),
-        "milliseconds_a_picture": {
-            name: round(statistics.median(each[name] for each in taken), 1) for name in taken[0]
-        },
+        "milliseconds_a_picture": _medians(taken),
+        "of_the_processor": _medians(worked),
         "share": round(statistics.median(shares), 3),
         "share_of_work": round(statistics.median(works), 3),
         "shares": [round(share, 3) for share in shares],
@@ -126,6 +125,10 @@ def measure(subject: Subject, rounds: int, count: int) -> dict[str, Any]:
         "rounds": rounds,
         "machine": machine.facts("cpu"),
     }
+
+
+def _medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: round(statistics.median(each[name] for each in rounds), 1) for name in rounds[0]}
 
 
 def _milliseconds(run: Callable[[], object], count: int) -> tuple[float, float]:

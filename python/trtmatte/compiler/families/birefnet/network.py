@@ -80,7 +80,8 @@ class Branch(nn.Module):
             plain = torch.ones_like(self.bn.weight)
             return functional.relu(self.bn(self.atrous_conv(x, plain, torch.zeros_like(plain))))
         mean, variance = self.bn.running_mean, self.bn.running_var
-        assert mean is not None and variance is not None
+        assert mean is not None
+        assert variance is not None
         scale = self.bn.weight / torch.sqrt(variance + self.bn.eps)
         return functional.relu(self.atrous_conv(x, scale, self.bn.bias - mean * scale))
 
@@ -147,7 +148,7 @@ def _gradient(channels: int) -> nn.Sequential:
 
 
 class Decoder(nn.Module):
-    """`widths` are the channels of the features from the deepest on. Heads that only training needs keep their names."""
+    """`widths` are the channels of the features, deepest first. Heads that only training needs keep their names."""
 
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()

@@ -23,7 +23,6 @@ from trtmatte.compiler.families.shared.alpha import (
 from trtmatte.compiler.families.shared.contrast import divide_by_maximum, stretch
 from trtmatte.compiler.families.shared.exporting import export
 from trtmatte.compiler.families.shared.sizes import Size, checked_size, size_text
-from trtmatte.compiler.graph import deform_conv
 from trtmatte.compiler.graph.linear import join_linear
 from trtmatte.compiler.graph.matching import describe
 from trtmatte.compiler.graph.matte_graph import Spec
@@ -70,7 +69,6 @@ def from_network(network: nn.Module, name: str, size: Size, batch: int, settings
 
 
 def _complete(graph: Graph, variant: str, seen: Size, size: Size, batch: int, settings: Settings) -> ModelProto:
-    deform_conv.rewrite(graph)
     join_linear(graph)
     preparation = Preparation(seen, "antialias", MEAN, STD)
     if settings.divide_by_maximum:

@@ -111,6 +111,8 @@ def _compiled(model: bytes, patches: int, options: Mapping[str, Any]) -> Any:
             return core.import_model(io.BytesIO(found), "CPU", dict(options))
     # No other frontend than that of ONNX may take the bytes for its own format.
     frontend = importlib.import_module("openvino.frontend").FrontEndManager().load_by_framework("onnx")
+    extension = importlib.import_module("openvino.frontend.onnx").ConversionExtension
+    frontend.add_extension(extension("DeformConv", _deformable_convolution))
     network = frontend.convert(frontend.load(io.BytesIO(model)))
     network.reshape({each.any_name: _fixed(each.partial_shape, patches) for each in network.inputs})
     compiled = core.compile_model(network, "CPU", dict(options))
@@ -118,6 +120,29 @@ def _compiled(model: bytes, patches: int, options: Mapping[str, Any]) -> Any:
         with contextlib.suppress(EngineError, RuntimeError):  # a full disk: it compiles again next time
             write_checked(place, compiled.export_model().getvalue())
     return compiled
+
+
+def _deformable_convolution(node: Any) -> Any:
+    """OpenVINO's own layer for ONNX's DeformConv, which its frontend does not know."""
+    ops = importlib.import_module("openvino.opset8")
+    picture, weights, offset, *rest = (node.get_input(index) for index in range(node.get_input_size()))
+    *_, mask = (None, *rest[1:])
+    above, left, below, right = node.get_attribute("pads", [0, 0, 0, 0])
+    made = ops.deformable_convolution(
+        picture,
+        offset,
+        weights,
+        node.get_attribute("strides", [1, 1]),
+        [above, left],
+        [below, right],
+        node.get_attribute("dilations", [1, 1]),
+        mask,
+        "explicit",
+        node.get_attribute("group", 1),
+        node.get_attribute("offset_group", 1),
+        True,  # between the picture and the zeros around it, too
+    )
+    return made.outputs()
 
 
 def _place(core: Any, model: bytes, patches: int, options: Mapping[str, Any]) -> Path | None:
@@ -144,4 +169,5 @@ BACKEND = Backend(
     rank=10,
     unavailable_reason=_unavailable_reason,
     load=lambda request: request.shared(Network),
+    runs_deform_conv=lambda columns: True,
 )

@@ -112,7 +112,10 @@ class Request:
         """The engine, in memory."""
         program, networks = read_program(self.source, self.options, self.progress, self.limits)
         from trtmatte.compiler.graph import cpu  # needs onnx
+        from trtmatte.compiler.graph.deform_conv import sampled
 
+        for_cpus = cpu.plan(networks)
+        networks = {name: sampled(network) for name, network in networks.items()}
         keep_fp32 = plans.keep_fp32(program, networks) if self.options.precision == "fp16" else None
         made, not_built = self._plans(program, networks, keep_fp32)
         if ONNX_TARGET in self.options.target:
@@ -120,7 +123,7 @@ class Request:
         return EngineFile.of(
             program,
             {name: network.SerializeToString() for name, network in networks.items()},
-            plans=[*cpu.plan(networks), *made],
+            plans=[*for_cpus, *made],
             settings=self.options.to_json(),
             source=self.source.about,
             not_built=not_built,

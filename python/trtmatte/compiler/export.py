@@ -101,6 +101,7 @@ def export(
     library = _plugins() if suffix == PLAN else None
 
     program, networks = read_program(source, chosen, progress)
+    networks = _sampled(networks)
     kept = plans.keep_fp32(program, networks) if chosen.precision == "fp16" else None
     made = graph(program, networks, chosen.form, kept, read_background)
     content = made.SerializeToString()
@@ -143,6 +144,13 @@ def graph(
     )
     _settle(joined, BACKGROUND, background)
     return joined
+
+
+def _sampled(networks: Mapping[str, ModelProto]) -> dict[str, ModelProto]:
+    """Networks without DeformConv, which TensorRT-RTX and older runtimes do not have."""
+    from trtmatte.compiler.graph.deform_conv import sampled
+
+    return {name: sampled(network) for name, network in networks.items()}
 
 
 def _plan(content: bytes, library: Path, verbose: bool, progress: Progress | None, *, tf32: bool) -> bytes:

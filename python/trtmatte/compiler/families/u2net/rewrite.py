@@ -7,10 +7,8 @@ are parts of the network stage, since they need all of the small picture.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 from onnx import ModelProto, NodeProto
 
 from trtmatte.compiler.families.shared.alpha import (
@@ -22,6 +20,7 @@ from trtmatte.compiler.families.shared.alpha import (
     network_size,
     the_picture,
 )
+from trtmatte.compiler.families.shared.contrast import divide_by_maximum, stretch
 from trtmatte.compiler.families.shared.exporting import export
 from trtmatte.compiler.families.shared.sizes import Size, checked_size
 from trtmatte.compiler.families.u2net.spec import MEAN, NAME, SIZE, STD, Settings
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 _SIDES: Final = 6
 _FEWEST_SIDES: Final = 3  # from here on a fusion of one-channel maps is a U-2-Net's, even if not one we know
 _VARIANTS: Final = {512: "u2net", 64: "u2netp"}  # by the channels of the widest layer
-_TINY: Final = 1e-6  # in the place of a maximum or a range of zero: a black picture, a flat alpha
 
 
 def resembles(graph: Graph) -> bool:
@@ -64,54 +62,16 @@ def from_network(network: nn.Module, name: str, size: Size, batch: int, settings
 def _complete(graph: Graph, variant: str, seen: Size, size: Size, batch: int, settings: Settings) -> ModelProto:
     preparation = Preparation(seen, "antialias", MEAN, STD)
     if settings.divide_by_maximum:
-        _divide_by_maximum(graph)
+        divide_by_maximum(graph, MEAN, STD)
         preparation = Preparation(seen, "antialias")
     if settings.stretch:
-        _stretch(graph)
+        stretch(graph)
     kept = {
         "input_size": list(seen),
         "divide_by_maximum": settings.divide_by_maximum,
         "stretch": settings.stretch,
     }
     return complete(graph, Spec(NAME, variant, size, batch, settings=kept), preparation, "linear", settings)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Before and after the network
-
-
-def _divide_by_maximum(graph: Graph) -> None:
-    """`IMAGE` is what the op samples; the network reads `(IMAGE / maximum - mean) / std`."""
-    normal = graph.fresh("normal")
-    graph.rename(IMAGE, normal)
-    bright = graph.add("Div", [IMAGE, _at_least(graph, _reduced(graph, "ReduceMax", IMAGE), _TINY)])
-    centred = graph.add("Sub", [bright, _planes(graph, MEAN)])
-    graph.add("Div", [centred, _planes(graph, STD)], normal)
-
-
-def _stretch(graph: Graph) -> None:
-    """`ALPHA` becomes `(alpha - minimum) / (maximum - minimum)`."""
-    plain = graph.fresh("alpha")
-    graph.rename(ALPHA, plain)
-    lowest, highest = (_reduced(graph, kind, plain) for kind in ("ReduceMin", "ReduceMax"))
-    extent = _at_least(graph, graph.add("Sub", [highest, lowest]), _TINY)
-    graph.add("Div", [graph.add("Sub", [plain, lowest]), extent], ALPHA)
-
-
-def _reduced(graph: Graph, kind: str, name: str) -> str:
-    """Of each image's values, `[B,1,1,1]`. From opset 18 on the axes are an input."""
-    axes = (1, 2, 3)
-    if graph.opset < 18:
-        return graph.add(kind, [name], axes=axes, keepdims=1)
-    return graph.add(kind, [name, graph.add_constant(np.array(axes, np.int64), "axes")], keepdims=1)
-
-
-def _at_least(graph: Graph, name: str, floor: float) -> str:
-    return graph.add("Max", [name, graph.add_constant(np.array(floor, np.float32), "floor")])
-
-
-def _planes(graph: Graph, values: Sequence[float]) -> str:
-    return graph.add_constant(np.array(values, np.float32).reshape(1, 3, 1, 1), "planes")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

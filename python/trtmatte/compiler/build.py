@@ -18,7 +18,7 @@ from trtmatte.compiler import engine_cache, plans
 from trtmatte.compiler.in_memory import Weights
 from trtmatte.compiler.options import ONNX_TARGET, Options
 from trtmatte.compiler.program import read_program
-from trtmatte.compiler.source import Source, locate
+from trtmatte.compiler.source import Source, completed, locate
 from trtmatte.errors import BackendError, SettingError
 from trtmatte.format import file as engine_file
 from trtmatte.format.file import EngineFile, Plan
@@ -67,7 +67,7 @@ class Request:
         place = None if out is None else require_writable(Path(out), "engine.trtm")
         limits = Limits.of(safe)
         source, recipe = locate(model, limits)
-        chosen = Options.of({**recipe, **{name: value for name, value in options.items() if value is not None}})
+        chosen = Options.of(completed(source, recipe, options))
         targets = _targets(chosen.target)
         if chosen.export is not None:
             raise SettingError(

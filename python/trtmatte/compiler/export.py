@@ -22,7 +22,7 @@ from trtmatte.compiler import triton as repository
 from trtmatte.compiler.options import Form, Options
 from trtmatte.compiler.plans import KeptNodes
 from trtmatte.compiler.program import read_program
-from trtmatte.compiler.source import locate
+from trtmatte.compiler.source import completed, locate
 from trtmatte.errors import BackendError, SettingError
 from trtmatte.format.outputs import DEFAULT_OUTPUTS, MATTE_OUTPUTS
 from trtmatte.format.program import Program
@@ -95,7 +95,7 @@ def export(
     if out is not None:
         require_writable(out, f"model{suffix}")
     source, recipe = locate(model)
-    given = {**recipe, **{name: value for name, value in options.items() if value is not None}}
+    given = completed(source, recipe, options)
     chosen = Options.of({**given, "export": kind or suffix.removeprefix(".")})
     _require_tensorrt(chosen)
     library = _plugins() if suffix == PLAN else None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from trtmatte.errors import DownloadError, EngineError, TrtmatteError
-from trtmatte.models.download import sha256
+from trtmatte.models.download import md5, sha256
 from trtmatte.models.model import FOLDER, Model, Source
 from trtmatte.support import files
 from trtmatte.support.cache_folder import private_folder
@@ -63,9 +63,13 @@ def _is_good(model: Model) -> bool:
     """
     if not model.is_here:
         return False
-    if model.sha256 is None:
+    if model.sha256 is None and model.md5 is None:
         return private_folder(FOLDER) == model.path.parent
-    return model.sha256 == sha256(model.path)
+    return _is_as_expected(model, model.path)
+
+
+def _is_as_expected(model: Model, path: Path) -> bool:
+    return sha256(path) == model.sha256 if model.sha256 else md5(path) == model.md5
 
 
 def _refuse(model: Model) -> None:
@@ -102,12 +106,12 @@ def _fetch_from(source: Source, model: Model) -> None:
     part = model.path.with_name(f"{model.file}.part")
     resumed = part.exists()
     source.fetch(model, part)
-    found = sha256(part)
-    if found == model.sha256:
+    if _is_as_expected(model, part):
         os.replace(part, model.path)
         return
+    kind, found, expected = ("sha256", sha256(part), model.sha256) if model.sha256 else ("md5", md5(part), model.md5)
     part.unlink()
     if resumed:
         _fetch_from(source, model)
         return
-    raise DownloadError(f"{source} has another content than expected (sha256 {found}, expected {model.sha256})")
+    raise DownloadError(f"{source} has another content than expected ({kind} {found}, expected {expected})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from trtmatte.compiler.families.shared.refining import Refinement
+from trtmatte.compiler.families.shared.settings import Refinement
 from trtmatte.compiler.families.shared.sizes import INPUT_SIZE, Size, checked_size
 
 NAME: Final = "modnet"

@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from onnx import ModelProto, ValueInfoProto
 
-from trtmatte.compiler.families.shared.refining import Refinement, linear_alpha
+from trtmatte.compiler.families.shared.refining import linear_alpha
+from trtmatte.compiler.families.shared.settings import Refinement
 from trtmatte.compiler.families.shared.sizes import METHODS, Size, size_text
 from trtmatte.compiler.graph.matching import pictures
 from trtmatte.compiler.graph.matte_graph import Spec, add_matte, add_picture, add_sample, assemble

@@ -8,20 +8,17 @@ colour changes, not where the pixels of the small alpha end.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
-from trtmatte.compiler.families.flags import flag_metadata
+from trtmatte.compiler.families.shared.settings import Refinement
 from trtmatte.compiler.graph.onnx_graph import Graph
 from trtmatte.compiler.graph.precision import EXACT
 from trtmatte.compiler.graph.specialise import static_shape
-from trtmatte.errors import SettingError
 
-__all__ = ["Refinement", "linear_alpha"]
+__all__ = ["linear_alpha"]
 
-_MOST_RADIUS: Final = 64
 _MIDDLE: Final = 0.5
 
 # Of red, green, blue and alpha, the pairs whose covariances are needed: colours with colours, colours with alpha.
@@ -30,34 +27,6 @@ _RIGHT: Final = (0, 1, 2, 1, 2, 2, 3, 3, 3)
 _DIAGONAL: Final = (0, 3, 5)
 _ROWS: Final = ((0, 1, 2, 6), (1, 3, 4, 7), (2, 4, 5, 8))
 """The linear equations of each pixel, as places among the pairs: three coefficients and the right-hand side."""
-
-
-@dataclass(frozen=True)
-class Refinement:
-    """The settings of families that can refine their alpha; their `Settings` begin with these.
-
-    `refine_radius` is that of a window, in pixels of the small picture. `refine_epsilon` is the variance, of colours in
-    0…1, below which a window counts as flat. The defaults are measured (`docs/measures.md`).
-    """
-
-    refine: bool = field(
-        default=False, metadata=flag_metadata("fit the edges of the alpha to the colours of the frame", kind=bool)
-    )
-    refine_radius: int = 3
-    refine_epsilon: float = 1e-4
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.refine_radius <= _MOST_RADIUS:
-            raise SettingError(f"refine_radius is {self.refine_radius}; expected pixels, 1…{_MOST_RADIUS}")
-        if not 1e-8 <= self.refine_epsilon <= 1:
-            raise SettingError(f"refine_epsilon is {self.refine_epsilon}; expected a variance, 1e-8…1")
-
-    @property
-    def facts(self) -> dict[str, bool | int | float]:
-        """The settings as an engine keeps them; none without refinement."""
-        if not self.refine:
-            return {}
-        return {"refine": True, "refine_radius": self.refine_radius, "refine_epsilon": self.refine_epsilon}
 
 
 def linear_alpha(

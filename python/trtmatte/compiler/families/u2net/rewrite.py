@@ -11,16 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from onnx import ModelProto, NodeProto
 
-from trtmatte.compiler.families.shared.alpha import (
-    ALPHA,
-    IMAGE,
-    Preparation,
-    complete,
-    isolate,
-    network_size,
-    the_picture,
-)
-from trtmatte.compiler.families.shared.contrast import divide_by_maximum, stretch
+from trtmatte.compiler.families.shared.alpha import ALPHA, IMAGE, isolate, network_size, the_picture
+from trtmatte.compiler.families.shared.contrast import complete_as_rembg
 from trtmatte.compiler.families.shared.exporting import export
 from trtmatte.compiler.families.shared.sizes import Size, checked_size
 from trtmatte.compiler.families.u2net.spec import MEAN, NAME, SIZE, STD, Settings
@@ -60,18 +52,7 @@ def from_network(network: nn.Module, name: str, size: Size, batch: int, settings
 
 
 def _complete(graph: Graph, variant: str, seen: Size, size: Size, batch: int, settings: Settings) -> ModelProto:
-    preparation = Preparation(seen, "antialias", MEAN, STD)
-    if settings.divide_by_maximum:
-        divide_by_maximum(graph, MEAN, STD)
-        preparation = Preparation(seen, "antialias")
-    if settings.stretch:
-        stretch(graph)
-    kept = {
-        "input_size": list(seen),
-        "divide_by_maximum": settings.divide_by_maximum,
-        "stretch": settings.stretch,
-    }
-    return complete(graph, Spec(NAME, variant, size, batch, settings=kept), preparation, "linear", settings)
+    return complete_as_rembg(graph, Spec(NAME, variant, size, batch), seen, MEAN, STD, settings)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

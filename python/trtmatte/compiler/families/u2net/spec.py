@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from trtmatte.compiler.families.shared.refining import Refinement
+from trtmatte.compiler.families.shared.settings import Contrast
 from trtmatte.compiler.families.shared.sizes import INPUT_SIZE, Size, checked_size
 
 NAME: Final = "u2net"
@@ -15,16 +15,13 @@ STD: Final = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
-class Settings(Refinement):
+class Settings(Contrast):
     """`input_size` is the width and height that the network sees; left out, the original's 320x320 or the file's own.
 
-    The original divides a picture by its largest value before it normalises it (`divide_by_maximum`) and stretches the
-    result so that it reaches from 0 to 1 (`stretch`).
+    `divide_by_maximum` and `stretch` are habits of the original too.
     """
 
     input_size: Size | None = field(default=None, metadata=INPUT_SIZE)
-    divide_by_maximum: bool = True
-    stretch: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -30,8 +30,6 @@ WHOLE = ["rvm_mobilenetv3", "bgmv2_refine_mobilenetv2", "modnet", "u2netp", "bir
 
 
 @pytest.mark.parametrize("model", WHOLE)
-    "model", ["rvm_mobilenetv3", "bgmv2_refine_mobilenetv2", "modnet", "u2netp", "birefnet_pvt_b0"]
-)
 def test_fill_gives_the_same_weights_everywhere(model: str) -> None:
     keys, values, *salts = CHECKS[model]
     shapes = {key: shape for key, shape, _ in reference.keys(model)}

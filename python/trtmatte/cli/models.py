@@ -60,9 +60,10 @@ def _long() -> str:
 
 
 def _details(model: Model) -> str:
+    kind, value = model.hash or ("sha256", "not known")
     lines = [
         f"{model.name}: {model.file}, {_size(model)}, {model.licence}",
-        f"  sha256  {model.sha256 or 'not known'}",
+        f"  {kind:6}  {value}",
         f"  place   {model.path}{'' if model.is_here else ' (not here yet)'}",
         *(f"  source  {source}" for source in model.sources),
     ]

@@ -31,11 +31,16 @@ _PIP_PATHS = ("PIP_CONFIG_FILE", "PIP_FIND_LINKS", "PIP_CERT", "PIP_CLIENT_CERT"
 
 
 def sha256(path: Path) -> str:
-    digest = hashlib.sha256()
+    return digest(path, "sha256")
+
+
+def digest(path: Path, kind: str) -> str:
+    """The hash of a file's content; `kind` is sha256, or md5 to compare with what a publisher gives."""
+    made = hashlib.new(kind, usedforsecurity=kind != "md5")
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+            made.update(block)
+    return made.hexdigest()
 
 
 def over_http(address: str, part: Path, size: int | None = None) -> None:

@@ -52,7 +52,8 @@ class Model:
     """A known model. Without sources, users download it by hand from its `page`.
 
     `category` is what it cuts out: people, things, anime or clothing. `advice` is one line on when to take it.
-    `commercial` is False where the licence forbids commercial use.
+    `commercial` is False where the licence forbids commercial use. `md5` is for files of which their publishers give
+    no other hash.
     """
 
     name: str
@@ -66,6 +67,13 @@ class Model:
     category: str = "things"
     advice: str = ""
     commercial: bool = True
+    md5: str | None = None
+
+    @property
+    def hash(self) -> tuple[str, str] | None:
+        """The kind and the value of the strongest hash of its file that is known."""
+        known = (("sha256", self.sha256), ("md5", self.md5))
+        return next(((kind, value) for kind, value in known if value is not None), None)
 
     @property
     def path(self) -> Path:

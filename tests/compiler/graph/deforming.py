@@ -218,3 +218,31 @@ class _Writer:
         index = self.add("Expand", index, self.constant([*shape[:2], channels, shape[3]]))
         joined = self.reshape(picture, case.batch, case.offset_group, channels, height * width)
         return self.add("GatherElements", joined, index, axis=3)
+
+
+def matting(case: Case, *, form: str = "node", opset: int = 19) -> ModelProto:
+    """A network of one picture whose alpha is a deformable convolution, which takes offsets and mask from convolutions.
+
+    `form` is "node", "pixels" or "rows".
+    """
+    arrays = case.arrays()
+    model = as_node(case, arrays, opset) if form == "node" else decomposed(case, arrays, pixels=form == "pixels")
+    rng = np.random.default_rng(1)
+    steps = {"strides": case.strides, "dilations": case.dilations, "pads": [*case.pads, *case.pads]}
+    first = []
+    for name, count in (("offset", 2), ("mask", 1)):
+        kernel = rng.standard_normal((count * case.offset_group * case.taps, case.channels, *case.kernel)) * 0.5
+        model.graph.initializer.append(numpy_helper.from_array(kernel.astype(np.float32), f"{name}/kernel"))
+        made = name if name == "offset" else "modulator"
+        first.append(helper.make_node("Conv", ["x", f"{name}/kernel"], [made], **steps))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(2, np.float32), "two"))
+    first += [
+        helper.make_node("Sigmoid", ["modulator"], ["half"]),
+        helper.make_node("Mul", ["half", "two"], ["mask"]),
+    ]
+    last = model.graph.node[-1]
+    last.output[0] = "logits"
+    nodes = [*first, *model.graph.node, helper.make_node("Sigmoid", ["logits"], ["y"])]
+    del model.graph.node[:], model.graph.input[1:]
+    model.graph.node.extend(nodes)
+    return model

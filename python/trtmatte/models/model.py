@@ -75,9 +75,9 @@ class Model:
     """A known model. Without sources, users download it by hand from its `page`.
 
     `category` is what it cuts out, one of `CATEGORIES`. `advice` is one line on when to take it.
-    `commercial` is False where the licence forbids commercial use. `md5` is all that is known of files whose SHA-256
-    their publisher does not state. `also` are other names for it, those that rembg's users know. `settings` are those
-    of its family that it was trained with, where they are not the family's own.
+    `commercial` is False where the licence forbids commercial use. `md5` is for files of which their publishers give
+    no other hash. `also` are other names for it, those that rembg's users know. `settings` are those of its family
+    that it was trained with, where they are not the family's own.
     """
 
     name: str
@@ -94,6 +94,12 @@ class Model:
     md5: str | None = None
     also: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def hash(self) -> tuple[str, str] | None:
+        """The kind and the value of the strongest hash of its file that is known."""
+        known = (("sha256", self.sha256), ("md5", self.md5))
+        return next(((kind, value) for kind, value in known if value is not None), None)
 
     @property
     def path(self) -> Path:

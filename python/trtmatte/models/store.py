@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from trtmatte.errors import DownloadError, EngineError, TrtmatteError
-from trtmatte.models.download import md5, sha256
+from trtmatte.models.download import digest
 from trtmatte.models.model import FOLDER, Model, Source
 from trtmatte.support import files
 from trtmatte.support.cache_folder import private_folder
@@ -63,13 +63,10 @@ def _is_good(model: Model) -> bool:
     """
     if not model.is_here:
         return False
-    if model.sha256 is None and model.md5 is None:
+    if model.hash is None:
         return private_folder(FOLDER) == model.path.parent
-    return _is_as_expected(model, model.path)
-
-
-def _is_as_expected(model: Model, path: Path) -> bool:
-    return sha256(path) == model.sha256 if model.sha256 else md5(path) == model.md5
+    kind, expected = model.hash
+    return digest(model.path, kind) == expected
 
 
 def _refuse(model: Model) -> None:
@@ -105,11 +102,12 @@ def _fetch_from(source: Source, model: Model) -> None:
     """Download under a temporary name, check, rename. A resumed file that is wrong is downloaded once more, whole."""
     part = model.path.with_name(f"{model.file}.part")
     resumed = part.exists()
+    kind, expected = model.hash or ("sha256", None)
     source.fetch(model, part)
-    if _is_as_expected(model, part):
+    found = digest(part, kind)
+    if found == expected:
         os.replace(part, model.path)
         return
-    kind, found, expected = ("sha256", sha256(part), model.sha256) if model.sha256 else ("md5", md5(part), model.md5)
     part.unlink()
     if resumed:
         _fetch_from(source, model)

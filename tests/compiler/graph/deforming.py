@@ -84,6 +84,24 @@ class Case:
         return made + (arrays["bias"].astype(np.float64)[:, None, None] if self.bias else 0)
 
 
+CASES = {
+    "plain": Case(),
+    "one tap": Case(kernel=(1, 1), pads=(0, 0)),
+    "one tap on one pixel": Case(kernel=(1, 1), pads=(0, 0), size=(1, 1)),
+    "seven by seven": Case(kernel=(7, 7), pads=(3, 3)),
+    "unequal": Case(kernel=(3, 5), pads=(0, 2), strides=(2, 3), dilations=(2, 1), size=(13, 17)),
+    "strides that leave a rest": Case(strides=(2, 2), size=(8, 11)),
+    "groups": Case(batch=2, channels=8, group=2, outputs=6),
+    "groups of offsets": Case(batch=2, channels=8, offset_group=4),
+    "both groups": Case(channels=8, group=4, offset_group=2, outputs=8),
+    "a channel each": Case(batch=2, offset_group=4),
+    "without mask": Case(mask=False),
+    "without bias": Case(bias=False),
+    "far outside": Case(spread=40.0),
+    "a picture of one column": Case(size=(6, 1)),
+}
+
+
 def _between(picture: Array, y: Array, x: Array) -> Array:
     """Bilinear, with zeros around the picture."""
     total = np.zeros(np.broadcast(y, x).shape)
@@ -218,3 +236,31 @@ class _Writer:
         index = self.add("Expand", index, self.constant([*shape[:2], channels, shape[3]]))
         joined = self.reshape(picture, case.batch, case.offset_group, channels, height * width)
         return self.add("GatherElements", joined, index, axis=3)
+
+
+def matting(case: Case, *, form: str = "node", opset: int = 19) -> ModelProto:
+    """A network of one picture whose alpha is a deformable convolution, which takes offsets and mask from convolutions.
+
+    `form` is "node", "pixels" or "rows".
+    """
+    arrays = case.arrays()
+    model = as_node(case, arrays, opset) if form == "node" else decomposed(case, arrays, pixels=form == "pixels")
+    rng = np.random.default_rng(1)
+    steps = {"strides": case.strides, "dilations": case.dilations, "pads": [*case.pads, *case.pads]}
+    first = []
+    for name, count in (("offset", 2), ("mask", 1)):
+        kernel = rng.standard_normal((count * case.offset_group * case.taps, case.channels, *case.kernel)) * 0.5
+        model.graph.initializer.append(numpy_helper.from_array(kernel.astype(np.float32), f"{name}/kernel"))
+        made = name if name == "offset" else "modulator"
+        first.append(helper.make_node("Conv", ["x", f"{name}/kernel"], [made], **steps))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(2, np.float32), "two"))
+    first += [
+        helper.make_node("Sigmoid", ["modulator"], ["half"]),
+        helper.make_node("Mul", ["half", "two"], ["mask"]),
+    ]
+    last = model.graph.node[-1]
+    last.output[0] = "logits"
+    nodes = [*first, *model.graph.node, helper.make_node("Sigmoid", ["logits"], ["y"])]
+    del model.graph.node[:], model.graph.input[1:]
+    model.graph.node.extend(nodes)
+    return model

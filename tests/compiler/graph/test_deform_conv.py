@@ -8,28 +8,11 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from tests.compiler.graph.deforming import Case, as_node, decomposed
+from tests.compiler.graph.deforming import CASES, Case, as_node, decomposed
 from trtmatte.compiler.graph.deform_conv import columns, restored, sampled
 from trtmatte.compiler.graph.deform_conv import sampling as writing
 from trtmatte.compiler.graph.onnx_graph import Graph, attributes
 from trtmatte.compiler.graph.specialise import specialise
-
-CASES = {
-    "plain": Case(),
-    "one tap": Case(kernel=(1, 1), pads=(0, 0)),
-    "one tap on one pixel": Case(kernel=(1, 1), pads=(0, 0), size=(1, 1)),
-    "seven by seven": Case(kernel=(7, 7), pads=(3, 3)),
-    "unequal": Case(kernel=(3, 5), pads=(0, 2), strides=(2, 3), dilations=(2, 1), size=(13, 17)),
-    "strides that leave a rest": Case(strides=(2, 2), size=(8, 11)),
-    "groups": Case(batch=2, channels=8, group=2, outputs=6),
-    "groups of offsets": Case(batch=2, channels=8, offset_group=4),
-    "both groups": Case(channels=8, group=4, offset_group=2, outputs=8),
-    "a channel each": Case(batch=2, offset_group=4),
-    "without mask": Case(mask=False),
-    "without bias": Case(bias=False),
-    "far outside": Case(spread=40.0),
-    "a picture of one column": Case(size=(6, 1)),
-}
 
 
 @pytest.fixture(params=CASES.values(), ids=CASES.keys())

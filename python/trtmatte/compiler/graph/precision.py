@@ -88,6 +88,16 @@ def offsets(largest: float) -> Rule:
     return rule
 
 
+def positions(graph: Graph) -> set[str]:
+    """Keeps GridSample, and the nodes between a convolution and the positions at which it samples.
+
+    Float16 tells positions apart that are an eighth of a pixel from each other, in the middle of a map of 256 pixels.
+    """
+    grids = [node.input[1] for node in graph.all("GridSample")]
+    barred = [name for node in graph.all(*_CONVOLUTIONS) for name in node.output]
+    return {node.output[0] for node in (*graph.all("GridSample"), *graph.ancestors(grids, barred))}
+
+
 def these(nodes: Iterable[str]) -> Rule:
     """Keeps the nodes with these first outputs."""
     names = set(nodes)
@@ -99,7 +109,7 @@ def rule_of(keep: KeepFp32) -> Rule:
     rules = [stem(keep.stem)] if keep.stem else []
     rules += [] if keep.sums is None else [sums(keep.sums)]
     rules += [] if keep.offsets is None else [offsets(keep.offsets)]
-    return together(*rules)
+    return together(positions, *rules)
 
 
 def kept_nodes(model: ModelProto, rule: Rule) -> list[str]:

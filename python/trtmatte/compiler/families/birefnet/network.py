@@ -18,11 +18,11 @@ from trtmatte.compiler.families.birefnet.swin import Swin
 from trtmatte.compiler.families.shared.deform_conv import deform_conv
 from trtmatte.compiler.families.shared.layers import require_multiple, tracing
 
-_SWIN: Final = {  # width, depths, heads, side of the windows
+SWIN: Final = {  # width, depths, heads, side of the windows
     "swin_t": (96, (2, 2, 6, 2), (3, 6, 12, 24), 7),
     "swin_l": (192, (2, 2, 18, 2), (6, 12, 24, 48), 12),
 }
-_PVT: Final = {  # channels, depths, expansions of the four levels
+PVT: Final = {  # channels, depths, expansions of the four levels
     "pvt_b0": ((32, 64, 160, 256), (2, 2, 2, 2), (8, 8, 4, 4)),
     "pvt_b1": ((64, 128, 320, 512), (2, 2, 2, 2), (8, 8, 4, 4)),
     "pvt_b2": ((64, 128, 320, 512), (3, 4, 6, 3), (8, 8, 4, 4)),
@@ -201,7 +201,7 @@ class BiRefNet(nn.Module):
 
     def __init__(self, backbone: str = "swin_l") -> None:
         super().__init__()
-        self.bb = Swin(*_SWIN[backbone]) if backbone in _SWIN else Pvt(*_PVT[backbone])
+        self.bb = Swin(*SWIN[backbone]) if backbone in SWIN else Pvt(*PVT[backbone])
         widths = tuple(2 * channels for channels in reversed(self.bb.channels))
         self.squeeze_module = nn.Sequential(DecoderBlock(sum(widths), widths[0]))
         self.decoder = Decoder(widths)

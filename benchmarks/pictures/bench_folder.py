@@ -5,8 +5,9 @@
 The session runs alone on all pictures, which are in memory; then `trtmatte image` mattes the folder, in the same
 process. `share` is the time of the session, divided by that of the command: it is what decoding, encoding and writing
 leave of the network's own rate. Both take turns, round by round, and the median of the rounds' shares counts, so that
-what else the machine does falls on both alike. `parts` are decoding and encoding alone, on one core. Before it is
-timed, the files are checked against the session's cut-outs.
+what else the machine does falls on both alike. `share_of_work` is the same of the processor's time, which others on
+the machine disturb less. Decoding and encoding alone are on one core. Before it is timed, the files are checked against
+the session's cut-outs.
 
 With `--cold`, the command builds its engines in each round: that is what models cost that follow the shape of the
 picture, such as rvm.
@@ -22,7 +23,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +38,7 @@ from trtmatte.apps.matting import Matting
 from trtmatte.cli.main import main as command
 from trtmatte.media import still
 from trtmatte.media.backgrounds import FrameBackground
+from trtmatte.support.cache_folder import cache_folder
 
 CORES: Final = 2
 CLAIM: Final = 0.9
@@ -88,7 +90,7 @@ class Subject:
         with tempfile.TemporaryDirectory() as cache, redirect_stderr(io.StringIO()) as told:
             before = os.environ.get("TRTMATTE_CACHE")
             if self._cold:
-                (Path(cache) / "models").symlink_to(trtmatte_models())
+                (Path(cache) / "models").symlink_to(cache_folder() / "models")
                 os.environ["TRTMATTE_CACHE"] = cache
             try:
                 assert command(words) == 0, told.getvalue()
@@ -97,13 +99,7 @@ class Subject:
                 os.environ.update({} if before is None else {"TRTMATTE_CACHE": before})
 
 
-def trtmatte_models() -> Path:
-    from trtmatte.support.cache_folder import cache_folder
-
-    return cache_folder() / "models"
-
-
-def _sizes(long_side: int) -> Any:
+def _sizes(long_side: int) -> Iterator[tuple[int, int]]:
     """Sizes of pictures without an end, each share with each shape."""
     for number in itertools.count():
         share, (width, height) = SHARES[number % len(SHARES)], SHAPES[number % len(SHAPES)]
@@ -113,15 +109,16 @@ def _sizes(long_side: int) -> Any:
 
 def measure(subject: Subject, rounds: int, count: int) -> dict[str, Any]:
     subject.check()
-    taken = [{name: _milliseconds(run, count) for name, run in subject.runs().items()} for _ in range(rounds)]
-    shares = [each["session"] / each["whole"] for each in taken]
+    timed = [{name: _milliseconds(run, count) for name, run in subject.runs().items()} for _ in range(rounds)]
+    taken, worked = ([{name: each[name][which] for name in each} for each in timed] for which in (0, 1))
+    shares, works = ([each["session"] / each["whole"] for each in either] for either in (taken, worked))
     return {
         "question": f"{subject.model}: {count} pictures of mixed sizes, JPEG in, PNG out, on {CORES} cores",
         "megapixels": round(subject.megapixels, 2),
-        "milliseconds_a_picture": {
-            name: round(statistics.median(each[name] for each in taken), 1) for name in taken[0]
-        },
+        "milliseconds_a_picture": _medians(taken),
+        "of_the_processor": _medians(worked),
         "share": round(statistics.median(shares), 3),
+        "share_of_work": round(statistics.median(works), 3),
         "shares": [round(share, 3) for share in shares],
         "claim": CLAIM,
         "holds": statistics.median(shares) >= CLAIM,
@@ -130,10 +127,15 @@ def measure(subject: Subject, rounds: int, count: int) -> dict[str, Any]:
     }
 
 
-def _milliseconds(run: Callable[[], object], count: int) -> float:
-    began = time.perf_counter()
+def _medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: round(statistics.median(each[name] for each in rounds), 1) for name in rounds[0]}
+
+
+def _milliseconds(run: Callable[[], object], count: int) -> tuple[float, float]:
+    """Return the time of a run for each picture, and that of the processor."""
+    began, worked = time.perf_counter(), time.process_time()
     run()
-    return (time.perf_counter() - began) * 1000 / count
+    return (time.perf_counter() - began) * 1000 / count, (time.process_time() - worked) * 1000 / count
 
 
 def main() -> int:

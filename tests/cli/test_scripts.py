@@ -320,6 +320,42 @@ def test_rembg(here: Path) -> None:
     }
 
 
+def test_rembg_s_post_processing(here: Path) -> None:
+    model = str(models.model("u2netp"))
+    for flag in ("-ppm", "--post-process-mask", "--post-process"):
+        assert typed("image", f"rembg i -m {model} {flag} -om in.png {flag.strip('-')}.png") == 0
+        with Image.open(f"{flag.strip('-')}.png") as mask:
+            assert set(np.unique(np.asarray(mask))) <= {0, 255}
+
+
+@pytest.mark.parametrize("flags", ["-a", "-a -af 270 -ab 20 -ae 11", "--alpha-matting-erode-size 15"])
+def test_rembg_s_alpha_matting_is_explained(flags: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(models.model("u2netp"))
+    assert typed("image", f"rembg i -m {model} {flags} in.png out.png") == 0
+    assert "alpha matting has no flags here: cut-outs have the foreground's own colours" in capsys.readouterr().err
+    assert typed("image", f"rembg i -m {model} in.png other.png") == 0
+    assert "alpha matting" not in capsys.readouterr().err
+    assert Path("out.png").read_bytes() == Path("other.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("command", "ours"),
+    [
+        *(("i", "trtmatte image"), ("p", "trtmatte image"), ("b", "trtmatte video - OUT --raw WIDTHxHEIGHT")),
+        *(("d", "trtmatte models pull"), ("s", "trtmatte batch")),
+    ],
+)
+def test_the_commands_of_rembg_are_answered_with_ours(
+    command: str, ours: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "in.png", "out.png"])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert ours in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

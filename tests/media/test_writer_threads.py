@@ -43,6 +43,10 @@ def test_an_error_of_an_earlier_one_is_raised() -> None:
     def fail() -> None:
         raise OSError("full")
 
-    with pytest.raises(OSError, match="full"), PictureWriters() as writers:
-        for _ in range(100):
-            writers.submit(fail, 1)
+    def write_all() -> None:
+        with PictureWriters() as writers:
+            for _ in range(100):
+                writers.submit(fail, 1)
+
+    with pytest.raises(OSError, match="full"):
+        write_all()

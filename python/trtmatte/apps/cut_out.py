@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar, overload
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         model: str | Path | Engine
         plate: Any
         align: bool
+        post_process: bool
         device: str | None
         backend: str
         safe: bool | Limits
@@ -50,6 +51,24 @@ _LOG: Final = logging.getLogger("trtmatte")
 _KEPT: Final = 4  # models with their options, whose sessions are kept
 _EXPECTED: Final = "expected a path, the bytes of a file, a PIL image or a numpy array, or a list of these"
 _ARRAY: Final = "expected uint8 (H, W), (H, W, 3) or (H, W, 4), in RGB"
+_OF_REMBG: Final = {
+    "only_mask": "output='alpha' gives the mask",
+    "bgcolor": "background=(red, green, blue) gives a composite",
+    "post_process_mask": "it is called post_process",
+    "session": "model='u2netp' names a model, whose session is kept",
+    "force_return_bytes": "bytes give bytes, other pictures their own kind",
+    "putalpha": "the colours of what is cut out are not kept",
+    **dict.fromkeys(
+        (
+            "alpha_matting",
+            "alpha_matting_foreground_threshold",
+            "alpha_matting_background_threshold",
+            "alpha_matting_erode_size",
+        ),
+        "cut-outs have clean edges without it; leave it out",
+    ),
+}
+"""What stands in the place of the arguments of rembg's `remove`."""
 
 _kept: OrderedDict[Hashable, Matting] = OrderedDict()
 _lock = threading.Lock()
@@ -77,9 +96,11 @@ def cut_out(
     model: str | Path | Engine = "rvm-mobilenetv3",
     plate: Any = None,
     align: bool = False,
+    post_process: bool = False,
     device: str | None = None,
     backend: str = "auto",
     safe: bool | Limits = False,
+    **unknown: Any,
 ) -> Any:
     """Return a picture without its background, in the kind in which it is given.
 
@@ -93,16 +114,18 @@ def cut_out(
     `output` is "rgba", "alpha", "composite" or "foreground"; left out, "composite" if there is a background, otherwise
     "rgba". `background` is a colour, a picture or "blur". `model` is the name of a known model, a model file, an engine
     file (`.trtm`) or an engine. `plate` is the photographed empty scene that BackgroundMattingV2 needs; with `align` it
-    is aligned to each picture. `safe` sets limits for pictures of strangers. Further options, such as the family's, are
+    is aligned to each picture. With `post_process`, the alpha is a mask without grey, smoothed as rembg does it.
+    `safe` sets limits for pictures of strangers. Further options, such as the family's, are
     those of `trtmatte.build`, whose engine is then the model.
 
     The sessions of the last four models are kept for the next call, in each process. Threads may share them.
 
     Raises an InputError for what is no picture or a damaged one, and a FrameError for an array of another kind.
     """
+    _require_known(unknown)
     limits = Limits.of(safe)
     kind = _kind(output, background)
-    matting = _matting(model, kind, limits, align=align, device=device, backend=backend)
+    matting = _matting(model, kind, limits, align=align, post_process=post_process, device=device, backend=backend)
     behind = _behind(background if kind == "composite" else None, limits)
     scene = None if plate is None else _taken(plate, "the plate", limits).picture.pixels
 
@@ -113,6 +136,13 @@ def cut_out(
     if isinstance(picture, (list, tuple)):
         return [matted(each, f"picture {number}") for number, each in enumerate(picture)]
     return matted(picture, "the picture")
+
+
+def _require_known(unknown: Mapping[str, object]) -> None:
+    """Raise a TypeError for an argument that there is not; for one of rembg's `remove`, with what is in its place."""
+    for name in unknown:
+        hint = f"; {_OF_REMBG[name]}" if name in _OF_REMBG else ""
+        raise TypeError(f"cut_out() got an unexpected keyword argument {name!r}{hint}")
 
 
 class _Taken(NamedTuple):

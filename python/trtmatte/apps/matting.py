@@ -9,8 +9,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from trtmatte import ops
 from trtmatte.api import Engine, Session
 from trtmatte.apps.maps import picture_of, session_outputs
+from trtmatte.apps.post_process import mask_of
 from trtmatte.errors import SettingError
 from trtmatte.format.stages import PLATE
 from trtmatte.media.alignment import Aligner
@@ -20,6 +22,7 @@ from trtmatte.media.plates import fitted
 from trtmatte.media.targets import KINDS
 from trtmatte.reports.fit import fit_warning, follows_the_frame
 from trtmatte.runtime.session import Matte
+from trtmatte.runtime.session.background import read_background
 from trtmatte.support.limits import Limits
 from trtmatte.support.options import option
 
@@ -33,6 +36,7 @@ _SHAPES: Final = 4  # of pictures, for each doubling of width:height: within one
 _FULL: Final = 512  # pixels of the long side, from which on networks see pictures of one shape in one size
 _SMALLEST: Final = -4  # the classes of smaller pictures, each half as large as the one before
 _OPENING: Final = 2  # engines that are built ahead at a time
+_MADE: Final = ("rgba", "composite", "pha")  # outputs that are made of the alpha
 _KEPT: Final = 8  # sessions: upright, lying and square pictures of the usual shapes
 
 
@@ -81,17 +85,22 @@ class Matting:
         kinds: Sequence[str],
         *,
         align: bool = False,
+        post_process: bool = False,
         tell: Callable[[str], object] = lambda message: None,
         limits: Limits | None = None,
         **session: Any,
     ) -> None:
         """`kinds` are names of `KINDS` and `MAPS`; `tell` gets messages about plates and engines that do not fit.
 
-        `session` are options of a session.
+        With `post_process`, the alpha of all kinds is a mask without grey. `session` are options of a session.
         """
         self._engine, self._kinds = engine, tuple(kinds)
         self._align, self._tell = align, tell
+        self._post_process = post_process
         self._wanted = [KINDS.get(kind, kind) for kind in kinds]
+        if post_process:  # what has an alpha is made again
+            made = ["fgr", "pha"] if {"rgba", "composite"} & set(kinds) else ["pha"]
+            self._wanted = list(dict.fromkeys([*(each for each in self._wanted if each not in _MADE), *made]))
         self._options = session
         self._options |= {"safe": limits} if limits else {}
         self._sessions: dict[int, _Opened] = {}
@@ -144,8 +153,28 @@ class Matting:
             whole = multiple_of(PATCH, size)
             picture, plate = pad_to(picture, whole), None if plate is None else pad_to(plate, whole)
         session.reset()
-        matte = session(picture, plate, background=behind.at(size) if "composite" in self._kinds else None)
+        background = behind.at(size) if "composite" in self._kinds else None
+        matte = session(picture, plate, background=None if self._post_process else background)
+        if self._post_process:
+            return self._masked(opened, matte, picture, size, background)
         return self._own(opened, matte, _size(picture), size)
+
+    def _masked(
+        self, opened: _Opened, matte: Matte, picture: Array, size: tuple[int, int], background: Any
+    ) -> dict[str, Array]:
+        """Return the mattes with a mask in the place of the alpha."""
+        made = {name: picture_of(matte[opened.names[name]], name, _size(picture), size).copy() for name in self._wanted}
+        mask = mask_of(made["pha"])
+        mattes = {kind: made[KINDS.get(kind, kind)] for kind in self._kinds if KINDS.get(kind, kind) not in _MADE}
+        if "alpha" in self._kinds:
+            mattes["alpha"] = mask
+        if "rgba" in self._kinds:
+            mattes["rgba"] = np.concatenate([made["fgr"] * (mask > 0), mask], axis=2)
+        if "composite" in self._kinds:
+            behind = read_background(background, "rgb").at(picture[: size[1], : size[0]], 0, slice(0, 1))
+            alpha = np.ascontiguousarray(mask.transpose(2, 0, 1))[np.newaxis] / np.float32(255)
+            (mattes["composite"],) = ops.matte_upsample(made["fgr"], alpha, outputs=("composite",), background=behind)
+        return {kind: mattes[kind] for kind in self._kinds}
 
     def _own(self, opened: _Opened, matte: Matte, padded: tuple[int, int], size: tuple[int, int]) -> dict[str, Array]:
         """Return copies by the names of `KINDS` and `MAPS`, without what was padded."""

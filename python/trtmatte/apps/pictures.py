@@ -66,6 +66,7 @@ def convert(
     *,
     background: Any = None,
     align: bool = False,
+    post_process: bool = False,
     quality: int = 95,
     done: Callable[[int], object] = lambda count: None,
     tell: Callable[[str], object] = lambda message: None,
@@ -78,13 +79,14 @@ def convert(
     `engine` is an engine, or a function that returns the engine for a size; it is called once for each aspect ratio.
     `done` is called with the number of pictures so far, `tell` with messages. An error of writing is raised, since the
     next picture could not be written either. No file that is read is overwritten; `reads` are further ones, such as a
-    model. `safe` sets limits for files of strangers: True for the usual ones, or `Limits`.
+    model. With `post_process`, alphas are masks without grey. `safe` sets limits for files of strangers: True for the
+    usual ones, or `Limits`.
     """
     limits = Limits.of(safe)
     require_replaceable(tasks, background, engine, *reads)
     kinds = tuple(tasks[0].places)
     behind = FrameBackground(background if "composite" in kinds else None, limits=limits)
-    matting = Matting(engine, kinds, align=align, tell=tell, limits=limits, **session)
+    matting = Matting(engine, kinds, align=align, post_process=post_process, tell=tell, limits=limits, **session)
     problems: list[InputError] = []
     ahead = ReadAhead((_read(task, limits) for task in tasks), _AHEAD, weigh=_weight, most=_MOST_BYTES)
     try:

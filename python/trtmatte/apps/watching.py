@@ -39,6 +39,7 @@ def watch(
     kinds: Sequence[str],
     background: Any = None,
     align: bool = False,
+    post_process: bool = False,
     quality: int = 95,
     tell: Callable[[str], object] = lambda message: None,
     reads: Sequence[str | Path] = (),
@@ -53,7 +54,7 @@ def watch(
     """
     limits = Limits.of(safe)
     behind = FrameBackground(background if "composite" in kinds else None, limits=limits)
-    matting = Matting(engine, kinds, align=align, tell=tell, limits=limits, **session)
+    matting = Matting(engine, kinds, align=align, post_process=post_process, tell=tell, limits=limits, **session)
     arrivals, stop, seen = Arrivals(folder, limits), stop or threading.Event(), Seen()
     try:
         with still.without_warnings():

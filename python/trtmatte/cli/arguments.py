@@ -46,6 +46,15 @@ _FOR_FILES: Final = {
 }
 """Where a file belongs that stands in the place of one of these choices."""
 
+_OF_REMBG: Final = {
+    "i": "rembg's i is trtmatte image",
+    "p": "rembg's p is trtmatte image",
+    "b": "rembg's b is trtmatte video - OUT --raw WIDTHxHEIGHT",
+    "d": "rembg's d is trtmatte models pull",
+    "s": "there is no server; trtmatte batch answers requests on standard input",
+}
+"""What stands in the place of the commands of rembg."""
+
 
 class Parser(argparse.ArgumentParser):
     """A parser that prints an error in one line, and its help like other results."""
@@ -65,7 +74,9 @@ class Parser(argparse.ArgumentParser):
         if wrong:
             argument, value, choices = wrong.groups()
             like = difflib.get_close_matches(value, re.findall(r"[\w.-]+", choices), 1)
-            if like:
+            if argument == "COMMAND" and value in _OF_REMBG:
+                message += f"; {_OF_REMBG[value]}"
+            elif like:
                 message += f"; did you mean {like[0]}?"
             elif Path(value).suffix and argument in _FOR_FILES:
                 message += f"; {_FOR_FILES[argument]}"

@@ -48,6 +48,7 @@ def add_parser(subparsers: Subparsers) -> None:
         action="store_true",
         help="bgmv2: align the plate to each picture, for hand-held cameras (needs OpenCV)",
     )
+    add("--post-process", action="store_true", help=_POST_PROCESS)
     picture_tasks.add_format(parser)
     add("-y", "--overwrite", action="store_true", help="overwrite existing files")
     add("--quiet", action="store_true", help="print only warnings and errors")
@@ -62,6 +63,7 @@ _OUT: Final = (
 _KINDS: Final = (
     "one or more outputs to write (default: composite if there is a background or the files are JPEG, otherwise rgba)"
 )
+_POST_PROCESS: Final = "make the alpha a mask without grey: thin parts are removed, and the outline is smoothed"
 _BACKGROUND: Final = "the background of composites: a colour, a picture, blur or blur:N (default: greenscreen)"
 _PLATE: Final = "bgmv2: the photographed empty scene: one picture for all, or a folder with pictures of the same names"
 
@@ -122,6 +124,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "background": args.background or "greenscreen",
         "align": args.preprocess_alignment,
+        "post_process": args.post_process,
         "quality": args.quality,
         "tell": _say,
         "reads": [sessions.model_or_engine(args)],

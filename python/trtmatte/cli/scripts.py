@@ -36,6 +36,10 @@ _PRECISIONS: Final = {"float32": "fp32", "float16": "fp16"}
 _BACKENDS: Final = ("pytorch", "torchscript")
 _KNOWN_AS: Final = {"u2net_human_seg": "u2net-human"}  # by rembg
 _THRESHOLD: Final = 0.7  # in the scripts for videos and pictures; that for webcams has 0.1, as we do
+_ALPHA_MATTING: Final = (
+    "trtmatte image: alpha matting has no flags here: cut-outs have the foreground's own colours at their edges, and "
+    "--refine makes the edges finer"
+)
 _WEBCAM: Final = (1280, 720)
 
 
@@ -166,6 +170,10 @@ def add_image(parser: argparse.ArgumentParser) -> None:
     add("-om", "--only-mask", dest="output", action="append_const", const="alpha")
     add("-bgc", "--bgcolor", nargs=4, type=values.whole(0, 255), metavar=("R", "G", "B", "A"), default=None)
     add("-w", dest="watch", action="store_true")
+    add("-ppm", "--post-process-mask", dest="post_process", action="store_true")
+    add("-a", "--alpha-matting", dest="alpha_matting", action="store_true", default=False)
+    for short, long in (("-af", "foreground-threshold"), ("-ab", "background-threshold"), ("-ae", "erode-size")):
+        add(short, f"--alpha-matting-{long}", dest="alpha_matting", type=values.whole(0))
     parser.set_defaults(script_places=None)
 
 
@@ -180,6 +188,8 @@ def image(args: argparse.Namespace) -> None:
         args.inputs = args.given_inputs
     if args.output_path is not None:
         args.out, args.output = args.out or args.output_path, args.output or ["alpha"]
+    if args.alpha_matting is not False:
+        note(_ALPHA_MATTING)
     if args.bgcolor is not None:
         is_seen = args.bgcolor[3] > 0
         if args.background is not None:

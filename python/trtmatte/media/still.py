@@ -6,6 +6,7 @@ import functools
 import importlib
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,17 @@ FORMATS: Final = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg
 
 READ: Final = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
 """Pillow's names of the formats that are read. Others are not tried: Pillow gives PostScript to another program."""
+
+_ALSO: Final = "MPO"  # a JPEG file of a telephone, with more than one picture: Pillow opens it as JPEG
+_MOVING: Final = ("GIF", "WEBP", "PNG", "AVIF", "TIFF")  # formats that hold frames or pages of one rank
+_OTHERS: Final = {
+    re.compile(rb"....ftyp(?:hei[cxms]|hev[cx])", re.DOTALL): "HEIC",
+    re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "): "JPEG XL",
+    re.compile(rb"....ftypavi[fs]", re.DOTALL): "AVIF",
+}
+"""The formats of photographs that are not read, or not by every Pillow, and how their files begin."""
+
+_BEGINNING: Final = 16  # bytes of a file that tell these
 
 _MODES: Final = {1: "L", 3: "RGB", 4: "RGBA"}
 _DEEP: Final = ("I", "I;16", "I;16L", "I;16B", "I;16N")
@@ -85,7 +97,11 @@ class Encoded:
 def read(source: Path | Encoded, limits: Limits | None = None) -> Still:
     """Read the first page of a picture as 8-bit RGB: transparency over white, CMYK converted to sRGB."""
     with opened(source, limits) as picture:
-        return of_image(picture)
+        found = of_image(picture)
+        if picture.format in _MOVING and getattr(picture, "is_animated", False):
+            what = "pages" if picture.format == "TIFF" else "frames"
+            _LOG.warning("%s has %d %s; the first one is used", source, picture.n_frames, what)
+        return found
 
 
 def of_image(picture: Any) -> Still:
@@ -122,7 +138,7 @@ def require_within(picture: Any, limits: Limits | None) -> None:
         return
     if picture.width * picture.height > limits.pixels:
         raise ValueError(f"it is {picture.width}x{picture.height}; expected {limits.pixels} pixels at most")
-    if getattr(picture, "format", None) not in (None, *READ):
+    if getattr(picture, "format", None) not in (None, _ALSO, *READ):
         raise ValueError(f"its format is {picture.format}; expected {', '.join(READ)}")
 
 
@@ -185,12 +201,27 @@ def without_warnings() -> Iterator[None]:
 def unreadable(source: object, error: Exception) -> InputError:
     """Return the error for a picture that a decoder does not read."""
     if isinstance(error, pillow("Image").UnidentifiedImageError):
-        why = f"it is no picture, or of a format that is not read; expected {', '.join(READ)}"
+        other = _other_format(source)
+        what = f"{other}, which is not read here" if other else "no picture, or of a format that is not read"
+        why = f"it is {what}; expected {', '.join(formats())}"
         if Path(str(source)).suffix.lower() in CONTAINERS:
             why += "; videos are read by `trtmatte video` and trtmatte.convert_video"
     else:
         why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
     return InputError(f"{source} cannot be read: {why}")
+
+
+def _other_format(source: object) -> str | None:
+    """Return the name of the format if it is one of `_OTHERS`."""
+    try:
+        if isinstance(source, Encoded):
+            beginning = source.data[:_BEGINNING]
+        else:
+            with open(str(source), "rb") as file:
+                beginning = file.read(_BEGINNING)
+    except (OSError, ValueError):  # a name that a caller has chosen
+        return None
+    return next((name for pattern, name in _OTHERS.items() if pattern.match(beginning)), None)
 
 
 @functools.cache

@@ -174,6 +174,19 @@ def test_small_sizes_are_rounded_as_the_original_rounds(size, ratio, single, sma
     assert spec.shrink(size, ratio, single).size == small
 
 
+@pytest.mark.parametrize("single", [False, True])
+def test_auto_leaves_one_pixel_of_each_side(single):
+    from trtmatte.compiler.families.rvm import spec
+
+    for short in [*range(1, 400), 1999]:
+        for size in ((20_000, short), (short, 2000)):
+            small = spec.shrink(size, spec.ratio(spec.Settings(), size), single).size
+            assert min(small) >= 1
+            assert max(small) == 512 or min(small) == 1
+    with pytest.raises(SettingError, match=r"downsample_ratio 0\.05 leaves nothing of a frame of 20000x10"):
+        spec.shrink((20_000, 10), spec.ratio(spec.Settings(0.05), (20_000, 10)), single)
+
+
 def test_auto_brings_the_long_side_to_512_and_enlarges_nothing(fresh, tmp_path):
     onnx.save(fresh, tmp_path / "model.onnx")
     for size, expected in (((1280, 720), (288, 512)), ((300, 200), (200, 300))):

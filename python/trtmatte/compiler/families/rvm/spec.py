@@ -16,12 +16,14 @@ NAME: Final = "rvm"
 LEVELS: Final = 4
 STATES: Final = tuple(State(f"r{level}", f"r{level}i", f"r{level}o") for level in range(1, LEVELS + 1))
 _AUTO_SIDE: Final = 512
+_ROUNDING: Final = 1e-6  # of a ratio in float32, which is rounded down with the size
 _FINEST: Final = 1 << 20  # denominators beyond it make no difference to a position
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`downsample_ratio` is a number, or "auto": reduce the long side to 512 if it is longer.
+    """`downsample_ratio` is a number, or "auto": reduce the long side to 512 if it is longer, and the short side to one
+    pixel at least.
 
     With `segmentation` the program outputs the logits `seg` in place of a matte.
     """
@@ -50,7 +52,8 @@ def ratio(settings: Settings, size: tuple[int, int]) -> float:
     """The downsampling ratio as a number."""
     value = settings.downsample_ratio
     if value == "auto":
-        return min(_AUTO_SIDE / max(size), 1.0)
+        one_pixel = (1 + _ROUNDING) / min(size)
+        return min(max(_AUTO_SIDE / max(size), one_pixel), 1.0)
     if isinstance(value, str) or not 0 < value <= 1:
         raise SettingError(f"downsample_ratio is {value!r}; expected a number above 0, up to 1, or 'auto'")
     return float(value)

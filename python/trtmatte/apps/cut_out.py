@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         align: bool
         device: str | None
         backend: str
+        raw_foreground: bool
         safe: bool | Limits
 
 
@@ -79,6 +80,7 @@ def cut_out(
     align: bool = False,
     device: str | None = None,
     backend: str = "auto",
+    raw_foreground: bool = False,
     safe: bool | Limits = False,
 ) -> Any:
     """Return a picture without its background, in the kind in which it is given.
@@ -93,8 +95,9 @@ def cut_out(
     `output` is "rgba", "alpha", "composite" or "foreground"; left out, "composite" if there is a background, otherwise
     "rgba". `background` is a colour, a picture or "blur". `model` is the name of a known model, a model file, an engine
     file (`.trtm`) or an engine. `plate` is the photographed empty scene that BackgroundMattingV2 needs; with `align` it
-    is aligned to each picture. `safe` sets limits for pictures of strangers. Further options, such as the family's, are
-    those of `trtmatte.build`, whose engine is then the model.
+    is aligned to each picture. `raw_foreground` keeps the picture's own colours where a model predicts alpha alone;
+    otherwise they are estimated without the old background. `safe` sets limits for pictures of strangers. Further
+    options, such as the family's, are those of `trtmatte.build`, whose engine is then the model.
 
     The sessions of the last four models are kept for the next call, in each process. Threads may share them.
 
@@ -102,7 +105,7 @@ def cut_out(
     """
     limits = Limits.of(safe)
     kind = _kind(output, background)
-    matting = _matting(model, kind, limits, align=align, device=device, backend=backend)
+    matting = _matting(model, kind, limits, align=align, device=device, backend=backend, raw_foreground=raw_foreground)
     behind = _behind(background if kind == "composite" else None, limits)
     scene = None if plate is None else _taken(plate, "the plate", limits).picture.pixels
 

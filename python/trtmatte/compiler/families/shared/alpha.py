@@ -1,6 +1,7 @@
-"""Families whose network makes an alpha of one picture: FrameSample → network → MatteUpsample.
+"""Families whose network makes an alpha of one picture: FrameSample → network → ForegroundEstimate → MatteUpsample.
 
-The network sees the frame at a size of its own and gives a small alpha; the foreground's colours are the frame's.
+The network sees the frame at a size of its own and gives a small alpha. The foreground's colours are estimated from the
+frame and the alpha.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from onnx import ModelProto, ValueInfoProto
 
 from trtmatte.compiler.families.shared.sizes import METHODS, Size, size_text
 from trtmatte.compiler.graph.matching import pictures
-from trtmatte.compiler.graph.matte_graph import Spec, add_matte, add_picture, add_sample, assemble
+from trtmatte.compiler.graph.matte_graph import Spec, add_estimate, add_matte, add_picture, add_sample, assemble
 from trtmatte.compiler.graph.onnx_graph import Graph, attributes, shape_of
 from trtmatte.compiler.graph.specialise import specialise, static_shape
 from trtmatte.errors import ModelError, SettingError
@@ -21,6 +22,7 @@ from trtmatte.format.stages import FRAME
 
 IMAGE: Final = "image"
 ALPHA: Final = "alpha"
+COLOURS: Final = "colours"
 
 _IMAGE_BY_IMAGE: Final = {
     *("Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization", "Resize"),
@@ -56,7 +58,8 @@ def complete(graph: Graph, described: Spec, preparation: Preparation, way_back: 
     graph.outputs = {ALPHA: ValueInfoProto(name=ALPHA)}
     specialise(graph, {})
     graph.outputs.clear()
-    add_matte(graph, "MatteUpsample", [FRAME, ALPHA], described, method=METHODS.index(way_back))
+    add_estimate(graph, ALPHA, COLOURS, described)
+    add_matte(graph, "MatteUpsample", [FRAME, ALPHA, COLOURS], described, method=METHODS.index(way_back))
     return assemble(graph, described)
 
 

@@ -32,7 +32,10 @@ class Range:
 
 @dataclass(frozen=True)
 class Form:
-    """Types and shape of a tensor. Sizes are numbers, choices of them, `PATCHES`, or words: the same word, the same size."""
+    """Types and shape of a tensor.
+
+    Sizes are numbers, choices of numbers, `PATCHES`, or words: the same word is the same size.
+    """
 
     shape: tuple[int | str | tuple[int, ...], ...]
     dtypes: tuple[str, ...] = _FLOAT

@@ -10,12 +10,15 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from trtmatte.compiler.graph.keep_fp32 import KeepFp32
-from trtmatte.compiler.graph.onnx_graph import Graph, attributes
+from trtmatte.compiler.graph.onnx_graph import Graph, attributes, is_made_up
 from trtmatte.compiler.graph.ordering import reads, subgraphs
 from trtmatte.compiler.graph.specialise import infer_shapes, static_shape
 
 Rule = Callable[[Graph], set[str]]
 """Finds the nodes of a graph that stay in float32, by their first outputs."""
+
+EXACT: Final = "exact"
+"""The stem of made-up names: a value with such a name stays in float32, in every family."""
 
 _WIDE: Final = TensorProto.FLOAT
 _NARROW: Final = TensorProto.FLOAT16
@@ -168,12 +171,13 @@ def _terms(graph: Graph, node: NodeProto) -> int:
 def to_fp16(model: ModelProto, keep: Rule = nothing, wide: Iterable[str] = ()) -> ModelProto:
     """The same network in float16, weights, inputs and outputs included, with Casts where types meet.
 
-    The nodes of `keep` stay in float32, and so do inputs and outputs in `wide`, our own ops, bodies of loops, and nodes
-    with constants that float16 cannot hold.
+    The nodes of `keep` stay in float32, and so do inputs and outputs in `wide`, values named `EXACT`, our own ops,
+    bodies of loops, and nodes with constants that float16 cannot hold.
     """
     graph = _copy(model)
     infer_shapes(graph)
-    _Narrowing(graph, keep(graph), {*wide}).run()
+    exact = {node.output[0] for node in graph.nodes if is_made_up(node.output[0], EXACT)}
+    _Narrowing(graph, keep(graph) | exact, {*wide} | exact).run()
     return _like(model, graph)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from trtmatte.compiler.families.shared.refining import Refinement
 from trtmatte.compiler.families.shared.sizes import INPUT_SIZE, METHODS, Size, checked_size
 from trtmatte.errors import SettingError
 
@@ -14,7 +15,7 @@ _LARGEST: Final = 1e30  # of a number that a float32 can hold
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Refinement):
     """The picture that the network sees: `input_size` (a file of fixed size has its own), sampled by `method`, as
     `(picture - mean) / std` of a picture in 0…1. `output` names the alpha; left out, it is the first output of one
     channel."""
@@ -26,6 +27,7 @@ class Settings:
     output: str | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checked_size(self.input_size)
         for name, values in (("mean", self.mean), ("std", self.std)):
             if not _are_three_numbers(values):

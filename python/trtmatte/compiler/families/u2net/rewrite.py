@@ -73,7 +73,7 @@ def _complete(graph: Graph, variant: str, seen: Size, size: Size, batch: int, se
         "divide_by_maximum": settings.divide_by_maximum,
         "stretch": settings.stretch,
     }
-    return complete(graph, Spec(NAME, variant, size, batch, settings=kept), preparation, "linear")
+    return complete(graph, Spec(NAME, variant, size, batch, settings=kept), preparation, "linear", settings)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

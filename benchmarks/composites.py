@@ -198,7 +198,10 @@ def _blurred(plane: Array, sigma: float) -> Array:
     for _ in range(2):  # down, then across
         padded = np.pad(plane, ((reach, reach), (0, 0)), "edge")
         count = plane.shape[0]
-        plane = sum(weight * padded[place : place + count] for place, weight in enumerate(weights)).T
+        total = np.zeros_like(plane)
+        for place, weight in enumerate(weights):
+            total += weight * padded[place : place + count]
+        plane = total.T
     return plane
 
 

@@ -63,6 +63,8 @@ class StagedRunner:
         if stage.op == "FrameSample":
             settings |= {key: Fraction(*settings[key]) for key in ("step_y", "step_x")}
             return {stage.outputs[0]: ops.frame_sample(*inputs, **settings, frame_layout="CHW")}
+        if stage.op == "ForegroundEstimate":
+            return {stage.outputs[0]: ops.foreground_estimate(*inputs, frame_layout="CHW")}
         if stage.op == "PatchSelect":
             settings["mode"] = MODES[settings["mode"]]
             settings["prevent_oversampling"] = bool(settings["prevent_oversampling"])

@@ -63,7 +63,8 @@ def of_pixels(pixels: NDArray[Any], name: object) -> Alpha:
         chosen = planes[..., 0]
     else:
         raise InputError(f"{name} is coloured and has no alpha channel; expected an alpha: a grey picture, or RGBA")
-    return np.asarray(chosen, np.float32) / np.float32(opaque)
+    alpha: Alpha = np.asarray(chosen, np.float32) / np.float32(opaque)
+    return alpha
 
 
 def _is_grey(planes: NDArray[Any], opaque: float) -> bool:
@@ -75,4 +76,5 @@ def _is_grey(planes: NDArray[Any], opaque: float) -> bool:
 def _deep(values: NDArray[Any]) -> Alpha:
     if values.min() < 0 or values.max() > 0xFFFF:
         raise ValueError("its pixels have 32 bits; expected 8 or 16")
-    return np.asarray(values, np.float32) / np.float32(0xFFFF)
+    alpha: Alpha = np.asarray(values, np.float32) / np.float32(0xFFFF)
+    return alpha

@@ -90,7 +90,8 @@ def _steepness(alpha: Alpha) -> Alpha:
     smooth, slope = smooth / np.linalg.norm(smooth), slope / np.linalg.norm(slope)
     down = _filtered(_filtered(alpha, slope).T, smooth).T
     across = _filtered(_filtered(alpha, smooth).T, slope).T
-    return np.hypot(down, across)
+    steepness: Alpha = np.hypot(down, across)
+    return steepness
 
 
 def _filtered(plane: Alpha, weights: NDArray[np.float64]) -> Alpha:
@@ -128,7 +129,8 @@ def connectivity_error(result: Alpha, truth: Alpha, region: Region | None = None
 
 def _connectedness(alpha: Alpha, level: Alpha) -> Alpha:
     beyond = alpha - level
-    return 1 - beyond * (beyond >= _THETA)
+    connected: Alpha = 1 - beyond * (beyond >= _THETA)
+    return connected
 
 
 def largest_region(mask: Region) -> Region:

@@ -10,10 +10,13 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper
+from torch.nn import functional
 
-from tests import exports, reference
+from tests import reference
 from tests.compiler.families.test_generic import unknown
+from tests.program_runner import StagedRunner, WholeRunner
 from trtmatte.compiler.families import reading as importing
+from trtmatte.compiler.families import registry
 from trtmatte.compiler.families.shared.refining import Refinement, linear_alpha
 from trtmatte.compiler.graph.matte_graph import Spec
 from trtmatte.compiler.graph.onnx_graph import Graph
@@ -156,29 +159,48 @@ def test_float16_leaves_the_filter_alone():
 # In the families
 
 
-def files(folder):
-    onnx.save(unknown(), folder / "generic.onnx")
-    for name in ("u2netp", "modnet"):
-        torch.save(reference.network(name).state_dict(), folder / f"{name}.pth")
-    return {
-        "generic": (folder / "generic.onnx", {"family": "generic", "input_size": (56, 40)}, (20, 28)),
-        "u2net": (folder / "u2netp.pth", {"input_size": (64, 48)}, (48, 64)),
-        "modnet": (folder / "modnet.pth", {"input_size": (64, 32)}, (32, 64)),
-    }
+SETTINGS: dict[str, dict[str, Any]] = {
+    "generic": {"family": "generic", "input_size": (56, 40)},
+    "u2net": {"input_size": (64, 48)},
+    "modnet": {"input_size": (64, 32)},
+}
 
 
-@pytest.mark.parametrize("family", ["generic", "u2net", "modnet"])
-def test_families_that_make_an_alpha_alone(family, tmp_path):
-    path, settings, small = files(tmp_path)[family]
-    chosen: dict[str, Any] = {"refine": True, "refine_radius": 2}
-    model = importing.read(path, size=(97, 61), **settings, **chosen)
-    graph = Graph(model)
-    (matte,) = graph.all("MatteUpsample", "TrtMatteMatteUpsample")
-    assert static_shape(graph, matte.input[1]) == (1, 4, *small)
+def file_of(family, folder):
+    if family == "generic":
+        onnx.save(unknown(), folder / "generic.onnx")
+        return folder / "generic.onnx"
+    name = {"u2net": "u2netp"}.get(family, family)
+    torch.save(reference.network(name).state_dict(), folder / f"{name}.pth")
+    return folder / f"{name}.pth"
+
+
+def test_without_it_the_alpha_is_resized(tmp_path):
+    model = importing.read(file_of("generic", tmp_path), size=(97, 61), **SETTINGS["generic"])
+    (matte,) = Graph(model).all("MatteUpsample", "TrtMatteMatteUpsample")
+    assert static_shape(Graph(model), matte.input[1]) == (1, 1, 20, 28)
+    assert "refine" not in Spec.of(model).settings
+
+
+@pytest.mark.parametrize(("family", "small"), [("generic", (20, 28)), ("u2net", (48, 64)), ("modnet", (32, 64))])
+def test_mattes_follow_the_colours_of_the_frame(family, small, tmp_path):
+    """The program with our ops makes the same as the graph whole, and both what the maps say."""
+    frame = np.rint(pictures((1, 3, 61, 97))[0] * 255).astype(np.uint8)
+    chosen = {"refine": True, "refine_radius": 2}
+    model = importing.read(file_of(family, tmp_path), size=(97, 61), **SETTINGS[family], **chosen)
     assert Spec.of(model).settings.items() >= {**chosen, "refine_epsilon": 1e-4}.items()
-    plain = Graph(importing.read(path, size=(97, 61), **settings))
-    (matte,) = plain.all("MatteUpsample", "TrtMatteMatteUpsample")
-    assert static_shape(plain, matte.input[1]) == (1, 1, *small)
+    staged = StagedRunner(model)(frame=frame)["pha"]
+    (matte,) = Graph(model).all("MatteUpsample", "TrtMatteMatteUpsample")
+    shape = (1, 4, *small)
+    model.graph.output.append(helper.make_tensor_value_info(matte.input[1], TensorProto.FLOAT, shape))
+    whole = WholeRunner(model)(frame=frame)
+    maps = whole[matte.input[1]]
+    assert maps.shape == shape
+    assert reference.largest_difference(staged, whole["pha"]) <= 2e-4
+    full = functional.interpolate(torch.from_numpy(maps), (61, 97), mode="bilinear").numpy()
+    expected = np.clip((full[:, :3] * (frame / 255)).sum(1, keepdims=True) + full[:, 3:], 0, 1)
+    assert reference.largest_difference(staged, expected) <= 2e-4
+    assert expected.std() > 0.01
 
 
 @pytest.mark.parametrize(
@@ -189,13 +211,12 @@ def test_families_that_make_an_alpha_alone(family, tmp_path):
         ({"refine_epsilon": 0.0}, r"refine_epsilon is 0\.0; expected a variance, 1e-8…1"),
     ],
 )
-def test_wrong_settings_are_refused(settings, message, tmp_path):
-    path, others, _ = files(tmp_path)["generic"]
+@pytest.mark.parametrize("family", SETTINGS)
+def test_wrong_settings_are_refused(family, settings, message):
     with pytest.raises(SettingError, match=message):
-        importing.read(path, **others, **settings)
+        registry.family(family).checked(settings)
 
 
-def test_families_with_an_own_refiner_have_no_such_setting(tmp_path):
-    onnx.save(exports.rvm(reference.network("rvm_mobilenetv3")), tmp_path / "rvm.onnx")
+def test_families_with_an_own_refiner_have_no_such_setting():
     with pytest.raises(SettingError, match="rvm has no setting refine"):
-        importing.read(tmp_path / "rvm.onnx", refine=True)
+        registry.family("rvm").checked({"refine": True})

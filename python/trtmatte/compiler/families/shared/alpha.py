@@ -1,6 +1,7 @@
-"""Families whose network makes an alpha of one picture: FrameSample → network → MatteUpsample.
+"""Families whose network makes an alpha of one picture: FrameSample → network → ForegroundEstimate → MatteUpsample.
 
-The network sees the frame at a size of its own and gives a small alpha; the foreground's colours are the frame's.
+The network sees the frame at a size of its own and gives a small alpha. The foreground's colours are estimated from the
+frame and the alpha.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from trtmatte.compiler.families.shared.refining import linear_alpha
 from trtmatte.compiler.families.shared.settings import Refinement
 from trtmatte.compiler.families.shared.sizes import METHODS, Size, size_text
 from trtmatte.compiler.graph.matching import pictures
-from trtmatte.compiler.graph.matte_graph import Spec, add_matte, add_picture, add_sample, assemble
+from trtmatte.compiler.graph.matte_graph import Spec, add_estimate, add_matte, add_picture, add_sample, assemble
 from trtmatte.compiler.graph.onnx_graph import Graph, attributes, shape_of
 from trtmatte.compiler.graph.specialise import infer_shapes, specialise, static_shape
 from trtmatte.errors import ModelError, SettingError
@@ -24,6 +25,7 @@ from trtmatte.format.stages import FRAME
 
 IMAGE: Final = "image"
 ALPHA: Final = "alpha"
+COLOURS: Final = "colours"
 _PLAIN: Final = Refinement()
 
 _IMAGE_BY_IMAGE: Final = {
@@ -71,7 +73,8 @@ def complete(
         graph.outputs = {alpha: ValueInfoProto(name=alpha)}
         infer_shapes(graph)
     graph.outputs.clear()
-    add_matte(graph, "MatteUpsample", [FRAME, alpha], described, method=METHODS.index(way_back))
+    add_estimate(graph, alpha, COLOURS, described)
+    add_matte(graph, "MatteUpsample", [FRAME, alpha, COLOURS], described, method=METHODS.index(way_back))
     return assemble(graph, described)
 
 

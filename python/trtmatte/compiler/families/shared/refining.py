@@ -21,12 +21,7 @@ __all__ = ["linear_alpha"]
 
 _MIDDLE: Final = 0.5
 
-# Of red, green, blue and alpha, the pairs whose covariances are needed: colours with colours, colours with alpha.
-_LEFT: Final = (0, 0, 0, 1, 1, 2, 0, 1, 2)
-_RIGHT: Final = (0, 1, 2, 1, 2, 2, 3, 3, 3)
-_DIAGONAL: Final = (0, 3, 5)
-_ROWS: Final = ((0, 1, 2, 6), (1, 3, 4, 7), (2, 4, 5, 8))
-"""The linear equations of each pixel, as places among the pairs: three coefficients and the right-hand side."""
+_PLANES: Final = 4  # red, green, blue, alpha
 
 
 def linear_alpha(
@@ -41,19 +36,20 @@ def linear_alpha(
     spread = np.array(std)
     centred = values.add("Sub", _in_size_of(graph, image, alpha), values.planes((_MIDDLE - np.array(mean)) / spread))
     both = values.add("Concat", centred, alpha, axis=1)
-    squares = values.add("Mul", values.channels(both, _LEFT), values.channels(both, _RIGHT))
-    means = values.box(values.add("Concat", both, squares, axis=1), chosen.refine_radius)
-    middle = values.channels(means, range(4))
-    products = values.add("Mul", values.channels(middle, _LEFT), values.channels(middle, _RIGHT))
-    covariances = values.add("Sub", values.channels(means, range(4, 13)), products)
-    ridge = np.zeros(len(_LEFT))
-    ridge[[*_DIAGONAL]] = chosen.refine_epsilon / spread**2
-    covariances = values.add("Add", covariances, values.planes(ridge))
-    slopes = _solved(values, [values.channels(covariances, row) for row in _ROWS])
-    offset = values.channels(middle, [3])
+    means = values.box(values.add("Concat", both, *values.products(both), axis=1), chosen.refine_radius)
+    middle = values.channels(means, 0, _PLANES)
+    rows, begin = [], _PLANES
+    for place, product in enumerate(values.products(middle)):
+        count = _PLANES - place
+        ridge = [chosen.refine_epsilon / spread[place] ** 2, *[0.0] * (count - 1)]
+        covariances = values.add("Sub", values.channels(means, begin, count), product)
+        rows.append(values.add("Add", covariances, values.planes(ridge)))
+        begin += count
+    slopes = _solved(values, rows)
+    offset = values.channels(middle, 3)
     plain = values.add("Add", middle, values.planes([*(_MIDDLE / spread), 0]))  # the mean colours, divided by std
     for place, slope in enumerate(slopes):
-        offset = values.add("Sub", offset, values.add("Mul", slope, values.channels(plain, [place])))
+        offset = values.add("Sub", offset, values.add("Mul", slope, values.channels(plain, place)))
     fitted = values.add("Concat", *slopes, offset, axis=1)
     return values.box(values.add("Mul", fitted, values.planes([*(1 / spread), 1])), chosen.refine_radius)
 
@@ -70,20 +66,23 @@ def _in_size_of(graph: Graph, image: str, alpha: str) -> str:
 
 
 def _solved(values: _Values, rows: list[str]) -> list[str]:
-    """The solutions of three equations a pixel. The matrix is positive definite, so its pivots are never 0.
+    """The solutions of three equations a pixel, whose matrix is symmetric and positive definite.
 
-    Elimination loses less than Cramer's rule, whose determinant cancels where colours lie on a line.
+    A row begins at the diagonal and ends with the right-hand side. Pivots are never 0, and elimination loses less than
+    Cramer's rule, whose determinant cancels where colours lie on a line.
     """
     for pivot in range(3):
         for below in range(pivot + 1, 3):
-            factor = values.add("Div", values.channels(rows[below], [pivot]), values.channels(rows[pivot], [pivot]))
-            rows[below] = values.add("Sub", rows[below], values.add("Mul", factor, rows[pivot]))
+            apart = below - pivot
+            factor = values.add("Div", values.channels(rows[pivot], apart), values.channels(rows[pivot], 0))
+            rest = values.channels(rows[pivot], apart, _PLANES - below)
+            rows[below] = values.add("Sub", rows[below], values.add("Mul", factor, rest))
     found: dict[int, str] = {}
     for place in (2, 1, 0):
-        rest = values.channels(rows[place], [3])
+        rest = values.channels(rows[place], 3 - place)
         for known, value in found.items():
-            rest = values.add("Sub", rest, values.add("Mul", values.channels(rows[place], [known]), value))
-        found[place] = values.add("Div", rest, values.channels(rows[place], [place]))
+            rest = values.add("Sub", rest, values.add("Mul", values.channels(rows[place], known - place), value))
+        found[place] = values.add("Div", rest, values.channels(rows[place], 0))
     return [found[place] for place in range(3)]
 
 
@@ -96,8 +95,16 @@ class _Values:
     def add(self, kind: str, *inputs: str, **settings: object) -> str:
         return self._graph.add(kind, inputs, self._graph.fresh(EXACT), **settings)
 
-    def channels(self, name: str, places: Sequence[int]) -> str:
-        return self.add("Gather", name, self._graph.add_constant(np.array(places, np.int64), "places"), axis=1)
+    def channels(self, name: str, begin: int, count: int = 1) -> str:
+        numbers = [self._graph.add_constant(np.array([each], np.int64), "slice") for each in (begin, begin + count, 1)]
+        return self.add("Slice", name, *numbers)
+
+    def products(self, name: str) -> list[str]:
+        """Of each colour: its products with itself and with the planes after it, the last of which is alpha."""
+        return [
+            self.add("Mul", self.channels(name, place), self.channels(name, place, _PLANES - place))
+            for place in range(3)
+        ]
 
     def planes(self, numbers: Sequence[float] | np.ndarray) -> str:
         """A number for each channel."""

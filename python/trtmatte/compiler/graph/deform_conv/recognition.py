@@ -94,7 +94,7 @@ def restored(model: ModelProto) -> ModelProto:
 def _recognised(graph: Graph, convolution: NodeProto) -> Deformation | None:
     try:
         return _form(graph, convolution)
-    except _UnlikeError:
+    except (_UnlikeError, LookupError, ValueError):  # the last two: attributes or dimensions that it would have
         return None
 
 

@@ -18,7 +18,7 @@ from trtmatte.compiler.graph.specialise import specialise
 from trtmatte.errors import ModelError
 
 
-@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+@pytest.fixture(params=list(CASES.values()), ids=list(CASES))
 def case(request):
     return request.param
 

@@ -38,7 +38,7 @@ class _UnlikeError(Exception):
 
 
 class _Shapes(NamedTuple):
-    """What the sampled values are shaped like: [batch, groups, channels of a group, taps, rows, columns]."""
+    """The shape of the sampled values: [batch, groups, channels of a group, taps, rows, columns]."""
 
     batch: int
     groups: int
@@ -352,7 +352,7 @@ def _fraction(graph: Graph, name: str, positions: str) -> tuple[int, int]:
 
 
 def _coordinate(graph: Graph, name: str, axis: int) -> str:
-    """What a value is the downward (0) or the rightward (1) half of."""
+    """The value whose downward (0) or rightward (1) half this is."""
     node = _made(graph, name, "Slice")
     numbers = [graph.constants.get(each) for each in node.input[1:]]
     _require(all(each is not None and each.size == 1 for each in numbers) and len(numbers) in (3, 4))

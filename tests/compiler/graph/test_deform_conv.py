@@ -150,6 +150,21 @@ def test_what_computes_something_else_stays_as_it_is(change):
     assert restored(changed) is changed
 
 
+def test_sums_may_be_nested():
+    case = Case()
+    arrays = case.arrays()
+    model = decomposed(case, arrays)
+    total = _node(model, "Sum")
+    first, second, third, fourth = total.input
+    place = list(model.graph.node).index(total)
+    model.graph.node.insert(place, helper.make_node("Add", [first, second], ["two"]))
+    model.graph.node.insert(place + 1, helper.make_node("Add", [third, "two"], ["three"]))
+    total = _node(model, "Sum")
+    total.op_type = "Add"
+    total.input[:] = ["three", fourth]
+    assert kinds(restored(simplified(model))) == {"DeformConv", "Add"}
+
+
 def test_several_are_found_and_others_stay():
     """Two in a row, and beside them what only looks like one."""
     case = Case(channels=6)

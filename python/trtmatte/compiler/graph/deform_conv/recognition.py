@@ -111,7 +111,7 @@ def _form(graph: Graph, convolution: NodeProto) -> Deformation:
     _require(shapes.groups * shapes.channels == tiles[1] and (shapes.rows, shapes.columns) == tiles[2:])
     values, mask = _unmasked(graph, values, shapes)
     corners = [_corner(graph, term, shapes) for term in _terms(graph, values)]
-    _require(len(corners) == 4 and {corner.sides for corner in corners} == _CORNERS)
+    _require(len(corners) == len(_CORNERS) and {corner.sides for corner in corners} == _CORNERS)
     _require(len({(corner.picture, corner.positions) for corner in corners}) == 1)
     picture, frame = _unframed(graph, corners[0].picture, shapes)
     usual, offset = _offset(graph, corners[0].positions, shapes)
@@ -175,12 +175,17 @@ def _unmasked(graph: Graph, values: str, shapes: _Shapes) -> tuple[str, str]:
 
 
 def _terms(graph: Graph, name: str) -> list[str]:
-    """The terms of a sum, however it is nested."""
-    node = graph.producer(name)
-    if node is None or node.op_type not in ("Sum", "Add"):
-        return [name]
-    _require(len(node.input) <= 4)
-    return [term for each in node.input for term in _terms(graph, each)]
+    """The terms of a sum of four, however it is nested."""
+    terms, pending = list[str](), [name]
+    while pending:
+        node = graph.producer(pending[-1])
+        each = pending.pop()
+        if node is not None and node.op_type in ("Sum", "Add"):
+            pending += node.input
+        else:
+            terms.append(each)
+        _require(len(terms) + len(pending) <= len(_CORNERS))
+    return terms
 
 
 def _corner(graph: Graph, term: str, shapes: _Shapes) -> _Corner:

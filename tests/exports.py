@@ -315,7 +315,7 @@ class OfficialBirefnet(nn.Module):
         if levels:
             for number in (4, 3, 2):
                 block = network.decoder.get_submodule(f"decoder_block{number}")
-                block.register_forward_hook(lambda module, given, made: self.coarse.append(made.mean(1, keepdim=True)))
+                block.register_forward_hook(lambda module, given, made: self.coarse.append(made[:, :1]))
 
     def forward(self, image: Tensor) -> Any:
         self.coarse.clear()

@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
+from torch import nn
 
 from tests.compiler.graph.deforming import CASES, Case
 from trtmatte.compiler.graph import reading
@@ -19,13 +21,12 @@ from trtmatte.compiler.graph.deform_conv import restored, sampled
 from trtmatte.compiler.graph.onnx_graph import attributes
 from trtmatte.compiler.graph.specialise import specialise
 
-torch = pytest.importorskip("torch")
-torchvision = pytest.importorskip("torchvision")
+torchvision: Any = pytest.importorskip("torchvision")
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
-@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+@pytest.fixture(params=list(CASES.values()), ids=list(CASES))
 def case(request: pytest.FixtureRequest) -> Case:
     found: Case = request.param
     return found
@@ -34,7 +35,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 def layer(case: Case, arrays: Arrays) -> Any:
     """A module that reads x, offset and mask."""
 
-    class Layer(torch.nn.Module):
+    class Layer(nn.Module):
         def forward(self, x: Any, offset: Any, mask: Any) -> Any:
             weights, bias = (torch.from_numpy(arrays[name]) for name in ("weights", "bias"))
             return torchvision.ops.deform_conv2d(

@@ -51,9 +51,9 @@ class Network:
         """Bind to arrays, which every call of the result reads and writes in place."""
         tensor = importlib.import_module("openvino").Tensor
         request = self._compiled.create_infer_request()
-        names = (each.any_name for each in (*self._compiled.inputs, *self._compiled.outputs))
         arrays = {**inputs, **outputs}
-        for name in names:
+        for port in (*self._compiled.inputs, *self._compiled.outputs):  # they have the names of what was removed, too
+            name = next(each for each in port.names if each in arrays)
             request.set_tensor(name, tensor(arrays[name], shared_memory=True))
 
         def run(held: object = arrays) -> None:  # keeps the arrays alive: OpenVINO holds their addresses alone

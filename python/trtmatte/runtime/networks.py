@@ -72,7 +72,7 @@ def _model(engine: EngineFile, name: str, choice: Choice) -> bytes:
     """A network in ONNX, in the form for this kind of device if the engine has it and the backend runs it."""
     target, key = CPU_PLAN if choice.device is None else CUDA_PLAN
     columns = engine.plans.get(target, {}).get(key, {}).get(DEFORM_CONV)
-    runs = columns is None or choice.backend.runs_deform_conv(columns)
+    runs = not isinstance(columns, int) or choice.backend.runs_deform_conv(columns)
     plan = engine.plan(target, key, name) if runs else None
     return engine.network(name) if plan is None else plan
 

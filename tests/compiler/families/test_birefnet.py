@@ -9,17 +9,22 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper
 
 import trtmatte
 from tests import exports, reference
 from tests.program_runner import StagedRunner, WholeRunner
+from trtmatte.backends import tensorrt
 from trtmatte.compiler.families import reading as importing
 from trtmatte.compiler.families import registry
 from trtmatte.compiler.families.birefnet import network as networks
+from trtmatte.compiler.families.checkpoint import load_network
 from trtmatte.compiler.graph.cut import cut
-from trtmatte.compiler.graph.deform_conv import has_deform_conv
+from trtmatte.compiler.graph.deform_conv import has_deform_conv, sampled
+from trtmatte.compiler.graph.precision import rule_of, to_fp16
 from trtmatte.compiler.options import Options
 from trtmatte.compiler.program import read_program
+from trtmatte.compiler.source import locate
 from trtmatte.errors import FrameError, ModelError, SettingError
 
 torch = pytest.importorskip("torch")
@@ -128,10 +133,8 @@ def test_official_files(form: str, options: dict[str, bool], tmp_path: Any) -> N
 
 def test_decomposed_deform_conv_is_recognised(tmp_path: Any) -> None:
     onnx.save(official("gathers"), tmp_path / "model.onnx")
-    from trtmatte.compiler.source import locate
-
     options = Options(size=SEEN, settings=dict(PLAIN))
-    _, networks = read_program(locate(str(tmp_path / "model.onnx")), options, None)
+    _, networks = read_program(locate(tmp_path / "model.onnx")[0], options, None)
     (network,) = networks.values()
     assert sum(node.op_type == "DeformConv" for node in network.graph.node) == 20
     assert not any(node.op_type.startswith("Gather") for node in network.graph.node)
@@ -153,8 +156,6 @@ def test_the_graph_runs_whole(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
 def test_checkpoints(prefix: str, tmp_path: Any) -> None:
-    from trtmatte.compiler.families.checkpoint import load_network
-
     state = reference.network("birefnet_pvt_b0").state_dict()
     torch.save({prefix + key: value for key, value in state.items()}, tmp_path / "model.pth")
     loaded, name = load_network(tmp_path / "model.pth")
@@ -175,6 +176,15 @@ def test_engines(form: str, backend: str, tmp_path: Any) -> None:
         (pha,) = session(np.ascontiguousarray(picture[0].transpose(1, 2, 0)))
     expected = alpha_of(tiny(), prepared(picture, SEEN))[0, 0] * 255
     assert np.abs(pha[..., 0] - expected).max() <= 1
+
+
+def test_a_plan_of_tensorrt_rtx() -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed (pip install tensorrt-rtx)")
+    family = registry.family("birefnet")
+    _, (network,) = cut(family.from_network(tiny(), "birefnet_swin_t", SEEN, 1, family.checked({"input_size": SEEN})))
+    half = to_fp16(sampled(network), rule_of(family.keep_fp32))
+    plan = tensorrt.build_plan(half.SerializeToString(), target="tensorrt-rtx", name="network-0")
+    assert plan.info["inputs"] == {"image": ["float16", 1, 3, 64, 96]}
 
 
 @pytest.mark.slow
@@ -220,8 +230,7 @@ def test_files_of_a_fixed_size_are_for_that_size(tmp_path: Any) -> None:
 
 def test_a_file_without_its_result(tmp_path: Any) -> None:
     model = official()
-    last = next(node for node in model.graph.node if model.graph.output[0].name in node.output)
-    model.graph.output[0].name = last.input[0]
-    model.graph.output[0].type.tensor_type.ClearField("shape")
+    softmax = next(node for node in model.graph.node if node.op_type == "Softmax")
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info(softmax.output[0], TensorProto.FLOAT, ["a"] * 4))
     with pytest.raises(ModelError, match=r"looks like BiRefNet, but none of its outputs \(.*\) is its logits"):
         read(model, tmp_path)

@@ -58,10 +58,10 @@ class Case:
             "bias": (self.outputs,),
             "mask": (self.batch, self.offset_group * self.taps, *self.result),
         }
-        made = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+        made = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
         made["offset"] *= self.spread
         made["mask"] = 2 / (1 + np.exp(-made["mask"]))
-        return made
+        return {name: array.astype(np.float32) for name, array in made.items()}
 
     def reference(self, arrays: dict[str, Array]) -> Array:
         """The result in float64, from the definition."""

@@ -9,13 +9,16 @@ import pytest
 from onnx import helper, numpy_helper
 
 from tests.compiler.graph.deforming import CASES, Case, as_node, decomposed
+from trtmatte.compiler.graph import reading
 from trtmatte.compiler.graph.deform_conv import columns, restored, sampled
 from trtmatte.compiler.graph.deform_conv import sampling as writing
 from trtmatte.compiler.graph.onnx_graph import Graph, attributes
+from trtmatte.compiler.graph.opset import raise_to
 from trtmatte.compiler.graph.specialise import specialise
+from trtmatte.errors import ModelError
 
 
-@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+@pytest.fixture(params=list(CASES.values()), ids=list(CASES))
 def case(request):
     return request.param
 
@@ -147,6 +150,21 @@ def test_what_computes_something_else_stays_as_it_is(change):
     assert restored(changed) is changed
 
 
+def test_sums_may_be_nested():
+    case = Case()
+    arrays = case.arrays()
+    model = decomposed(case, arrays)
+    total = _node(model, "Sum")
+    first, second, third, fourth = total.input
+    place = list(model.graph.node).index(total)
+    model.graph.node.insert(place, helper.make_node("Add", [first, second], ["two"]))
+    model.graph.node.insert(place + 1, helper.make_node("Add", [third, "two"], ["three"]))
+    total = _node(model, "Sum")
+    total.op_type = "Add"
+    total.input[:] = ["three", fourth]
+    assert kinds(restored(simplified(model))) == {"DeformConv", "Add"}
+
+
 def test_several_are_found_and_others_stay():
     """Two in a row, and beside them what only looks like one."""
     case = Case(channels=6)
@@ -184,3 +202,33 @@ def test_older_opsets_rise_with_it():
     found = restored(simplified(model))
     assert found.opset_import[0].version == 19
     np.testing.assert_allclose(run(sampled(found), arrays), expected, atol=2e-4)
+
+
+def test_exporters_for_older_opsets_may_write_it():
+    case = Case()
+    arrays = case.arrays()
+    model = as_node(case, arrays)
+    model.opset_import[0].version = 17
+    graph = reading.from_model(model)
+    specialise(graph, {})
+    assert graph.opset == 19
+    np.testing.assert_allclose(run(sampled(graph.model()), arrays), case.reference(arrays), atol=2e-4)
+
+
+@pytest.mark.parametrize(("given", "wanted"), [(16, 19), (17, 20)])
+def test_other_opsets_are_not_raised(given, wanted):
+    model = as_node(Case(), Case().arrays())
+    model.opset_import[0].version = given
+    with pytest.raises(ModelError, match=f"opset {given} cannot be raised to {wanted}; expected 17 or later"):
+        raise_to(Graph(model), wanted)
+
+
+def test_weights_that_are_computed_leave_it_as_it_is():
+    """Only constant weights can be cut into the taps."""
+    model = as_node(Case(), Case().arrays())
+    weights = model.graph.initializer[0]
+    shape = list(weights.dims)
+    del model.graph.initializer[0]
+    model.graph.input.append(helper.make_tensor_value_info("weights", onnx.TensorProto.FLOAT, shape))
+    changed = simplified(model)
+    assert sampled(changed) is changed

@@ -26,7 +26,7 @@ _LARGEST: Final = float(np.finfo(np.float16).max)
 _ALWAYS_WIDE: Final = {"Resize": {1, 2}, "Upsample": {1}}  # inputs that are float32 by definition
 _READS_ANY: Final = {"Cast", "Shape", "Size"}  # their results are not of the type of what they read
 _CONVOLUTIONS: Final = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
-_SUMS: Final = {"GlobalAveragePool", "ReduceMean", "ReduceSum", "InstanceNormalization"}
+_SUMS: Final = {"GlobalAveragePool", "ReduceMean", "ReduceSum", "InstanceNormalization", "LayerNormalization"}
 _MOVES: Final = {"Concat", "Identity", "MaxPool", "Relu", "Reshape", "Slice", "Split", "Squeeze", "Transpose"}
 
 
@@ -171,6 +171,8 @@ def _terms(graph: Graph, node: NodeProto) -> int:
         return 0
     if node.op_type == "InstanceNormalization":
         return math.prod(before[2:])
+    if node.op_type == "LayerNormalization":
+        return math.prod(before[attributes(node).get("axis", -1) :])
     return math.prod(before) // max(math.prod(after), 1)
 
 

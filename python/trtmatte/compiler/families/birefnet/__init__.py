@@ -25,7 +25,7 @@ FAMILY: Final = Family(
     package=__name__,
     rank=35,
     settings=Settings,
-    keep_fp32=KeepFp32(offsets=32, sums=1024),
+    keep_fp32=KeepFp32(offsets=32, sums=64),
     variants={f"birefnet_{each}": Variant("BiRefNet", {"backbone": each}) for each in _BACKBONES},
     models=(
         _model(

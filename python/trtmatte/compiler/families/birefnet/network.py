@@ -49,6 +49,8 @@ def patches(image: Tensor, like: Tensor) -> Tensor:
     batch, channels = int(image.shape[0]), int(image.shape[1])
     height, width = int(like.shape[2]), int(like.shape[3])
     rows, columns = int(image.shape[2]) // height, int(image.shape[3]) // width
+    if rows == columns == 1:
+        return image
     pieces = image.reshape(batch, channels, rows, height, columns, width).permute(0, 1, 2, 4, 3, 5)
     return pieces.reshape(batch, channels * rows * columns, height, width)
 

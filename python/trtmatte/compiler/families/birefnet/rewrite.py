@@ -6,6 +6,7 @@ the picture's maximum and the stretch of the result, rembg's habits, are parts o
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from onnx import ModelProto, NodeProto
@@ -49,7 +50,8 @@ def from_onnx(graph: Graph, size: Size, batch: int, settings: Settings) -> Model
     alpha = graph.add("Sigmoid", [result]) if is_logits else result
     variant = _backbone(graph)
     isolate(graph, picture, alpha, seen, batch)
-    return _complete(graph, variant, seen, size, batch, settings)
+    kept = {"output": result, "logits": is_logits}
+    return _complete(graph, Spec(NAME, variant, size, batch, settings=kept), seen, settings)
 
 
 def from_network(network: nn.Module, name: str, size: Size, batch: int, settings: Settings) -> ModelProto:
@@ -57,12 +59,12 @@ def from_network(network: nn.Module, name: str, size: Size, batch: int, settings
     seen = checked_size(settings.input_size, DIVISOR) or SIZE
     graph = export(network, "alpha", {IMAGE: [batch, 3, seen[1], seen[0]]}, [ALPHA], _OPSET)
     specialise(graph, {})
-    return _complete(graph, name.removeprefix(f"{NAME}_"), seen, size, batch, settings)
+    return _complete(graph, Spec(NAME, name.removeprefix(f"{NAME}_"), size, batch), seen, settings)
 
 
-def _complete(graph: Graph, variant: str, seen: Size, size: Size, batch: int, settings: Settings) -> ModelProto:
+def _complete(graph: Graph, described: Spec, seen: Size, settings: Settings) -> ModelProto:
     join_linear(graph)
-    return complete_as_rembg(graph, Spec(NAME, variant, size, batch), seen, MEAN, STD, settings)
+    return complete_as_rembg(graph, described, seen, MEAN, STD, settings)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

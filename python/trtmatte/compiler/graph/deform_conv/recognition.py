@@ -38,7 +38,7 @@ class _UnlikeError(Exception):
 
 
 class _Shapes(NamedTuple):
-    """What the sampled values are shaped like: [batch, groups, channels of a group, taps, rows, columns]."""
+    """The shape of the sampled values: [batch, groups, channels of a group, taps, rows, columns]."""
 
     batch: int
     groups: int
@@ -94,7 +94,7 @@ def restored(model: ModelProto) -> ModelProto:
 def _recognised(graph: Graph, convolution: NodeProto) -> Deformation | None:
     try:
         return _form(graph, convolution)
-    except _UnlikeError:
+    except (_UnlikeError, LookupError, ValueError):  # the last two: attributes or dimensions that it would have
         return None
 
 
@@ -111,7 +111,7 @@ def _form(graph: Graph, convolution: NodeProto) -> Deformation:
     _require(shapes.groups * shapes.channels == tiles[1] and (shapes.rows, shapes.columns) == tiles[2:])
     values, mask = _unmasked(graph, values, shapes)
     corners = [_corner(graph, term, shapes) for term in _terms(graph, values)]
-    _require(len(corners) == 4 and {corner.sides for corner in corners} == _CORNERS)
+    _require(len(corners) == len(_CORNERS) and {corner.sides for corner in corners} == _CORNERS)
     _require(len({(corner.picture, corner.positions) for corner in corners}) == 1)
     picture, frame = _unframed(graph, corners[0].picture, shapes)
     usual, offset = _offset(graph, corners[0].positions, shapes)
@@ -175,12 +175,17 @@ def _unmasked(graph: Graph, values: str, shapes: _Shapes) -> tuple[str, str]:
 
 
 def _terms(graph: Graph, name: str) -> list[str]:
-    """The terms of a sum, however it is nested."""
-    node = graph.producer(name)
-    if node is None or node.op_type not in ("Sum", "Add"):
-        return [name]
-    _require(len(node.input) <= 4)
-    return [term for each in node.input for term in _terms(graph, each)]
+    """The terms of a sum of four, however it is nested."""
+    terms, pending = list[str](), [name]
+    while pending:
+        node = graph.producer(pending[-1])
+        each = pending.pop()
+        if node is not None and node.op_type in ("Sum", "Add"):
+            pending += node.input
+        else:
+            terms.append(each)
+        _require(len(terms) + len(pending) <= len(_CORNERS))
+    return terms
 
 
 def _corner(graph: Graph, term: str, shapes: _Shapes) -> _Corner:
@@ -352,7 +357,7 @@ def _fraction(graph: Graph, name: str, positions: str) -> tuple[int, int]:
 
 
 def _coordinate(graph: Graph, name: str, axis: int) -> str:
-    """What a value is the downward (0) or the rightward (1) half of."""
+    """The value whose downward (0) or rightward (1) half this is."""
     node = _made(graph, name, "Slice")
     numbers = [graph.constants.get(each) for each in node.input[1:]]
     _require(all(each is not None and each.size == 1 for each in numbers) and len(numbers) in (3, 4))

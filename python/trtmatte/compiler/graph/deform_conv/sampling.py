@@ -55,9 +55,10 @@ class _Shapes(NamedTuple):
 def _replaced(graph: Graph, node: NodeProto) -> bool:
     form, weights = deformation(graph, node), graph.constant(node.input[1])
     picture, offset = static_shape(graph, node.input[0]), static_shape(graph, node.input[2])
-    if form is None or weights is None or picture is None or offset is None or len(picture) != 4:
+    if form is None or weights is None or picture is None or offset is None or len(picture) != 4 or len(offset) != 4:
         return False
-    shapes = _Shapes(*picture, *offset[2:], math.prod(form.kernel))
+    batch, channels, height, width = picture
+    shapes = _Shapes(batch, channels, height, width, offset[2], offset[3], math.prod(form.kernel))
     graph.nodes = [each for each in graph.nodes if each is not node]
     graph.changed()
     _write(graph, form, shapes, weights, node.output[0])

@@ -6,7 +6,6 @@ the picture's maximum and the stretch of the result, rembg's habits, are parts o
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from onnx import ModelProto, NodeProto

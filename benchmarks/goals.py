@@ -24,6 +24,7 @@ class Goal:
 
 _LOOP: Final = "onnxruntime-loop"
 _4K, _HD, _BGMV2 = "rvm-mobilenetv3-4k", "rvm-mobilenetv3-1080p", "bgmv2-mobilenetv2-hd"
+_BIREFNET: Final = "birefnet-lite-1024"
 
 GOALS: Final = (
     Goal("cpu", _HD, "frame", "trtmatte", _LOOP, least=1.9),
@@ -35,6 +36,8 @@ GOALS: Final = (
     Goal("cpu", _HD, "frame", "trtmatte", "torch-eager", least=2.3),
     Goal("cpu", _4K, "frame", "trtmatte", "torch-eager", least=7),
     Goal("cpu", _BGMV2, "frame", "trtmatte", "torch-eager", least=2),
+    Goal("cpu", _BIREFNET, "frame", "trtmatte", "torch-eager", least=1.5),
+    Goal("cpu", _BIREFNET, "frame", "trtmatte", _LOOP, least=1.3),
     Goal("cuda", _4K, "frame", "trtmatte", "torch-eager", least=8),
     Goal("cuda", _4K, "frame", "trtmatte", "torch-compile", least=3),
     Goal("cuda", _HD, "tensor", "trtmatte", "torch-eager", least=3),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from onnx import GraphProto, ModelProto
 from torch import Tensor, nn
 
+from tests.compiler.graph import deforming
 from trtmatte.compiler.families.rvm.network import guide
 from trtmatte.compiler.graph.ordering import subgraphs
 
@@ -297,3 +299,68 @@ def with_constant_input(model: ModelProto, name: str, value: Any) -> ModelProto:
     model.graph.input.extend(kept)
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value, np.float32), name))
     return model
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# BiRefNet
+
+
+class OfficialBirefnet(nn.Module):
+    """The graph of BiRefNet's official files, which end with the logits; `levels` adds the decoder's coarse ones."""
+
+    def __init__(self, network: Any, alpha: bool, levels: bool) -> None:
+        super().__init__()
+        self.network, self.alpha, self.levels = network, alpha, levels
+        self.coarse: list[Tensor] = []
+        if levels:
+            for number in (4, 3, 2):
+                block = network.decoder.get_submodule(f"decoder_block{number}")
+                block.register_forward_hook(lambda module, given, made: self.coarse.append(made[:, :1]))
+
+    def forward(self, image: Tensor) -> Any:
+        self.coarse.clear()
+        logits = self.network(image)
+        result = torch.sigmoid(logits) if self.alpha else logits
+        return (*self.coarse, result) if self.levels else result
+
+
+def birefnet(
+    network: Any, size: tuple[int, int], form: str, *, alpha: bool = False, levels: bool = False
+) -> ModelProto:
+    """BiRefNet's export for one size. `form`: DeformConv as "nodes" of opset 19, or as "gathers" of opset 17."""
+    module = OfficialBirefnet(copy.deepcopy(network), alpha, levels)  # whose hooks are its own
+    outputs = [*(f"level{number}" for number in (4, 3, 2) if levels), "output_image"]
+    picture = {"input_image": torch.rand(1, 3, size[1], size[0], generator=torch.Generator().manual_seed(0))}
+    model = export(module, picture, outputs, 19)
+    return model if form == "nodes" else _with_gathers(model)
+
+
+def _with_gathers(model: ModelProto) -> ModelProto:
+    """Each DeformConv decomposed, as exporters for opset 17 do."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    values = {each.name: each for each in (*graph.input, *graph.value_info, *graph.output)}
+    shapes = {name: tuple(size.dim_value for size in each.type.tensor_type.shape.dim) for name, each in values.items()}
+    constants = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
+    nodes = []
+    for place, node in enumerate(graph.node):
+        if node.op_type != "DeformConv":
+            nodes.append(node)
+            continue
+        x, weights, offset, bias, mask = node.input
+        arrays = {"weights": constants[weights], "bias": constants[bias]}
+        arrays |= {name: np.zeros(shapes[given], np.float32) for name, given in (("x", x), ("offset", offset))}
+        outputs, channels, *kernel = constants[weights].shape
+        pads = (kernel[0] // 2, kernel[1] // 2)
+        case = deforming.Case(shapes[x][2:], shapes[x][0], channels, outputs, tuple(kernel), pads=pads)
+        arrays["mask"] = np.zeros((shapes[x][0], case.taps, *case.result), np.float32)
+        part = onnx.compose.add_prefix(deforming.decomposed(case, arrays), f"deform{place}/").graph
+        inputs = {f"deform{place}/{name}": given for name, given in (("x", x), ("offset", offset), ("mask", mask))}
+        names = {**inputs, f"deform{place}/y": node.output[0]}
+        for inner in part.node:
+            inner.input[:] = [names.get(name, name) for name in inner.input]
+            inner.output[:] = [names.get(name, name) for name in inner.output]
+        nodes += part.node
+        graph.initializer.extend(part.initializer)
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)

@@ -73,7 +73,7 @@ class Vector:
 
 
 def family(model: str) -> str:
-    """`rvm`, `bgmv2`, `modnet` or `u2net`."""
+    """`rvm`, `bgmv2`, `modnet`, `birefnet` or `u2net`."""
     head = model.split("_")[0]
     return {"matte": "bgmv2", "u2netp": "u2net"}.get(head, head)
 
@@ -107,7 +107,7 @@ def prepare(picture: np.ndarray, family: str) -> np.ndarray:
     x = picture.astype(np.float32) / np.float32(255)
     if family == "modnet":
         return (x - np.float32(0.5)) / np.float32(0.5)
-    if family == "u2net":
+    if family in ("birefnet", "u2net"):
         mean = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
         std = np.array([0.229, 0.224, 0.225], np.float32).reshape(3, 1, 1)
         return (x - mean) / std
@@ -155,6 +155,7 @@ TOLERANCES = {
     "rvm": {"r1": 2e-4, "r2": 2e-4, "r3": 2e-4, "r4": 2e-4, "": 1e-4},
     "bgmv2": {"ref_sm": 0.0, "": 1e-4},
     "modnet": {"": 2e-4},
+    "birefnet": {"": 2e-4},
     "u2net": {"": 2e-4},
 }
 # Ill-conditioned by nature where the picture is smooth.

@@ -26,7 +26,10 @@ def test_every_model_has_a_check() -> None:
     assert sorted(CHECKS) == reference.models()
 
 
-@pytest.mark.parametrize("model", ["rvm_mobilenetv3", "bgmv2_refine_mobilenetv2", "modnet", "u2netp"])
+WHOLE = ["rvm_mobilenetv3", "bgmv2_refine_mobilenetv2", "modnet", "u2netp", "birefnet_pvt_b0"]
+
+
+@pytest.mark.parametrize("model", WHOLE)
 def test_fill_gives_the_same_weights_everywhere(model: str) -> None:
     keys, values, *salts = CHECKS[model]
     shapes = {key: shape for key, shape, _ in reference.keys(model)}
@@ -44,7 +47,8 @@ def test_wrappers_do_not_change_weights() -> None:
 
 
 def test_every_family_is_at_hand() -> None:
-    assert {reference.load(name).family for name in reference.vector_names()} == {"rvm", "bgmv2", "modnet", "u2net"}
+    families = {reference.load(name).family for name in reference.vector_names()}
+    assert families == {"rvm", "bgmv2", "modnet", "birefnet", "u2net"}
 
 
 def test_a_difference_is_noticed() -> None:

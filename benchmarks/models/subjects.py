@@ -45,12 +45,13 @@ class Subject:
 
     @property
     def network_size(self) -> Size:
-        """The size of tensors for networks that never see the frame's size: MODNet, U-2-Net."""
+        """The size of tensors for networks that never see the frame's size: MODNet, U-2-Net, BiRefNet."""
         if self.family == "modnet":
             from trtmatte.compiler.families.modnet.spec import default_size
 
             return default_size((self.width, self.height))
-        return (320, 320) if self.family == "u2net" else (self.width, self.height)
+        own = {"u2net": (320, 320), "birefnet": (1024, 1024)}
+        return own.get(self.family, (self.width, self.height))
 
     def picture(self, seed: int) -> np.ndarray[Any, Any]:
         """A frame `[B,H,W,3]` or `[H,W,3]`: a person for published weights, which find nothing in other pictures.
@@ -129,6 +130,15 @@ _MODELS: Final = (
     Subject("modnet-512", "modnet", 1920, 1080),
     Subject("u2net-320", "u2net", 1920, 1080, full_only=True),
     Subject("u2netp-320", "u2netp", 1920, 1080, real=True),
+    Subject(
+        "birefnet-lite-1024",
+        "birefnet_swin_t",
+        1920,
+        1080,
+        contenders=("trtmatte", *_NAIVE),
+        questions=("frame",),
+        full_only=True,
+    ),
 )
 
 

@@ -187,6 +187,8 @@ def _exported(subject: Subject) -> Any:
     if subject.family == "bgmv2":
         return exports.bgmv2(net, (subject.width, subject.height), dynamic=False)
     width, height = subject.network_size
+    if subject.family == "birefnet":
+        return exports.birefnet(net, (width, height), "gathers")
 
     class Alpha(torch.nn.Module):
         def __init__(self) -> None:

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "bindings/call.h"
+#include "ops/math/alpha.h"
 #include "ops/math/taps.h"
 
 namespace trtmatte {
@@ -27,6 +28,13 @@ inline void expect_batch(const View& view, const char* name, int batch) {
   if (view.size[0] == batch) return;
   throw FrameError(std::string(name) + " has a batch of " + std::to_string(view.size[0]) + "; expected " +
                    std::to_string(batch));
+}
+
+// Note [Alpha as a function of colour]
+inline void expect_alpha(const View& view, const char* name) {
+  if (view.size[1] == 1 || view.size[1] == kAlphaOfColour) return;
+  throw FrameError(std::string(name) + " is " + size_text(view) +
+                   "; expected 1 channel, or 4: alpha's slopes for red, green and blue, and its offset");
 }
 
 inline void expect_same_size(const View& a, const char* a_name, const View& b, const char* b_name) {

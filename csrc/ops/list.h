@@ -13,10 +13,11 @@
 //   EXACT   each form is compiled once, without contracted multiply-adds, so that all forms agree to the last bit
 #pragma once
 
-#define TRTMATTE_OPS(X)                    \
-  X(frame_sample, FrameSample, SIMD)       \
-  X(guided_upsample, GuidedUpsample, SIMD) \
-  X(matte_upsample, MatteUpsample, SIMD)   \
-  X(patch_select, PatchSelect, EXACT)      \
-  X(patch_crop, PatchCrop, SIMD)           \
+#define TRTMATTE_OPS(X)                            \
+  X(foreground_estimate, ForegroundEstimate, SIMD) \
+  X(frame_sample, FrameSample, SIMD)               \
+  X(guided_upsample, GuidedUpsample, SIMD)         \
+  X(matte_upsample, MatteUpsample, SIMD)           \
+  X(patch_select, PatchSelect, EXACT)              \
+  X(patch_crop, PatchCrop, SIMD)                   \
   X(patch_scatter, PatchScatter, SIMD)

@@ -1,5 +1,7 @@
 #include "plugins/tensors.h"
 
+#include "ops/math/alpha.h"
+
 namespace trtmatte::plugins {
 
 using nvinfer1::DataType;
@@ -91,6 +93,11 @@ View permuted(const View& view, const int32_t (&permutation)[4]) {
     result.stride[i] = view.stride[permutation[i]];
   }
   return result;
+}
+
+void expect_alpha(const char* name, const View& view) {
+  if (view.size[1] == 1 || view.size[1] == kAlphaOfColour) return;
+  throw FrameError(std::string(name) + " has " + std::to_string(view.size[1]) + " channels; expected 1 or 4");
 }
 
 void expect_channels(const char* name, const View& view, int channels) {

@@ -59,6 +59,8 @@ View indices_of(const char* name, const nvinfer1::PluginTensorDesc& tensor, void
 // Returns a view that has dimension `permutation[i]` as dimension i.
 View permuted(const View& view, const int32_t (&permutation)[4]);
 
+// Expects the channels of Note [Alpha as a function of colour].
+void expect_alpha(const char* name, const View& view);
 void expect_channels(const char* name, const View& view, int channels);
 void expect_size(const char* name, const View& view, int batch, int height, int width);
 void expect_batch(const char* name, const View& view, int batch);

@@ -64,6 +64,12 @@ class Call:
                 given.check(reads=16)
 
 
+def _foreground_estimate(call: Call) -> None:
+    out = call.array(_maps(6, 128, 128), written=True)
+    alpha = call.array(_maps(call.option(3, 1, 4, 2)))
+    ops.foreground_estimate(call.array(_picture()), alpha, color=call.option(2, "rgb", "bgr", "x"), out=out)
+
+
 def _frame_sample(call: Call) -> None:
     frame, out = call.array(_picture()), call.array(_maps(3, 6, 8), written=True)
     height = call.option(3, 6, *_NUMBERS)
@@ -75,7 +81,8 @@ def _guided_upsample(call: Call) -> None:
 
 
 def _matte_upsample(call: Call) -> None:
-    ops.matte_upsample(call.array(_picture()), call.array(_maps(1)), **call.matte())
+    colours = call.option(3, None, call.array(_maps(6, 4, 5)))
+    ops.matte_upsample(call.array(_picture()), call.array(_maps(1)), colours, **call.matte())
 
 
 def _patch_select(call: Call) -> None:
@@ -131,6 +138,7 @@ def _run_session(call: Call) -> None:
 
 
 _CALLS: Final = (
+    _foreground_estimate,
     _frame_sample,
     _guided_upsample,
     _matte_upsample,

@@ -28,7 +28,7 @@ _GENERIC: Final = {"family": "generic", "size": (64, 48), "input_size": (32, 24)
 # By the version of the model, which says nothing else.
 _OPTIONS: Final = (
     _GENERIC,
-    *({"family": each, "size": (64, 48)} for each in (None, "rvm", "u2net", "modnet", "bgmv2")),
+    *({"family": each, "size": (64, 48)} for each in (None, "rvm", "u2net", "modnet", "birefnet", "bgmv2")),
 )
 _MEMORY: Final = 1 << 30
 _SECONDS: Final = 20

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trtmatte.api import load as load
     from trtmatte.apps.cut_out import cut_out as cut_out
     from trtmatte.apps.video import convert_video as convert_video
+    from trtmatte.reports.comparison import compare as compare
     from trtmatte.reports.doctor import doctor as doctor
     from trtmatte.runtime.session import Matte as Matte
     from trtmatte.runtime.session.cuda.from_device import from_device as from_device
@@ -42,6 +43,7 @@ _LAZY: Final = {
     "Matte": "trtmatte.runtime.session",
     "Session": "trtmatte.api",
     "build": "trtmatte.api",
+    "compare": "trtmatte.reports.comparison",
     "convert_video": "trtmatte.apps.video",
     "cut_out": "trtmatte.apps.cut_out",
     "doctor": "trtmatte.reports.doctor",
@@ -90,6 +92,7 @@ __all__ = [
     "TruncatedError",
     "__version__",
     "build",
+    "compare",
     "convert_video",
     "cuda_built",
     "cut_out",

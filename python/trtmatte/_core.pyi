@@ -27,6 +27,17 @@ def allocations() -> int: ...
 def set_instruction_set(name: str) -> None: ...
 def instruction_set() -> str: ...
 def best_instruction_set() -> str: ...
+def foreground_estimate(
+    frame: Any,
+    alpha: Any,
+    colours: Any,
+    *,
+    frame_layout: str = "",
+    color: str = "rgb",
+    workspace: Any = None,
+    cuda_stream: int | None = None,
+) -> None: ...
+def foreground_estimate_workspace() -> int: ...
 def frame_sample(
     frame: Any,
     sample: Any,
@@ -56,6 +67,7 @@ def guided_upsample(
 def matte_upsample(
     frame: Any,
     alpha: Any,
+    colours: Any = None,
     *,
     method: str = "linear",
     out: dict[str, Any],

@@ -46,7 +46,7 @@ __all__ = ["Engine", "Session", "build", "export", "load"]
 
 _LOG: Final = logging.getLogger("trtmatte")
 
-Family: TypeAlias = Literal["rvm", "bgmv2", "modnet", "u2net", "generic"] | str
+Family: TypeAlias = Literal["rvm", "bgmv2", "modnet", "birefnet", "u2net", "generic"] | str
 """One that comes with trtmatte, or one that was added."""
 
 Size: TypeAlias = tuple[int, int] | str

@@ -1,4 +1,4 @@
-"""The six ops in Python: arrays in, arrays out, on the CPU or on a CUDA stream.
+"""The seven ops in Python: arrays in, arrays out, on the CPU or on a CUDA stream.
 
 `docs/ops.md` says what each computes. Arrays may be numpy, torch, CuPy, PIL images or anything else with the buffer
 protocol, DLPack, `__array_interface__` or `__cuda_array_interface__`; they are read and written where they are. On the
@@ -65,6 +65,33 @@ def frame_sample(
     return out
 
 
+def foreground_estimate(
+    frame: Array,
+    alpha: Array,
+    *,
+    dtype: str = "float32",
+    frame_layout: Layout | None = None,
+    color: Color = "rgb",
+    out: Array | None = None,
+    workspace: Array | None = None,
+    cuda_stream: Any = None,
+) -> Array:
+    """Smooth colours of the foreground and of the background behind it, for `matte_upsample`: `[N,6,128,128]`."""
+    if out is None:
+        batch = _size(frame, frame_layout)[0]
+        out = _empty((batch, 6, 128, 128), _float_type(dtype))
+    _core.foreground_estimate(
+        frame,
+        alpha,
+        out,
+        frame_layout=frame_layout or "",
+        color=color,
+        workspace=workspace,
+        cuda_stream=stream_handle(cuda_stream),
+    )
+    return out
+
+
 def guided_upsample(
     frame: Array,
     A: Array,
@@ -88,6 +115,7 @@ def guided_upsample(
 def matte_upsample(
     frame: Array,
     alpha: Array,
+    colours: Array | None = None,
     *,
     method: str = "linear",
     outputs: Sequence[Output] = ("fgr", "pha"),
@@ -100,9 +128,12 @@ def matte_upsample(
     cuda_stream: Any = None,
     stream: Any = None,  # an old name of `cuda_stream`
 ) -> tuple[Array, ...]:
-    """The matte of a frame from a small alpha. Returns the outputs in the order asked for."""
+    """The matte of a frame from a small alpha. Returns the outputs in the order asked for.
+
+    `colours` are those of `foreground_estimate`; without them the foreground has the frame's own.
+    """
     options = (outputs, background, dtype, layout, frame_layout, color, out, _stream(cuda_stream, stream))
-    return _write_matte(_core.matte_upsample, (frame, alpha), frame, *options, method=method)
+    return _write_matte(_core.matte_upsample, (frame, alpha, colours), frame, *options, method=method)
 
 
 def patch_select(
@@ -208,6 +239,11 @@ def patch_scatter(
     """The matte of a frame from coarse maps and refined patches. Returns the outputs in the order asked for."""
     options = (outputs, background, dtype, layout, frame_layout, color, out, _stream(cuda_stream, stream))
     return _write_matte(_core.patch_scatter, (coarse, patches, indices, frame), frame, *options, workspace=workspace)
+
+
+def foreground_estimate_workspace() -> int:
+    """The size in bytes of the workspace that `foreground_estimate` needs on a CUDA device."""
+    return _core.foreground_estimate_workspace()
 
 
 def patch_select_workspace(batch: int, height: int, width: int) -> int:

@@ -249,6 +249,21 @@ def test_a_model_fetched_by_hand(sha256: str | None, accepted: bool) -> None:
             store.pull(model)
 
 
+def test_a_model_of_which_an_md5_is_known(site: Site) -> None:
+    """The file must have it, wherever it comes from."""
+    address = site.serve("/toy.onnx", Served())
+    md5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
+    model = a_model(address, sha256=None, md5=md5)
+    assert store.pull(model).read_bytes() == CONTENT
+    model.path.write_bytes(CONTENT[1:])
+    assert store.pull(model).read_bytes() == CONTENT
+    model.path.unlink()
+    with pytest.raises(DownloadError, match=f"md5 {md5}, expected {'0' * 32}"):
+        store.pull(a_model(address, sha256=None, md5="0" * 32))
+    with pytest.raises(DownloadError, match="another content than expected"):  # the stronger one decides
+        store.pull(a_model(address, sha256="0" * 64, md5=md5))
+
+
 def test_two_at_once_fetch_once(site: Site) -> None:
     served = Served()
     model = a_model(site.serve("/toy.onnx", served))
@@ -321,11 +336,11 @@ def test_the_catalogue_is_whole() -> None:
         assert model.page.startswith("https://")
         assert model.licence
         assert model.sha256 is None or len(bytes.fromhex(model.sha256)) == 32
+        assert model.md5 is None or len(bytes.fromhex(model.md5)) == 16
         if model.sources:  # nothing is fetched that could not be checked
-            assert model.sha256
-            assert model.size
+            assert model.hash
     assert catalog.find("rvm-mobilenetv3").sha256 == "88d4531297118f595bf2fd60f6f566aec2e559393802d1f436c380f0cbbd2828"
-    assert {model.family for model in models} >= {"rvm", "bgmv2", "modnet", "u2net"}
+    assert {model.family for model in models} >= {"rvm", "bgmv2", "modnet", "birefnet", "u2net", "isnet"}
 
 
 def test_every_known_model_says_when_to_take_it() -> None:
@@ -388,7 +403,7 @@ def test_the_command_lists(capsys: pytest.CaptureFixture[str]) -> None:
     for model in catalog.models():
         assert model.name in table
         assert model.licence in table
-        assert (model.sha256 or "not known") in details
+        assert (model.sha256 or model.md5 or "not known") in details
         assert all(str(source) in details for source in model.sources)
 
 

@@ -113,6 +113,11 @@ def laid(frame: np.ndarray, layout: str = "HWC", color: str = "rgb") -> np.ndarr
     return np.ascontiguousarray(frame if layout == "HWC" else np.moveaxis(frame, -1, -3))
 
 
+def no_colours(batch: int = 1) -> np.ndarray:
+    """What the body of MatteUpsample takes for no colours."""
+    return np.zeros((batch, 6, 1, 1), np.float32)
+
+
 def batched(frame: np.ndarray) -> np.ndarray:
     return frame if frame.ndim == 4 else frame[None]
 
@@ -202,7 +207,8 @@ def check_matte(
     batch, and its outputs, lie in `memory`, whose other bytes must stay as they are."""
     if "composite" in outputs and background is None:
         background = np.array([[[0.2, 0.5, 0.9]]], np.float32)
-    body_inputs = {"frame": batched(laid(frame, layout, color)), **inputs}
+    front = batched(frame)
+    body_inputs = {"frame": laid(front, layout, color), "colours": no_colours(len(front)), **inputs}
     behind = np.zeros((1, 1, 3), np.float32) if background is None else background
     expected = run(
         op,

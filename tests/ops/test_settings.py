@@ -132,10 +132,29 @@ def test_frame_sample_outputs():
 def test_matte_upsample_arguments():
     with pytest.raises(SettingError, match="method is 'gaussian'"):
         ops.matte_upsample(FRAME, maps(1, 3, 4), method="gaussian")
-    with pytest.raises(FrameError, match=r"alpha is .* expected 1 channel"):
+    with pytest.raises(FrameError, match=r"alpha is .* expected 1 channel, or 4"):
         ops.matte_upsample(FRAME, maps(3, 3, 4))
     with pytest.raises(FrameError, match="alpha has a batch of 2"):
         ops.matte_upsample(FRAME, maps(1, 3, 4, batch=2))
+    with pytest.raises(SettingError, match="method is 'area'; alpha has 4 channels"):
+        ops.matte_upsample(FRAME, maps(4, 3, 4), method="area")
+    with pytest.raises(FrameError, match=r"colours is .* expected 6 channels"):
+        ops.matte_upsample(FRAME, maps(1, 3, 4), maps(3, 8, 8))
+    with pytest.raises(FrameError, match="colours has a batch of 2"):
+        ops.matte_upsample(FRAME, maps(1, 3, 4), maps(6, 8, 8, batch=2))
+
+
+def test_foreground_estimate_arguments():
+    with pytest.raises(FrameError, match=r"alpha is .* expected 1 channel, or 4"):
+        ops.foreground_estimate(FRAME, maps(2, 3, 4))
+    with pytest.raises(FrameError, match="alpha has a batch of 2"):
+        ops.foreground_estimate(FRAME, maps(1, 3, 4, batch=2))
+    with pytest.raises(FrameError, match=r"colours is .*; expected \(1, 6, 128, 128\)"):
+        ops.foreground_estimate(FRAME, maps(1, 3, 4), out=np.zeros((1, 6, 64, 64), np.float32))
+    with pytest.raises(SettingError, match="dtype is 'uint8'"):
+        ops.foreground_estimate(FRAME, maps(1, 3, 4), dtype="uint8")
+    with pytest.raises(SettingError, match="color is 'grey'"):
+        ops.foreground_estimate(FRAME, maps(1, 3, 4), color="grey")
 
 
 def select(**settings):

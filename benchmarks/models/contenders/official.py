@@ -66,6 +66,8 @@ class Official(Contender):
         if self.subject.family == "modnet":
             return None, self._infer({self._input: (planes - 0.5) / 0.5})[0]
         pha = self._infer({self._input: (planes / planes.max() - self._mean) / self._std})[0]
+        if self.subject.family == "birefnet":  # whose file gives logits
+            pha = 1 / (1 + np.exp(-pha))
         low, high = pha.min(), pha.max()
         return None, (pha - low) / (high - low)
 

@@ -77,7 +77,7 @@ class Torch(Contender):
 
     def _small(self, source: Any) -> Any:
         """The resized picture for a network with its own size."""
-        if self.subject.family not in ("modnet", "u2net"):
+        if self.subject.family not in ("modnet", "u2net", "birefnet"):
             return source
         width, height = self.subject.network_size
         if self.subject.family == "modnet":
@@ -128,6 +128,7 @@ class _Call(torch.nn.Module):
             return tuple(self.net(source, *more)[:2])
         if self.family == "modnet":
             return self.net((source - 0.5) / 0.5, True)[2]
-        pha = self.net((source / source.max() - self.mean) / self.std)[0]
+        picture = (source / source.max() - self.mean) / self.std
+        pha = self.net.alpha(picture) if self.family == "birefnet" else self.net(picture)[0]
         low, high = pha.min(), pha.max()
         return (pha - low) / (high - low)

@@ -71,7 +71,7 @@ class Sessions(Contender):
         if question not in self._sessions:
             form: dict[str, Any] = {"outputs": ("composite",), "background": GREEN}
             if question == "tensor":
-                matte = ("pha",) if self.subject.family in ("modnet", "u2net") else ("fgr", "pha")
+                matte = ("pha",) if self.subject.family in ("modnet", "u2net", "birefnet") else ("fgr", "pha")
                 dtype = "float32" if self.device == "cpu" else "float16"
                 form = {"outputs": matte, "dtype": dtype, "layout": "CHW"}
             if self.subject.family == "bgmv2":

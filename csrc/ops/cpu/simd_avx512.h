@@ -24,6 +24,7 @@ struct Floats {
 static inline Floats operator+(Floats a, Floats b) { return _mm512_add_ps(a.v, b.v); }
 static inline Floats operator-(Floats a, Floats b) { return _mm512_sub_ps(a.v, b.v); }
 static inline Floats operator*(Floats a, Floats b) { return _mm512_mul_ps(a.v, b.v); }
+static inline Floats operator/(Floats a, Floats b) { return _mm512_div_ps(a.v, b.v); }
 static inline Floats clamp01(Floats x) { return _mm512_min_ps(_mm512_max_ps(x.v, Floats(0.0f).v), Floats(1.0f).v); }
 
 static inline __m512i in_lanes(const int8_t (&mask)[16]) {

@@ -40,6 +40,9 @@ static inline Floats operator-(const Floats& a, const Floats& b) {
 static inline Floats operator*(const Floats& a, const Floats& b) {
   return each([&](int i) { return a.v[i] * b.v[i]; });
 }
+static inline Floats operator/(const Floats& a, const Floats& b) {
+  return each([&](int i) { return a.v[i] / b.v[i]; });
+}
 static inline Floats clamp01(const Floats& x) {
   return each([&](int i) { return trtmatte::clamp01(x.v[i]); });
 }

@@ -117,4 +117,11 @@ static inline bool reads_background(const Sinks& sinks) {
   return reads;
 }
 
+// Report if an output shows the colours of the foreground: all but alpha do.
+static inline bool shows_foreground(const Sinks& sinks) {
+  bool shows = false;
+  for (int i = 0; i < kOutputCount; ++i) shows = shows || (kOutputs[i].channels > 1 && sinks.output[i]);
+  return shows;
+}
+
 }  // namespace trtmatte

@@ -1,4 +1,4 @@
-// MatteUpsample: frame, small alpha -> matte. For networks that predict alpha only.
+// MatteUpsample: frame, small alpha, colours -> matte. For networks that predict alpha only.
 #pragma once
 
 #include "base/launch.h"
@@ -10,7 +10,8 @@ namespace trtmatte {
 
 struct MatteUpsample {
   View frame;                       // [N,3,H,W]
-  View alpha;                       // [N,1,h,w] float
+  View alpha;                       // [N,1,h,w] float, or [N,4,h,w]: Note [Alpha as a function of colour]
+  View colours;                     // [N,6,h,w] float, from ForegroundEstimate; without them fgr is the frame
   Method method = Method::kLinear;  // or kArea
   Sinks sinks;
 };

@@ -1,4 +1,5 @@
-#include "ops/cpu/matte.h"
+#include "ops/cpu/clean.h"
+#include "ops/math/alpha.h"
 #include "ops/matte_upsample/matte_upsample.h"
 #include "ops/matte_upsample/matte_upsample_math.h"
 
@@ -28,10 +29,12 @@ struct Form {
     return Tap{range.begin, range.end - 1, range.end - range.begin == 2 ? 0.5f : 0.0f};
   }
 
+  int maps() const { return op.alpha.size[1]; }
   int small_width() const { return op.alpha.size[3]; }
   size_t shared_bytes() const { return Columns::bytes(op.frame.size[3]); }
   size_t worker_bytes() const {
-    return Arena::size_for<float>(small_width() + kRowPadding) + Arena::size_for<float>(2 * small_width());
+    return static_cast<size_t>(maps()) * Arena::size_for<float>(small_width() + kRowPadding) +
+           Arena::size_for<float>(2 * small_width());
   }
   void build(Arena& arena) {
     columns.build(across.axis.out, arena, [this](int i) { return tap_of(across, i); });
@@ -39,21 +42,22 @@ struct Form {
 
   struct Row {
     const Form& form;
-    float* alpha;
+    float* maps[kAlphaOfColour]{};
     float* spare;
     int image = 0;
     TapRange rows{};
     Line means{};
 
-    Row(const Form& of, Arena& arena)
-        : form(of),
-          alpha(arena.take<float>(of.small_width() + kRowPadding)),
-          spare(arena.take<float>(2 * of.small_width())) {}
+    Row(const Form& of, Arena& arena) : form(of) {
+      for (int c = 0; c < of.maps(); ++c) maps[c] = arena.take<float>(of.small_width() + kRowPadding);
+      spare = arena.take<float>(2 * of.small_width());
+    }
 
     void begin(int n, int y) {
       image = n;
       rows = tap_range(form.rows, y);
-      if (!form.shrinks()) lerp_row(form.op.alpha, n, 0, tap_of(form.rows, y), spare, alpha);
+      if (form.shrinks()) return;
+      for (int c = 0; c < form.maps(); ++c) lerp_row(form.op.alpha, n, c, tap_of(form.rows, y), spare, maps[c]);
     }
 
     void tile(int, int, int x, int count) {
@@ -62,8 +66,16 @@ struct Form {
     }
 
     MattePixels at(int x, int i, const Floats (&rgb)[3]) const {
-      const Floats value = form.shrinks() ? Floats::load(means.v + i) : Stretched(form.columns, x + i)(alpha);
-      return MattePixels{{clamp01(rgb[0]), clamp01(rgb[1]), clamp01(rgb[2])}, clamp01(value)};
+      const Floats colour[3] = {clamp01(rgb[0]), clamp01(rgb[1]), clamp01(rgb[2])};
+      return MattePixels{{colour[0], colour[1], colour[2]}, alpha_at(x, i, colour)};
+    }
+
+    Floats alpha_at(int x, int i, const Floats (&colour)[3]) const {
+      if (form.shrinks()) return clamp01(Floats::load(means.v + i));
+      const Stretched stretched(form.columns, x + i);
+      if (form.maps() == 1) return clamp01(stretched(maps[0]));
+      const Floats slope[3] = {stretched(maps[0]), stretched(maps[1]), stretched(maps[2])};
+      return alpha_of_colour(colour, slope, stretched(maps[3]));
     }
 
     float mean_of(int x) const {
@@ -82,7 +94,7 @@ struct Form {
 void matte_upsample(const MatteUpsample& op, Parallel& parallel);
 void matte_upsample(const MatteUpsample& op, Parallel& parallel) {
   Form form(op);
-  write_matte(op.frame, op.sinks, parallel, form);
+  write_clean_matte(op.frame, op.colours, op.sinks, parallel, form);
 }
 
 }  // namespace trtmatte::TRTMATTE_SIMD

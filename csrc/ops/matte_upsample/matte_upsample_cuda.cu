@@ -1,6 +1,7 @@
 #include <type_traits>
 
-#include "ops/cuda/matte.cuh"
+#include "ops/cuda/clean.cuh"
+#include "ops/math/alpha.h"
 #include "ops/matte_upsample/matte_upsample.h"
 #include "ops/matte_upsample/matte_upsample_math.h"
 
@@ -15,7 +16,9 @@ struct Form {
   Filter columns;
 
   bool areas() const { return columns.method == Method::kArea; }
-  bool near(DType type) const { return near_maps(alpha, frame, type) && (!areas() || alpha.size[2] <= frame.size[2]); }
+  bool near(DType type) const {
+    return near_maps(alpha, frame, type) && alpha.size[1] == 1 && (!areas() || alpha.size[2] <= frame.size[2]);
+  }
 
   template <typename Maps, bool in_blocks>
   struct Walk {
@@ -35,21 +38,29 @@ struct Form {
       return Tap{range.begin, range.end - 1, range.end - range.begin > 1 ? 0.5f : 0.0f};
     }
 
-    __device__ __forceinline__ float value() const {
+    // `colour` is clamped.
+    __device__ __forceinline__ float value(const float (&colour)[3]) const {
       if constexpr (std::is_same_v<Maps, AnyMaps>) {
+        if (form.alpha.size[1] == kAlphaOfColour) {
+          const Tap row = tap_at(form.rows.axis, y);
+          const auto map = [&](int c) { return sample(form.alpha, n, c, row, place.column); };
+          const float slope[3] = {map(0), map(1), map(2)};
+          return alpha_of_colour(colour, slope, map(3));
+        }
         if (form.columns.method == Method::kArea) {
           const auto at = [this](int row, int column) {
             return load(form.alpha, offset(form.alpha, n, 0, row, column));
           };
-          return area_mean(tap_range(form.rows, y), tap_range(form.columns, place.x), at);
+          return clamp01(area_mean(tap_range(form.rows, y), tap_range(form.columns, place.x), at));
         }
       }
-      return alpha.value(0, place);
+      return clamp01(alpha.value(0, place));
     }
 
     __device__ __forceinline__ MattePixel<float> pixel(int i, const float (&rgb)[3]) {
       if (i > 0 && place.advance()) alpha.follow(place);
-      return MattePixel<float>{{clamp01(rgb[0]), clamp01(rgb[1]), clamp01(rgb[2])}, clamp01(value())};
+      const float colour[3] = {clamp01(rgb[0]), clamp01(rgb[1]), clamp01(rgb[2])};
+      return MattePixel<float>{{colour[0], colour[1], colour[2]}, value(colour)};
     }
   };
 };
@@ -60,9 +71,9 @@ void matte_upsample(const MatteUpsample& op, CudaStream cuda_stream) {
   const Form form{op.alpha, op.frame, Filter{op.method, make_axis(op.alpha.size[2], op.frame.size[2]), 1.0f},
                   Filter{op.method, make_axis(op.alpha.size[3], op.frame.size[3]), 1.0f}};
   if (form.areas()) {
-    write_matte<NearAreas>(form, op.frame, op.sinks, cuda_stream, "MatteUpsample");
+    write_clean_matte<NearAreas>(form, op.frame, op.colours, op.sinks, cuda_stream, "MatteUpsample");
   } else {
-    write_matte(form, op.frame, op.sinks, cuda_stream, "MatteUpsample");
+    write_clean_matte(form, op.frame, op.colours, op.sinks, cuda_stream, "MatteUpsample");
   }
 }
 

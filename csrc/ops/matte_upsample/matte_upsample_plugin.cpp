@@ -1,3 +1,4 @@
+#include "ops/math/alpha.h"
 #include "ops/matte_upsample/matte_upsample.h"
 #include "plugins/creators.h"
 #include "plugins/pictures.h"
@@ -9,7 +10,7 @@ namespace {
 class MatteUpsampleFace : public MatteFace<0> {
  public:
   static constexpr const char* kName = "TrtMatteMatteUpsample";
-  static constexpr Slot kInputs[] = {Slot::kPicture, Slot::kMaps, Slot::kPicture};
+  static constexpr Slot kInputs[] = {Slot::kPicture, Slot::kMaps, Slot::kMaps, Slot::kPicture};
   using Call = MatteUpsample;
 
   template <typename Field>
@@ -29,10 +30,16 @@ class MatteUpsampleFace : public MatteFace<0> {
     Call op;
     op.frame = frame_.view("frame", tensors.in[0], tensors.input(0));
     op.alpha = view_of("alpha", tensors.in[1], tensors.input(1));
-    expect_channels("alpha", op.alpha, 1);
+    op.colours = view_of("colours", tensors.in[2], tensors.input(2));
+    expect_alpha("alpha", op.alpha);
+    expect_channels("colours", op.colours, 6);
     expect_batch("alpha", op.alpha, op.frame.size[0]);
+    expect_batch("colours", op.colours, op.frame.size[0]);
     op.method = static_cast<Method>(method_);
-    op.sinks = matte_.sinks(tensors, 2, op.frame);
+    if (op.alpha.size[1] == kAlphaOfColour && op.method != Method::kLinear) {
+      throw FrameError("alpha has 4 channels, which are sampled with method 0 (linear) alone");
+    }
+    op.sinks = matte_.sinks(tensors, 3, op.frame);
     return op;
   }
 

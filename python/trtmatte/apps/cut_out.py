@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         post_process: bool
         device: str | None
         backend: str
+        raw_foreground: bool
         safe: bool | Limits
 
 
@@ -99,6 +100,7 @@ def cut_out(
     post_process: bool = False,
     device: str | None = None,
     backend: str = "auto",
+    raw_foreground: bool = False,
     safe: bool | Limits = False,
     **unknown: Any,
 ) -> Any:
@@ -115,7 +117,8 @@ def cut_out(
     "rgba". `background` is a colour, a picture or "blur". `model` is the name of a known model, a model file, an engine
     file (`.trtm`) or an engine. `plate` is the photographed empty scene that BackgroundMattingV2 needs; with `align` it
     is aligned to each picture. With `post_process`, the alpha is a mask without grey, smoothed as rembg does it.
-    `safe` sets limits for pictures of strangers. Further options, such as the family's, are
+    `raw_foreground` keeps the picture's own colours where a model predicts alpha alone; otherwise they are estimated
+    without the old background. `safe` sets limits for pictures of strangers. Further options, such as the family's, are
     those of `trtmatte.build`, whose engine is then the model.
 
     The sessions of the last four models are kept for the next call, in each process. Threads may share them.
@@ -125,7 +128,8 @@ def cut_out(
     _require_known(unknown)
     limits = Limits.of(safe)
     kind = _kind(output, background)
-    matting = _matting(model, kind, limits, align=align, post_process=post_process, device=device, backend=backend)
+    own = {"align": align, "post_process": post_process, "raw_foreground": raw_foreground}
+    matting = _matting(model, kind, limits, device=device, backend=backend, **own)
     behind = _behind(background if kind == "composite" else None, limits)
     scene = None if plate is None else _taken(plate, "the plate", limits).picture.pixels
 

@@ -68,6 +68,7 @@ def convert_video(
     device: Any = None,
     backend: str = "auto",
     scene_cut: float | None = None,
+    raw_foreground: bool = False,
     seq_chunk: int = 1,
     num_workers: int = 0,
     progress: Progress = True,
@@ -102,6 +103,9 @@ def convert_video(
     mattes that may wait for a writer; frames are matted one by one in any case. `num_workers` is the number of threads
     of each decoder and encoder; 0 lets the library choose. `downsample_ratio` and `dtype` are settings of a build;
     an engine must have been built with them.
+
+    Models that predict alpha alone show the foreground in colours that are estimated, without the old background in
+    its edges. With `raw_foreground` they are the frame's own.
 
     No file that is read is overwritten, whatever its name is among the outputs. `reads` are further files that
     belong to the run, such as the model of `engine`. `safe` sets limits for files of strangers: True for the usual
@@ -154,6 +158,7 @@ def convert_video(
         device=device,
         backend=backend,
         scene_cut=scene_cut,
+        raw_foreground=raw_foreground,
     )
 
 

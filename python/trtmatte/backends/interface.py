@@ -83,5 +83,8 @@ class Backend:
     load: Callable[[LoadRequest], Mapping[str, Network]]
     has_plans: bool = False
     """It runs plans that were compiled for the device, and not ONNX."""
+    runs_deform_conv: Callable[[int], bool] = lambda columns: False
+    """Report if it runs ONNX's DeformConv well whose `columns` have this many bytes: where it does not, it gets
+    GridSample and convolutions."""
     describe: Callable[[], tuple[str, Iterable[str]]] | None = None
     """For `trtmatte doctor`: the installed version with its abilities, and the problems."""

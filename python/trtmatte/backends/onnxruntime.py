@@ -10,12 +10,16 @@ from trtmatte.backends import library
 from trtmatte.backends.interface import Backend, Run
 from trtmatte.errors import BackendError
 from trtmatte.format.stages import PATCHES
-from trtmatte.support.packages import version_of
+from trtmatte.support.packages import release_of, version_of
 
 __all__ = ["BACKEND", "ONNX_ALONE", "Network", "describe"]
 
 ONNX_ALONE: Final = ("session.load_model_format", "ONNX")
 """The setting with which the runtime takes no bytes for its own format, which nobody checked."""
+
+
+_DEFORM_CONV_FROM: Final = (1, 25)
+_MOST_COLUMNS: Final = 1 << 30  # bytes
 
 
 class Network:
@@ -75,6 +79,11 @@ def describe() -> tuple[str, list[str]]:
     return f"{module.__version__}, {', '.join(module.get_available_providers())}", wrong
 
 
+def _runs_deform_conv(columns: int) -> bool:
+    """It has DeformConv since 1.25, and holds all columns of one at once."""
+    return release_of(version_of("onnxruntime") or "0") >= _DEFORM_CONV_FROM and columns <= _MOST_COLUMNS
+
+
 def _place(array: Any) -> tuple[Any, ...]:
     """The arguments that bind an array: its device, type, shape and address."""
     return "cpu", 0, array.dtype.type, array.shape, array.ctypes.data
@@ -87,5 +96,6 @@ BACKEND = Backend(
     rank=20,
     unavailable_reason=lambda device: library.unavailable_reason("ONNX Runtime", "onnxruntime"),
     load=lambda request: request.shared(Network),
+    runs_deform_conv=_runs_deform_conv,
     describe=describe,
 )

@@ -51,9 +51,9 @@ class Network:
         """Bind to arrays, which every call of the result reads and writes in place."""
         tensor = importlib.import_module("openvino").Tensor
         request = self._compiled.create_infer_request()
-        names = (each.any_name for each in (*self._compiled.inputs, *self._compiled.outputs))
         arrays = {**inputs, **outputs}
-        for name in names:
+        for port in (*self._compiled.inputs, *self._compiled.outputs):  # they have the names of what was removed, too
+            name = next(each for each in port.names if each in arrays)
             request.set_tensor(name, tensor(arrays[name], shared_memory=True))
 
         def run(held: object = arrays) -> None:  # keeps the arrays alive: OpenVINO holds their addresses alone
@@ -111,6 +111,8 @@ def _compiled(model: bytes, patches: int, options: Mapping[str, Any]) -> Any:
             return core.import_model(io.BytesIO(found), "CPU", dict(options))
     # No other frontend than that of ONNX may take the bytes for its own format.
     frontend = importlib.import_module("openvino.frontend").FrontEndManager().load_by_framework("onnx")
+    extension = importlib.import_module("openvino.frontend.onnx").ConversionExtension
+    frontend.add_extension(extension("DeformConv", _deformable_convolution))
     network = frontend.convert(frontend.load(io.BytesIO(model)))
     network.reshape({each.any_name: _fixed(each.partial_shape, patches) for each in network.inputs})
     compiled = core.compile_model(network, "CPU", dict(options))
@@ -118,6 +120,36 @@ def _compiled(model: bytes, patches: int, options: Mapping[str, Any]) -> Any:
         with contextlib.suppress(EngineError, RuntimeError):  # a full disk: it compiles again next time
             write_checked(place, compiled.export_model().getvalue())
     return compiled
+
+
+def _deformable_convolution(node: Any) -> Any:
+    """OpenVINO's own layer for ONNX's DeformConv, which its frontend does not know."""
+    ops = importlib.import_module("openvino.opset8")
+    picture, weights, offset, *rest = (node.get_input(index) for index in range(node.get_input_size()))
+    bias, mask = (None if _is_absent(each) else each for each in (*rest, None, None)[:2])
+    above, left, below, right = node.get_attribute("pads", [0, 0, 0, 0])
+    made = ops.deformable_convolution(
+        picture,
+        offset,
+        weights,
+        node.get_attribute("strides", [1, 1]),
+        [above, left],
+        [below, right],
+        node.get_attribute("dilations", [1, 1]),
+        mask,
+        "explicit",
+        node.get_attribute("group", 1),
+        node.get_attribute("offset_group", 1),
+        True,  # between the picture and the zeros around it, too
+    )
+    if bias is not None:
+        made = ops.add(made, ops.unsqueeze(bias, [1, 2]))
+    return made.outputs()
+
+
+def _is_absent(value: Any) -> bool:
+    """Report if an optional input is left out."""
+    return value is None or value.get_node().get_type_name() == "NullNode"
 
 
 def _place(core: Any, model: bytes, patches: int, options: Mapping[str, Any]) -> Path | None:
@@ -144,4 +176,5 @@ BACKEND = Backend(
     rank=10,
     unavailable_reason=_unavailable_reason,
     load=lambda request: request.shared(Network),
+    runs_deform_conv=lambda columns: True,
 )

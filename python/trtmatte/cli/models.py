@@ -116,11 +116,13 @@ def _state(model: Model) -> str:
 
 
 def _details(model: Model) -> str:
+    kind, value = model.hash or ("sha256", "not known")
     lines = [
         f"{model.name}: {model.file}, {_size(model)}, {_licence_in_words(model)}",
         f"  for     {model.category}: {model.advice}",
+        *([f"  also    {', '.join(model.also)}"] if model.also else []),
         f"  family  {model.family}",
-        f"  sha256  {model.sha256 or 'not known'}",
+        f"  {kind:6}  {value}",
         f"  place   {model.path}{'' if model.is_here else ' (not here yet)'}",
         *(f"  source  {source}" for source in model.sources),
     ]
@@ -136,6 +138,7 @@ def _licence_in_words(model: Model) -> str:
 def _facts(model: Model) -> dict[str, Any]:
     return {
         "name": model.name,
+        "also": list(model.also),
         "category": model.category,
         "advice": model.advice,
         "family": model.family,
@@ -144,6 +147,7 @@ def _facts(model: Model) -> dict[str, Any]:
         "file": model.file,
         "size": model.size,
         "sha256": model.sha256,
+        "md5": model.md5,
         "page": model.page,
         "sources": [str(source) for source in model.sources],
         "path": str(model.path),

@@ -61,6 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser, *, default: str | None = DEFA
         metavar="C",
         help="reset the states if the picture changes by more than this, 0…1; try 0.3 (default: never)",
     )
+    what.add_argument(
+        "--raw-foreground",
+        action="store_true",
+        help="keep the frame's own colours, with the old background in soft edges; for models that predict alpha alone",
+    )
     add_safe_flag(what)
     build = parser.add_argument_group("build options, for --model")
     add_family_flag(build)
@@ -113,4 +118,9 @@ def _as_said(args: argparse.Namespace, engine: Engine) -> Engine:
 
 def session_arguments(args: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments for `Session` and `convert_video`."""
-    return {"device": args.device, "backend": args.backend, "scene_cut": args.scene_cut}
+    return {
+        "device": args.device,
+        "backend": args.backend,
+        "scene_cut": args.scene_cut,
+        "raw_foreground": args.raw_foreground,
+    }

@@ -18,7 +18,7 @@ from trtmatte.compiler import engine_cache, plans
 from trtmatte.compiler.in_memory import Weights
 from trtmatte.compiler.options import ONNX_TARGET, Options
 from trtmatte.compiler.program import read_program
-from trtmatte.compiler.source import Source, locate
+from trtmatte.compiler.source import Source, completed, locate
 from trtmatte.errors import BackendError, SettingError
 from trtmatte.format import file as engine_file
 from trtmatte.format.file import EngineFile, Plan
@@ -67,7 +67,7 @@ class Request:
         place = None if out is None else require_writable(Path(out), "engine.trtm")
         limits = Limits.of(safe)
         source, recipe = locate(model, limits)
-        chosen = Options.of({**recipe, **{name: value for name, value in options.items() if value is not None}})
+        chosen = Options.of(completed(source, recipe, options))
         targets = _targets(chosen.target)
         if chosen.export is not None:
             raise SettingError(
@@ -112,7 +112,10 @@ class Request:
         """The engine, in memory."""
         program, networks = read_program(self.source, self.options, self.progress, self.limits)
         from trtmatte.compiler.graph import cpu  # needs onnx
+        from trtmatte.compiler.graph.deform_conv import sampled
 
+        for_cpus = cpu.plan(networks)
+        networks = {name: sampled(network) for name, network in networks.items()}
         keep_fp32 = plans.keep_fp32(program, networks) if self.options.precision == "fp16" else None
         made, not_built = self._plans(program, networks, keep_fp32)
         if ONNX_TARGET in self.options.target:
@@ -120,7 +123,7 @@ class Request:
         return EngineFile.of(
             program,
             {name: network.SerializeToString() for name, network in networks.items()},
-            plans=[*cpu.plan(networks), *made],
+            plans=[*for_cpus, *made],
             settings=self.options.to_json(),
             source=self.source.about,
             not_built=not_built,

@@ -22,7 +22,7 @@ from trtmatte.compiler import triton as repository
 from trtmatte.compiler.options import Form, Options
 from trtmatte.compiler.plans import KeptNodes
 from trtmatte.compiler.program import read_program
-from trtmatte.compiler.source import locate
+from trtmatte.compiler.source import completed, locate
 from trtmatte.errors import BackendError, SettingError
 from trtmatte.format.outputs import DEFAULT_OUTPUTS, MATTE_OUTPUTS
 from trtmatte.format.program import Program
@@ -95,12 +95,13 @@ def export(
     if out is not None:
         require_writable(out, f"model{suffix}")
     source, recipe = locate(model)
-    given = {**recipe, **{name: value for name, value in options.items() if value is not None}}
+    given = completed(source, recipe, options)
     chosen = Options.of({**given, "export": kind or suffix.removeprefix(".")})
     _require_tensorrt(chosen)
     library = _plugins() if suffix == PLAN else None
 
     program, networks = read_program(source, chosen, progress)
+    networks = _sampled(networks)
     kept = plans.keep_fp32(program, networks) if chosen.precision == "fp16" else None
     made = graph(program, networks, chosen.form, kept, read_background)
     content = made.SerializeToString()
@@ -143,6 +144,13 @@ def graph(
     )
     _settle(joined, BACKGROUND, background)
     return joined
+
+
+def _sampled(networks: Mapping[str, ModelProto]) -> dict[str, ModelProto]:
+    """Networks without DeformConv, which TensorRT-RTX and older runtimes do not have."""
+    from trtmatte.compiler.graph.deform_conv import sampled
+
+    return {name: sampled(network) for name, network in networks.items()}
 
 
 def _plan(content: bytes, library: Path, verbose: bool, progress: Progress | None, *, tf32: bool) -> bytes:

@@ -137,9 +137,10 @@ def _tried(path: Path, options: dict[str, Any]) -> bytes:
     """The graph, after all passes that ask ONNX's inference were tried on it."""
     from trtmatte.compiler.families import reading
     from trtmatte.compiler.graph.cut import cut
+    from trtmatte.compiler.graph.deform_conv import restored, sampled
     from trtmatte.compiler.graph.precision import kept_nodes, nothing
 
     graph = reading.read(path, **options)
     for network in cut(graph)[1]:
-        kept_nodes(network, nothing)
+        kept_nodes(sampled(restored(network)), nothing)
     return bytes(graph.SerializeToString())

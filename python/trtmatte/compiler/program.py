@@ -21,7 +21,11 @@ __all__ = ["read_program"]
 def read_program(
     source: Source | Weights, options: Options, progress: Progress | None, limits: Limits | None = None
 ) -> tuple[Program, dict[str, ModelProto]]:
-    """The program of a model, and its networks by name. With `limits`, other files are not read."""
+    """The program of a model, and its networks by name. With `limits`, other files are not read.
+
+    The networks have DeformConv where the model has it in any form, which `deform_conv.sampled` writes for runtimes
+    without it.
+    """
     _tell(progress, 0.0)
     form: dict[str, Any] = {"family": options.family, "size": options.size, "batch": options.batch, **options.settings}
     if isinstance(source, Weights):
@@ -29,8 +33,10 @@ def read_program(
     else:
         graph = importing.read(source.path, known=source.about["sha256"], self_contained=limits is not None, **form)
     from trtmatte.compiler.graph.cut import cut  # needs onnx
+    from trtmatte.compiler.graph.deform_conv import restored
 
     program, models = cut(graph)
+    models = [restored(model) for model in models]
     _tell(progress, 1.0)
     return program, {stage.name: model for stage, model in zip(program.networks, models, strict=True)}
 

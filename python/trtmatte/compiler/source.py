@@ -15,6 +15,7 @@ from trtmatte.compiler.options import read_recipe
 from trtmatte.errors import ModelError, SettingError
 from trtmatte.models import store
 from trtmatte.models.download import sha256
+from trtmatte.models.model import Model
 from trtmatte.support.beside import open_beside
 from trtmatte.support.limits import Limits
 from trtmatte.support.text import shown
@@ -22,7 +23,7 @@ from trtmatte.support.text import shown
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Source", "locate"]
+__all__ = ["Source", "completed", "locate"]
 
 _LOCATION: Final = b"\n\x08location\x12"  # how an ONNX file begins to name another file that holds its weights
 
@@ -33,6 +34,8 @@ class Source:
 
     path: Path
     about: Mapping[str, Any]
+    known: Model | None = None
+    """The known model that this file is."""
 
 
 @overload
@@ -68,6 +71,15 @@ def locate(
     return _file(named, limits) or _known(str(named)), options
 
 
+def completed(source: Source | Weights, *options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options in the order of their weight, None being none, after the settings that a known model needs."""
+    given = {name: value for each in options for name, value in each.items() if value is not None}
+    known = source.known if isinstance(source, Source) else None
+    if known is None or given.get("family", known.family) != known.family:
+        return given
+    return {**known.settings, **given}
+
+
 def _file(path: Path, limits: Limits | None) -> Source | None:
     """The model file at this path; None if there is none."""
     if path.is_dir():
@@ -84,7 +96,7 @@ def _file(path: Path, limits: Limits | None) -> Source | None:
         )
     if (known := catalog.with_hash(about["sha256"])) is not None:
         store.tell_of_licence(known)
-    return Source(path, about)
+    return Source(path, about, known)
 
 
 def _known(name: str) -> Source:
@@ -93,7 +105,7 @@ def _known(name: str) -> Source:
     except SettingError as error:
         raise ModelError(f"there is no file {name}, and {error}") from error
     path = store.pull(known)  # checks the file against its hash, if one is known
-    return Source(path, {**_about(path, known.sha256), "known_as": known.name, "licence": known.licence})
+    return Source(path, {**_about(path, known.sha256), "known_as": known.name, "licence": known.licence}, known)
 
 
 def _about(path: Path, known: str | None = None) -> dict[str, Any]:

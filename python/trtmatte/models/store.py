@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from trtmatte.errors import DownloadError, EngineError, TrtmatteError
-from trtmatte.models.download import sha256
+from trtmatte.models.download import digest
 from trtmatte.models.model import FOLDER, Model, Source
 from trtmatte.support import files
 from trtmatte.support.cache_folder import private_folder
@@ -63,9 +63,10 @@ def _is_good(model: Model) -> bool:
     """
     if not model.is_here:
         return False
-    if model.sha256 is None:
+    if model.hash is None:
         return private_folder(FOLDER) == model.path.parent
-    return model.sha256 == sha256(model.path)
+    kind, expected = model.hash
+    return digest(model.path, kind) == expected
 
 
 def _refuse(model: Model) -> None:
@@ -101,13 +102,14 @@ def _fetch_from(source: Source, model: Model) -> None:
     """Download under a temporary name, check, rename. A resumed file that is wrong is downloaded once more, whole."""
     part = model.path.with_name(f"{model.file}.part")
     resumed = part.exists()
+    kind, expected = model.hash or ("sha256", None)
     source.fetch(model, part)
-    found = sha256(part)
-    if found == model.sha256:
+    found = digest(part, kind)
+    if found == expected:
         os.replace(part, model.path)
         return
     part.unlink()
     if resumed:
         _fetch_from(source, model)
         return
-    raise DownloadError(f"{source} has another content than expected (sha256 {found}, expected {model.sha256})")
+    raise DownloadError(f"{source} has another content than expected ({kind} {found}, expected {expected})")

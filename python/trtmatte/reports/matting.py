@@ -126,7 +126,7 @@ def _in_torch(program: Program, path: Path) -> _Model:
             setattr(network, option, value)
     elif program.family == "bgmv2" and options.get("backbone_scale", 1) != 1:
         raise SettingError(f"{name} has no documented loop for another backbone_scale than 1; leave it out")
-    call: Any = network.alpha if program.family in ("modnet", "u2net") else network
+    call: Any = network.alpha if program.family in ("modnet", "u2net", "birefnet") else network
     more = {"downsample_ratio": program.settings["downsample_ratio"]} if program.family == "rvm" else {}
 
     def infer(values: Sequence[Array]) -> Sequence[Array]:
@@ -196,9 +196,22 @@ def _normalisation(program: Program) -> tuple[Callable[[Array], Array], Callable
     if program.family == "u2net":
         mean, std = (_column(values) for values in _IMAGENET)
         return lambda x: (x / x.max() - mean) / std, _stretched
+    if program.family == "birefnet":
+        return _of_birefnet(program)
     settings = program.settings if program.family == "generic" else {"mean": (0.5,) * 3, "std": (0.5,) * 3}
     mean, std = _column(settings["mean"]), _column(settings["std"])
     return lambda x: (x - mean) / std, lambda alpha: alpha
+
+
+def _of_birefnet(program: Program) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    mean, std = (_column(values) for values in _IMAGENET)
+    divide, stretch, logits = (program.settings.get(name) for name in ("divide_by_maximum", "stretch", "logits"))
+
+    def finish(result: Array) -> Array:
+        alpha = 1 / (1 + np.exp(-result)) if logits else result
+        return _stretched(alpha) if stretch else alpha
+
+    return lambda x: ((x / x.max() if divide else x) - mean) / std, finish
 
 
 def _stretched(alpha: Array) -> Array:

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from trtmatte import _core
 from trtmatte.backends.interface import LoadRequest, Network, Run
 from trtmatte.errors import BackendError, TrtmatteError
-from trtmatte.format.file import CPU_PLAN, CUDA_PLAN, EngineFile
+from trtmatte.format.file import CPU_PLAN, CUDA_PLAN, DEFORM_CONV, EngineFile
 from trtmatte.runtime.choice import Choice
 
 __all__ = ["forget_in_child", "load_networks"]
@@ -29,7 +29,7 @@ def load_networks(engine: EngineFile, choice: Choice, patches: int, memory: Any 
         networks = choice.backend.load(
             LoadRequest(
                 names=tuple(stage.name for stage in engine.program.networks),
-                model=lambda name: _model(engine, name, CPU_PLAN if choice.device is None else CUDA_PLAN),
+                model=lambda name: _model(engine, name, choice),
                 plan=lambda name: _plan(engine, choice, name),
                 patches=patches,
                 threads=_core.get_num_threads(),
@@ -68,9 +68,12 @@ def _naming(title: str) -> Iterator[None]:
         raise BackendError(f"{title} cannot be used: {error}: build the engine again") from error
 
 
-def _model(engine: EngineFile, name: str, form: tuple[str, str]) -> bytes:
-    """A network in ONNX, in the form for this kind of device if the engine has it."""
-    plan = engine.plan(*form, name)
+def _model(engine: EngineFile, name: str, choice: Choice) -> bytes:
+    """A network in ONNX, in the form for this kind of device if the engine has it and the backend runs it."""
+    target, key = CPU_PLAN if choice.device is None else CUDA_PLAN
+    columns = engine.plans.get(target, {}).get(key, {}).get(DEFORM_CONV)
+    runs = not isinstance(columns, int) or choice.backend.runs_deform_conv(columns)
+    plan = engine.plan(target, key, name) if runs else None
     return engine.network(name) if plan is None else plan
 
 

@@ -25,7 +25,8 @@ LOOSE = "bgmv2_refine_mobilenetv2-oversampling-allowed"
 
 def run(vector: reference.Vector) -> dict[str, np.ndarray]:
     network = reference.network(vector.model, **vector.options)
-    runner = {"rvm": run_rvm, "bgmv2": run_bgmv2, "modnet": run_modnet, "u2net": run_u2net}[vector.family]
+    runners = {"rvm": run_rvm, "bgmv2": run_bgmv2, "modnet": run_modnet, "birefnet": run_birefnet, "u2net": run_u2net}
+    runner = runners[vector.family]
     with torch.inference_mode():
         return {name: output.numpy() for name, output in runner(network, vector).items()}
 
@@ -58,6 +59,10 @@ def run_bgmv2(network: Any, vector: reference.Vector) -> dict[str, Any]:
 
 def run_modnet(network: Any, vector: reference.Vector) -> dict[str, Any]:
     return dict(zip(("semantic", "detail", "matte"), network(torch.from_numpy(vector.picture()), False), strict=True))
+
+
+def run_birefnet(network: Any, vector: reference.Vector) -> dict[str, Any]:
+    return {"logits": network(torch.from_numpy(vector.picture()))}
 
 
 def run_u2net(network: Any, vector: reference.Vector) -> dict[str, Any]:

@@ -20,10 +20,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),
 ]
-
-NAMES = [
-    pytest.param(name, marks=pytest.mark.slow) if name == "u2net" or "resnet" in name else name
+SLOW = ("u2net", "birefnet_swin_l", "birefnet_swin_t", "birefnet_pvt_b1", "birefnet_pvt_b2", "birefnet_pvt_b5")
+CASES = [
+    pytest.param(name, how, marks=pytest.mark.slow) if name in SLOW or "resnet" in name else (name, how)
     for name in networks.names()
+    for how in ("trace", "script")
+    if how == "trace" or not name.startswith("birefnet")  # whose sizes are plain numbers, which scripts do not have
 ]
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "rvm_mobilenetv3": [{}, {"refiner": "fast_guided_filter"}],
@@ -42,8 +44,7 @@ def compiled(network: Any, how: str, inputs: tuple[Any, ...]) -> Any:
     return torch.jit.trace(network, inputs, strict=False, check_trace=False)
 
 
-@pytest.mark.parametrize("how", ["trace", "script"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "how"), CASES)
 def test_every_network(name: str, how: str, tmp_path: Path) -> None:
     """The file has the weights of the network, and computes what it computes."""
     for options in OPTIONS.get(name, [{}]):

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from onnx import TensorProto, helper
 
+from tests.ops.specification import no_colours
 from trtmatte.compiler.graph import functions
 from trtmatte.errors import ModelError
 from trtmatte.format.outputs import MATTE_OUTPUTS
@@ -224,7 +225,8 @@ def test_halves_are_rounded_to_even():
     alpha = (np.array([0.5, 1.5, 2.5, 3.5], np.float32) / 255).reshape(1, 1, 1, 4)
     exact = [value for value in alpha.ravel() if np.float32(value * np.float32(255)) % 1 == 0.5]
     assert exact
-    pha = run("MatteUpsample", {"frame": picture(1, 4), "alpha": alpha, "background": BLACK}, ["pha"])["pha"]
+    inputs = {"frame": picture(1, 4), "alpha": alpha, "colours": no_colours(), "background": BLACK}
+    pha = run("MatteUpsample", inputs, ["pha"])["pha"]
     assert pha.ravel().tolist() == np.round(alpha.ravel() * np.float32(255)).astype(int).tolist()
 
 
@@ -242,7 +244,8 @@ def test_outputs_may_be_left_out(wanted):
 def test_backgrounds_of_any_size_and_batch(height, width, batch):
     frame, alpha = picture(11, 6, batch=2), random.random((2, 1, 11, 6), np.float32)
     background = random.random((batch, 3, height, width), np.float32)
-    result = run("MatteUpsample", {"frame": frame, "alpha": alpha, "background": background}, **FLOAT_PLANES)
+    inputs = {"frame": frame, "alpha": alpha, "colours": no_colours(2), "background": background}
+    result = run("MatteUpsample", inputs, **FLOAT_PLANES)
     close(result["composite"], sinks(planes(frame), torch.from_numpy(alpha), background)["composite"])
 
 
@@ -267,7 +270,7 @@ def test_matte_upsample(height, width, method, kind):
     big = F.interpolate(torch.from_numpy(alpha.astype(np.float32)), (height, width), mode="area")
     big = big if method == "area" else linear(alpha.astype(np.float32), height, width)
     background = random.random((2, 3, 5, 5), np.float32)
-    inputs = {"frame": frame, "alpha": alpha, "background": background}
+    inputs = {"frame": frame, "alpha": alpha, "colours": no_colours(2), "background": background}
     result = run("MatteUpsample", inputs, method=["linear", "area"].index(method), **FLOAT_PLANES)
     for name, expected in sinks(planes(frame), big, background).items():
         close(result[name], expected)
@@ -457,9 +460,13 @@ FLOAT, INT32 = TensorProto.FLOAT, TensorProto.INT32
 FRAME_INPUT, BACKDROP_INPUT = ("frame", FLOAT, [1, 32, 48, 3]), ("background", FLOAT, [1, 3, 1, 1])
 STEPS = {"step_y": [4, 1], "step_x": [4, 1]}
 FOR_TENSORRT: dict[str, Any] = {
+    "ForegroundEstimate": ([FRAME_INPUT, ("alpha", FLOAT, [1, 1, 8, 12])], {}),
     "FrameSample": ([FRAME_INPUT], {"height": 8, "width": 12, **STEPS}),
     "GuidedUpsample": ([FRAME_INPUT, ("A", FLOAT, [1, 4, 8, 12]), ("b", FLOAT, [1, 4, 8, 12]), BACKDROP_INPUT], {}),
-    "MatteUpsample": ([FRAME_INPUT, ("alpha", FLOAT, [1, 1, 8, 12]), BACKDROP_INPUT], {}),
+    "MatteUpsample": (
+        [FRAME_INPUT, ("alpha", FLOAT, [1, 1, 8, 12]), ("colours", FLOAT, [1, 6, 128, 128]), BACKDROP_INPUT],
+        {},
+    ),
     "PatchSelect": ([("err", FLOAT, [1, 1, 9, 13])], {"height": 8, "width": 12, "k": 9, "capacity": 5}),
     "PatchCrop": (
         [
@@ -499,7 +506,7 @@ def test_tensorrt_parses_the_bodies(op):
 
 def test_nodes_say_which_plugin_they_are():
     proto = functions.node(
-        "MatteUpsample", ["frame", "alpha", "background"], [name if name == "pha" else "" for name in SINKS]
+        "MatteUpsample", ["frame", "alpha", "colours", "background"], [name if name == "pha" else "" for name in SINKS]
     )
     attributes = {each.name: helper.get_attribute_value(each) for each in proto.attribute}
     assert (proto.op_type, proto.domain) == ("TrtMatteMatteUpsample", "trtmatte")

@@ -13,6 +13,7 @@
 #include "ops/frame_sample/frame_sample.h"
 #include "ops/guided_upsample/guided_upsample.h"
 #include "ops/list.h"
+#include "ops/foreground_estimate/foreground_estimate.h"
 #include "ops/matte_upsample/matte_upsample.h"
 #include "ops/patch_crop/patch_crop.h"
 #include "ops/patch_scatter/patch_scatter.h"
@@ -276,6 +277,26 @@ void test_guided_upsample() {
   }
 }
 
+void test_foreground_estimate() {
+  for (const Layout& layout : kLayouts) {
+    for (const int channels : {1, 4}) {
+      const MapKind& kind = kMapKinds[static_cast<size_t>(layout.hwc + layout.bgr + (channels == 4))];
+      const DataType type = channels == 1 ? DataType::kHALF : DataType::kFLOAT;
+      Bytes frame = random_picture();
+      Tensor alpha = maps({kBatch, channels, 10, 11}, kind.type, kind.format, -0.2f, 0.8f);
+      const auto outputs = live(*creators["TrtMatteForegroundEstimate"],
+                                frame_settings(layout).ints("type", element(type)), {layout.tensor(frame), alpha});
+      expect(outputs[0].shape == Shape({kBatch, kEstimates, kGrid, kGrid}) && outputs[0].type == type,
+             "ForegroundEstimate's output");
+      std::vector<float> expected(static_cast<size_t>(count_of(outputs[0].shape)));
+      ForegroundEstimate op{frame.bytes(), view(alpha), view(expected, outputs[0].shape, DType::kFloat32)};
+      foreground_estimate(op, one_thread);
+      const bool coarse = type == DataType::kHALF || (layout.range == 1 && layout.type == DataType::kHALF);
+      compare_maps("ForegroundEstimate (" + layout.text() + ")", outputs[0], expected, coarse ? 8e-3f : 1e-4f);
+    }
+  }
+}
+
 void test_matte_upsample() {
   for (const Layout& layout : kLayouts) {
     for (const int method : {0, 1}) {
@@ -283,13 +304,14 @@ void test_matte_upsample() {
       Bytes frame = random_picture();
       Tensor alpha = maps({kBatch, 1, 10, 11}, kind.type, kind.format, -0.2f, 1.2f);
       Matte matte;
-      MatteUpsample op{frame.bytes(), view(alpha), static_cast<Method>(method), matte.sinks()};
+      Tensor colours = maps({kBatch, 6, method ? 8 : 1, method ? 7 : 1}, kind.type, kind.format, 0.0f, 1.0f);
+      MatteUpsample op{frame.bytes(), view(alpha), view(colours), static_cast<Method>(method), matte.sinks()};
       matte_upsample(op, one_thread);
       for (const std::vector<int32_t>& wanted :
            {wanted_outputs({output::fgr, output::pha}), wanted_outputs({output::rgba}), kAllWanted}) {
         const auto outputs =
             live(*creators["TrtMatteMatteUpsample"], matte_settings(layout, wanted).ints("method", {method}),
-                 {layout.tensor(frame), alpha, matte.background});
+                 {layout.tensor(frame), alpha, colours, matte.background});
         matte.compare("MatteUpsample", layout, outputs, wanted);
       }
     }
@@ -428,7 +450,8 @@ std::map<std::string, Settings> good_settings() {
   PatchSelect select;
   select.rows = select.columns = 10;
   select.k = 4;
-  return {{"TrtMatteFrameSample", sample_settings(layout, 0, DataType::kFLOAT)},
+  return {{"TrtMatteForegroundEstimate", frame_settings(layout).ints("type", {1})},
+          {"TrtMatteFrameSample", sample_settings(layout, 0, DataType::kFLOAT)},
           {"TrtMatteGuidedUpsample", matte_settings(layout)},
           {"TrtMatteMatteUpsample", matte_settings(layout).ints("method", {0})},
           {"TrtMattePatchSelect", select_settings(select, 4)},
@@ -575,7 +598,12 @@ void test_shapes_that_do_not_fit() {
           DataType::kHALF, "b is 12x9");
   refused("TrtMatteGuidedUpsample", {frame, half({1, 4, 9, 13}), half({1, 4, 9, 13}), half({2, 3, 1, 1})}, matte,
           DataType::kHALF, "background has a batch of 2");
-  refused("TrtMatteMatteUpsample", {frame, half({1, 2, 9, 13}), background}, matte, DataType::kHALF, "2 channels");
+  refused("TrtMatteMatteUpsample", {frame, half({1, 2, 9, 13}), half({1, 6, 8, 8}), background}, matte,
+          DataType::kHALF, "2 channels");
+  refused("TrtMatteMatteUpsample", {frame, half({1, 1, 9, 13}), half({1, 3, 8, 8}), background}, matte,
+          DataType::kHALF, "colours has 3 channels");
+  refused("TrtMatteForegroundEstimate", {frame, half({1, 2, 9, 13})}, {{1, 6, 128, 128}}, DataType::kFLOAT,
+          "2 channels; expected 1 or 4");
   const Tensor odd = half({1, 36, 50, 3});
   refused("TrtMattePatchCrop", {half({1, 36, 9, 13}), odd, odd, ints({40, 3})}, {{40, 42, 8, 8}, {40, 6, 8, 8}},
           DataType::kFLOAT, "multiples of 4");
@@ -647,6 +675,7 @@ int main(int argc, char** argv) try {
   test_shapes_that_do_not_fit();
   test_frame_sample();
   test_guided_upsample();
+  test_foreground_estimate();
   test_matte_upsample();
   test_patch_select();
   test_patch_crop();

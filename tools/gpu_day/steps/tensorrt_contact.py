@@ -35,15 +35,17 @@ def plugin_cases() -> dict[str, tuple[Arrays, dict[str, Any]]]:
     indices = places(40, 1, HEIGHT, WIDTH)
     pictures = frame_attributes(np.float32)
     matte = {**pictures, **matte_attributes(np.float32)}
+    alpha = {"alpha": maps(1, 9, 13), "colours": maps(6, 128, 128, seed=6)}
     guide = {"A": maps(4, 9, 13, seed=4), "b": maps(4, 9, 13, seed=5)}
     patches = {"coarse": maps(4, 9, 13), "patches": maps(4, 4, 4, 40, seed=2), "indices": indices}
     sampling = {"height": 12, "width": 13, "step_y": [3, 1], "step_x": [4, 1], "method": 1}
     selecting = {"height": 9, "width": 13, "k": 30, "capacity": 30}
     cropped = {"maps": maps(36, 18, 26), "src": frame, "bgr": plate, "indices": indices}
     return {
+        "ForegroundEstimate": ({"frame": frame, "alpha": maps(1, 9, 13)}, pictures),
         "FrameSample": ({"frame": frame}, {**sampling, **pictures}),
         "GuidedUpsample": ({"frame": frame, **guide, "background": background}, matte),
-        "MatteUpsample": ({"frame": frame, "alpha": maps(1, 9, 13), "background": background}, matte),
+        "MatteUpsample": ({"frame": frame, **alpha, "background": background}, matte),
         "PatchCrop": (cropped, {"kernel": 3, **pictures}),
         "PatchScatter": ({**patches, "frame": frame, "background": background}, matte),
         "PatchSelect": ({"err": maps(1, 9, 13)}, selecting),

@@ -29,7 +29,7 @@ def with_hash(digest: str) -> Model | None:
 def find(name: str) -> Model:
     """The model with this name, or whose file has this name."""
     for model in models():
-        if name in (model.name, model.file):
+        if name in (model.name, model.file, *model.also):
             return model
     close = difflib.get_close_matches(name, [model.name for model in models()], n=3, cutoff=0.4)
     meant = f"did you mean {' or '.join(close)}? " if close else ""

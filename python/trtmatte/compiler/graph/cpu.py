@@ -10,8 +10,9 @@ from typing import Final
 
 from onnx import ModelProto, NodeProto
 
+from trtmatte.compiler.graph.deform_conv import columns, has_deform_conv
 from trtmatte.compiler.graph.onnx_graph import Graph, attributes, shape_of
-from trtmatte.format.file import CPU_PLAN, Plan
+from trtmatte.format.file import CPU_PLAN, DEFORM_CONV, Plan
 
 _SIXTH: Final = 1 / 6
 _VECTOR: Final = 16  # floats
@@ -33,10 +34,20 @@ def for_cpu(model: ModelProto) -> ModelProto:
 
 
 def plan(networks: Mapping[str, ModelProto]) -> list[Plan]:
-    """The plan that holds the networks in that form; none where they are in it already."""
+    """The plan that holds the networks in that form; none where they are in it already.
+
+    DeformConv stays in it: the engine's own networks have it as `deform_conv.sampled` writes it. The plan's `info`
+    tells backends that it is there, and the bytes of its columns.
+    """
     tuned = {name: for_cpu(model) for name, model in networks.items()}
-    changed = {name: model.SerializeToString() for name, model in tuned.items() if model is not networks[name]}
-    return [Plan(*CPU_PLAN, changed)] if changed else []
+    deforming = [name for name, model in tuned.items() if has_deform_conv(model)]
+    changed = {
+        name: model.SerializeToString()
+        for name, model in tuned.items()
+        if model is not networks[name] or name in deforming
+    }
+    info = {DEFORM_CONV: max(map(columns, tuned.values()))} if deforming else {}
+    return [Plan(*CPU_PLAN, changed, info)] if changed else []
 
 
 def _split(graph: Graph, convolution: NodeProto) -> None:

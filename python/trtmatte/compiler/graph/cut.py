@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Final
 
 from onnx import ModelProto, NodeProto, ValueInfoProto, helper
@@ -28,7 +28,7 @@ def cut(model: ModelProto) -> tuple[Program, list[ModelProto]]:
             network, stage = _network(graph, plain, f"network-{len(networks)}")
             networks.append(network)
             stages.append(stage)
-        stages += [_op(node) for node in ops]
+        stages += [_op(node, graph.constants) for node in ops]
     names = {name for stage in stages for name in (*stage.inputs, *stage.outputs)} - {"", *PICTURES, *MATTE_OUTPUTS}
     program = Program(
         family=spec.family,
@@ -77,10 +77,11 @@ def _network(graph: Graph, nodes: Sequence[NodeProto], name: str) -> tuple[Model
     return model, NetworkStage(name, inputs, outputs)
 
 
-def _op(node: NodeProto) -> OpStage:
+def _op(node: NodeProto, constants: Container[str]) -> OpStage:
     kept = {key: _attribute(value) for key, value in attributes(node).items() if not key.startswith(_NOT_THE_MODELS)}
     outputs = MATTE_OUTPUTS if BACKGROUND in node.input else tuple(node.output)
-    return OpStage(node.op_type.removeprefix("TrtMatte"), tuple(node.input), outputs, kept)
+    inputs = tuple(name for name in node.input if name not in constants)  # a constant stands for an input left out
+    return OpStage(node.op_type.removeprefix("TrtMatte"), inputs, outputs, kept)
 
 
 def _attribute(value: object) -> Attribute:

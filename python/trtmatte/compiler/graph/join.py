@@ -15,7 +15,7 @@ from trtmatte.compiler.graph.ordering import subgraphs
 from trtmatte.format.program import Program
 from trtmatte.format.stages import PATCHES, NetworkStage, OpStage
 
-_TYPED: Final = ("FrameSample", "PatchCrop")  # the ops that give what their readers want
+_TYPED: Final = ("ForegroundEstimate", "FrameSample", "PatchCrop")  # the ops that give what their readers want
 
 
 def join(program: Program, networks: Mapping[str, ModelProto]) -> ModelProto:

@@ -125,10 +125,20 @@ def add_patches(graph: Graph, spec: Spec, kernel: int, selection: Mapping[str, A
     )
 
 
+def add_estimate(graph: Graph, alpha: str, output: str, spec: Spec) -> None:
+    """Add ForegroundEstimate of the frame and this alpha."""
+    add_op(graph, "ForegroundEstimate", [FRAME, alpha], {output: (TensorProto.FLOAT, [spec.batch, 6, 128, 128])})
+
+
 def add_matte(graph: Graph, op: str, inputs: Sequence[str], spec: Spec, **settings: Value) -> None:
-    """Add the op that writes the matte. The default outputs come first among the graph's outputs."""
+    """Add the op that writes the matte. The default outputs come first among the graph's outputs.
+
+    Colours that MatteUpsample is not given become a constant of one cell, which means none.
+    """
     width, height = spec.size
     graph.inputs[BACKGROUND] = helper.make_tensor_value_info(BACKGROUND, TensorProto.FLOAT, [None, 3, None, None])
+    if len(inputs) + 2 == len(functions.OPS[op].inputs):
+        inputs = [*inputs, graph.add_constant(np.zeros((spec.batch, 6, 1, 1), np.float32), "no_colours")]
     node = functions.node(op, [*inputs, BACKGROUND], list(MATTE_OUTPUTS), **settings)
     graph.nodes.append(node)
     others = dict(graph.outputs)

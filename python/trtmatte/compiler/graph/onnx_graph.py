@@ -225,6 +225,11 @@ def shape_of(value: ValueInfoProto) -> Shape | None:
     return tuple(each.dim_value if each.HasField("dim_value") else each.dim_param or None for each in kind.shape.dim)
 
 
+def is_made_up(name: str, stem: str) -> bool:
+    """Report if `Graph.fresh` made a name of this stem."""
+    return name.startswith(f"{_MADE_UP}{stem}/")
+
+
 def _number(name: str) -> int:
     """The number of a name that `Graph.fresh` made up, in this graph or in one that it comes from; 0 for another."""
     last = name.rpartition("/")[2]

@@ -10,12 +10,15 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from trtmatte.compiler.graph.keep_fp32 import KeepFp32
-from trtmatte.compiler.graph.onnx_graph import Graph, attributes
+from trtmatte.compiler.graph.onnx_graph import Graph, attributes, is_made_up
 from trtmatte.compiler.graph.ordering import reads, subgraphs
 from trtmatte.compiler.graph.specialise import infer_shapes, static_shape
 
 Rule = Callable[[Graph], set[str]]
 """Finds the nodes of a graph that stay in float32, by their first outputs."""
+
+EXACT: Final = "exact"
+"""The stem of made-up names: a value with such a name stays in float32, in every family."""
 
 _WIDE: Final = TensorProto.FLOAT
 _NARROW: Final = TensorProto.FLOAT16
@@ -23,7 +26,7 @@ _LARGEST: Final = float(np.finfo(np.float16).max)
 _ALWAYS_WIDE: Final = {"Resize": {1, 2}, "Upsample": {1}}  # inputs that are float32 by definition
 _READS_ANY: Final = {"Cast", "Shape", "Size"}  # their results are not of the type of what they read
 _CONVOLUTIONS: Final = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
-_SUMS: Final = {"GlobalAveragePool", "ReduceMean", "ReduceSum", "InstanceNormalization"}
+_SUMS: Final = {"GlobalAveragePool", "ReduceMean", "ReduceSum", "InstanceNormalization", "LayerNormalization"}
 _MOVES: Final = {"Concat", "Identity", "MaxPool", "Relu", "Reshape", "Slice", "Split", "Squeeze", "Transpose"}
 
 
@@ -85,6 +88,16 @@ def offsets(largest: float) -> Rule:
     return rule
 
 
+def positions(graph: Graph) -> set[str]:
+    """Keeps GridSample, and the nodes between a convolution and the positions at which it samples.
+
+    Float16 tells positions apart that are an eighth of a pixel from each other, in the middle of a map of 256 pixels.
+    """
+    grids = [node.input[1] for node in graph.all("GridSample")]
+    barred = [name for node in graph.all(*_CONVOLUTIONS) for name in node.output]
+    return {node.output[0] for node in (*graph.all("GridSample"), *graph.ancestors(grids, barred))}
+
+
 def these(nodes: Iterable[str]) -> Rule:
     """Keeps the nodes with these first outputs."""
     names = set(nodes)
@@ -96,7 +109,7 @@ def rule_of(keep: KeepFp32) -> Rule:
     rules = [stem(keep.stem)] if keep.stem else []
     rules += [] if keep.sums is None else [sums(keep.sums)]
     rules += [] if keep.offsets is None else [offsets(keep.offsets)]
-    return together(*rules)
+    return together(positions, *rules)
 
 
 def kept_nodes(model: ModelProto, rule: Rule) -> list[str]:
@@ -158,6 +171,8 @@ def _terms(graph: Graph, node: NodeProto) -> int:
         return 0
     if node.op_type == "InstanceNormalization":
         return math.prod(before[2:])
+    if node.op_type == "LayerNormalization":
+        return math.prod(before[attributes(node).get("axis", -1) :])
     return math.prod(before) // max(math.prod(after), 1)
 
 
@@ -168,12 +183,13 @@ def _terms(graph: Graph, node: NodeProto) -> int:
 def to_fp16(model: ModelProto, keep: Rule = nothing, wide: Iterable[str] = ()) -> ModelProto:
     """The same network in float16, weights, inputs and outputs included, with Casts where types meet.
 
-    The nodes of `keep` stay in float32, and so do inputs and outputs in `wide`, our own ops, bodies of loops, and nodes
-    with constants that float16 cannot hold.
+    The nodes of `keep` stay in float32, and so do inputs and outputs in `wide`, values named `EXACT`, our own ops,
+    bodies of loops, and nodes with constants that float16 cannot hold.
     """
     graph = _copy(model)
     infer_shapes(graph)
-    _Narrowing(graph, keep(graph), {*wide}).run()
+    exact = {node.output[0] for node in graph.nodes if is_made_up(node.output[0], EXACT)}
+    _Narrowing(graph, keep(graph) | exact, {*wide} | exact).run()
     return _like(model, graph)
 
 

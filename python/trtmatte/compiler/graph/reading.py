@@ -13,9 +13,10 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper, version_converter
 
-from trtmatte.compiler.graph import external_data
+from trtmatte.compiler.graph import deform_conv, external_data, quantised
 from trtmatte.compiler.graph.functions import DOMAIN, OPSET
 from trtmatte.compiler.graph.onnx_graph import Graph
+from trtmatte.compiler.graph.opset import DEFORM_CONV, raise_to
 from trtmatte.compiler.graph.ordering import sort, subgraphs
 from trtmatte.errors import ModelError
 from trtmatte.support.text import first_line
@@ -57,6 +58,10 @@ def from_model(model: ModelProto, title: str = "the model") -> Graph:
             "export it without optimisations for one runtime"
         )
     graph = Graph(_as_float32(_of_opset(model, title)))
+    if graph.all(*quantised.KINDS):
+        quantised.to_float32(graph)
+    if graph.all(deform_conv.KIND):  # exporters for older opsets may write it as well
+        raise_to(graph, DEFORM_CONV)
     for name, array in graph.constants.items():
         if array.dtype.kind == "f" and np.isnan(array).any():
             raise ModelError(f"{title} has NaN in the constant {name}; the file is damaged, or its training diverged")

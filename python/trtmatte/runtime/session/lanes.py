@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trtmatte.backends.interface import Network, Run
 from trtmatte.format.outputs import MATTE_OUTPUTS
@@ -13,6 +13,7 @@ from trtmatte.runtime.session.memory import Array, Memory
 from trtmatte.runtime.session.patches import Refinement, Selection, piece_size, shape_of, works_on_patches
 from trtmatte.runtime.session.states import States
 from trtmatte.runtime.session.steps import (
+    EstimateForeground,
     LaneFrame,
     OutputSpec,
     RunNetwork,
@@ -118,6 +119,8 @@ class StreamGroup:
                 (on_patches if works_on_patches(stage, program) else finish).append(run)
             elif stage.op == "FrameSample":
                 sample.append(self._watched(SampleFrame(stage, tensors, self._spec.color, cuda_stream)))
+            elif stage.op == "ForegroundEstimate":
+                finish.append(self._watched(EstimateForeground(stage, tensors, self._spec.color, self._memory)))
             elif stage.op == "PatchSelect":
                 selection = Selection(stage, program, self._piece, tensors, self._memory)
                 finish.append(self._watched(selection))
@@ -161,11 +164,14 @@ def steps_of_each(groups: Sequence[StreamGroup], programs: Sequence[Program]) ->
 
 
 def _needed(program: Program, spec: OutputSpec) -> list[Stage]:
-    """The stages that the outputs and the states depend on."""
+    """The stages that the outputs and the states depend on. Where nobody wants them, the matte reads no colours."""
     names = {*spec.outputs, *(state.output for state in program.states)}
     stages: list[Stage] = []
     for stage in reversed(program.stages):
         if names.intersection(stage.outputs):
+            if not spec.wants_colours and isinstance(stage, OpStage) and stage.op == "MatteUpsample":
+                frame, alpha, *_, background = stage.inputs
+                stage = replace(stage, inputs=(frame, alpha, background))
             stages.append(stage)
             names.update(stage.inputs)
     return stages[::-1]

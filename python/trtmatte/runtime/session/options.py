@@ -51,4 +51,5 @@ class SessionOptions(TypedDict, total=False):
     batch: int | None
     ring: int | None
     scene_cut: float | None
+    raw_foreground: bool
     backdrop: Any

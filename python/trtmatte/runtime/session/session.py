@@ -91,6 +91,9 @@ class Session:
     `batch` is the number of streams that are matted side by side, a multiple of the engine's batch. `scene_cut` resets
     the states of a stream when its picture changes by more than that on average, 0…1.
 
+    Models that predict alpha alone show the foreground in colours that are estimated, without the old background in
+    its edges. With `raw_foreground` they are the frame's own.
+
     The arrays of a result are the caller's, and never change. The session takes them back when the caller has dropped
     them, so that it allocates nothing for callers who drop results. `ring=N` writes to N sets of arrays in turn: a
     result is overwritten N calls later. `out=` writes into the caller's arrays.
@@ -120,10 +123,23 @@ class Session:
         batch: int | None = None,
         ring: int | None = None,
         scene_cut: float | None = None,
+        raw_foreground: bool = False,
         backdrop: Any = None,  # an old name of `background`
     ) -> None:
         given = Settings(
-            backend, device, outputs, dtype, layout, color, plate, background, batch, ring, scene_cut, backdrop
+            backend,
+            device,
+            outputs,
+            dtype,
+            layout,
+            color,
+            plate,
+            background,
+            batch,
+            ring,
+            scene_cut,
+            raw_foreground,
+            backdrop,
         )
         settings = given.completed(engine.program)
         self._open(engine, settings, choose(backend, device, engine))

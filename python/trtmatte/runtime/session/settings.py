@@ -32,6 +32,7 @@ class Settings:
     batch: Any
     ring: int | None
     scene_cut: float | None
+    raw_foreground: bool = False
     backdrop: Any = None  # an old name of `background`
 
     def completed(self, program: Program) -> Settings:
@@ -54,7 +55,7 @@ class Settings:
 
     @property
     def spec(self) -> OutputSpec:
-        return OutputSpec(self.outputs, self.layout, self.color)
+        return OutputSpec(self.outputs, self.layout, self.color, self.raw_foreground)
 
     @property
     def composites(self) -> bool:
@@ -77,6 +78,11 @@ class Settings:
         if self.scene_cut is not None and not (program.states and 0 < self.scene_cut < 1):
             why = "expected a change between 0 and 1" if program.states else f"{program.family} has no states to reset"
             raise SettingError(f"scene_cut is {self.scene_cut!r}; {why}")
+        if self.raw_foreground and (program.matte is None or program.matte.op != "MatteUpsample"):
+            raise SettingError(
+                f"raw_foreground is {self.raw_foreground!r}, but {program.family} predicts the foreground's colours: "
+                "leave raw_foreground out"
+            )
         if self.plate is not None and PLATE not in program.pictures:
             raise SettingError(f"a plate is given, but {program.family} needs none: leave plate out")
         if self.background is not None and not self.composites:

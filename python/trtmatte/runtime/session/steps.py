@@ -17,7 +17,7 @@ from trtmatte.errors import BackendError, EngineError, FrameError, TrtmatteError
 from trtmatte.format.outputs import MATTE_OUTPUTS
 from trtmatte.format.stages import BACKGROUND, FRAME, PICTURES, PLATE, NetworkStage, OpStage, Stage
 from trtmatte.ops import Color, Layout
-from trtmatte.runtime.session.memory import Array
+from trtmatte.runtime.session.memory import Array, Memory
 
 Tensors = Mapping[str, Array]
 
@@ -32,11 +32,17 @@ class OutputSpec:
     outputs: tuple[str, ...]
     layout: Layout
     color: Color
+    raw_foreground: bool = False
 
     @property
     def matte(self) -> tuple[str, ...]:
         """The outputs that the last op writes."""
         return tuple(name for name in self.outputs if name in MATTE_OUTPUTS)
+
+    @property
+    def wants_colours(self) -> bool:
+        """Report if an output shows the foreground without its old background."""
+        return not self.raw_foreground and any(name != "pha" for name in self.matte)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,21 @@ class SampleFrame(Step):
         ops.frame_sample(picture, **self._settings)
         if self._on_host and picture.dtype != np.uint8:  # on a device the values have not been computed yet
             require_sane(self._picture, self._out)
+
+
+class EstimateForeground(Step):
+    """Estimates smooth colours of the foreground and of the background behind it."""
+
+    def __init__(self, stage: OpStage, tensors: Tensors, color: Color, memory: Memory) -> None:
+        super().__init__(stage)
+        self._picture, self._alpha = stage.inputs[0], tensors[stage.inputs[1]]
+        self._settings: dict[str, Any] = {"color": color, "out": tensors[stage.outputs[0]]}
+        self._settings["cuda_stream"] = memory.cuda_stream
+        if memory.cuda_stream is not None:
+            self._settings["workspace"] = memory.zeros((ops.foreground_estimate_workspace(),), "uint8")
+
+    def run(self, frame: LaneFrame) -> None:
+        ops.foreground_estimate(frame.pictures[self._picture], self._alpha, **self._settings)
 
 
 class WriteMatte(Step):

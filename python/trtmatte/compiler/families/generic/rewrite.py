@@ -38,7 +38,7 @@ def from_onnx(graph: Graph, size: Size, batch: int, settings: Settings) -> Model
     }
     preparation = Preparation(seen, settings.method, settings.mean, settings.std)
     described = Spec(NAME, "custom", size, batch, settings=kept)
-    return complete(graph, described, preparation, "area" if settings.method == "area" else "linear")
+    return complete(graph, described, preparation, "area" if settings.method == "area" else "linear", settings)
 
 
 def _alpha(graph: Graph, picture: str, seen: Size, asked: str | None) -> str:

@@ -48,19 +48,19 @@ def from_onnx(graph: Graph, size: Size, batch: int, settings: Settings) -> Model
             f"this looks like MODNet, but takes pictures of {size_text(seen)}; expected multiples of {DIVISOR}"
         )
     isolate(graph, picture, matte, seen, batch)
-    return _complete(graph, seen, size, batch)
+    return _complete(graph, seen, size, batch, settings)
 
 
 def from_network(network: nn.Module, name: str, size: Size, batch: int, settings: Settings) -> ModelProto:
     """The trtmatte graph of a checkpoint's network."""
     seen = checked_size(settings.input_size, DIVISOR) or default_size(size)
     graph = export(network, "alpha", {IMAGE: [batch, 3, seen[1], seen[0]]}, [ALPHA])
-    return _complete(graph, seen, size, batch)
+    return _complete(graph, seen, size, batch, settings)
 
 
-def _complete(graph: Graph, seen: Size, size: Size, batch: int) -> ModelProto:
+def _complete(graph: Graph, seen: Size, size: Size, batch: int, settings: Settings) -> ModelProto:
     described = Spec(NAME, "mobilenetv2", size, batch, settings={"input_size": list(seen)})
-    return complete(graph, described, Preparation(seen, "area", _HALF, _HALF), "area")
+    return complete(graph, described, Preparation(seen, "area", _HALF, _HALF), "area", settings)
 
 
 def _matte(graph: Graph) -> str:

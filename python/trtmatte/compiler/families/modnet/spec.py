@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from trtmatte.compiler.families.shared.settings import Refinement
 from trtmatte.compiler.families.shared.sizes import INPUT_SIZE, Size, checked_size
 
 NAME: Final = "modnet"
@@ -13,12 +14,13 @@ _SIDE: Final = 512
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Refinement):
     """`input_size` is the width and height that the network sees. Left out, the original's rule decides."""
 
     input_size: Size | None = field(default=None, metadata=INPUT_SIZE)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checked_size(self.input_size, DIVISOR)
 
 

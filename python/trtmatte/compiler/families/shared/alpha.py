@@ -1,26 +1,32 @@
-"""Families whose network makes an alpha of one picture: FrameSample → network → MatteUpsample.
+"""Families whose network makes an alpha of one picture: FrameSample → network → ForegroundEstimate → MatteUpsample.
 
-The network sees the frame at a size of its own and gives a small alpha; the foreground's colours are the frame's.
+The network sees the frame at a size of its own and gives a small alpha. The foreground's colours are estimated from the
+frame and the alpha.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
 from onnx import ModelProto, ValueInfoProto
 
+from trtmatte.compiler.families.shared.refining import linear_alpha
+from trtmatte.compiler.families.shared.settings import Refinement
 from trtmatte.compiler.families.shared.sizes import METHODS, Size, size_text
 from trtmatte.compiler.graph.matching import pictures
-from trtmatte.compiler.graph.matte_graph import Spec, add_matte, add_picture, add_sample, assemble
+from trtmatte.compiler.graph.matte_graph import Spec, add_estimate, add_matte, add_picture, add_sample, assemble
 from trtmatte.compiler.graph.onnx_graph import Graph, attributes, shape_of
-from trtmatte.compiler.graph.specialise import specialise, static_shape
+from trtmatte.compiler.graph.specialise import infer_shapes, specialise, static_shape
 from trtmatte.errors import ModelError, SettingError
 from trtmatte.format.stages import FRAME
 
 IMAGE: Final = "image"
 ALPHA: Final = "alpha"
+COLOURS: Final = "colours"
+_PLAIN: Final = Refinement()
 
 _IMAGE_BY_IMAGE: Final = {
     *("Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization", "Resize"),
@@ -39,8 +45,14 @@ class Preparation(NamedTuple):
     std: Sequence[float] = (1.0, 1.0, 1.0)
 
 
-def complete(graph: Graph, described: Spec, preparation: Preparation, way_back: str) -> ModelProto:
-    """Puts the ops around a network from `IMAGE` to `ALPHA`; `way_back` is how the alpha becomes the frame's size."""
+def complete(
+    graph: Graph, described: Spec, preparation: Preparation, way_back: str, refinement: Refinement = _PLAIN
+) -> ModelProto:
+    """Puts the ops around a network from `IMAGE` to `ALPHA`; `way_back` is how the alpha becomes the frame's size.
+
+    With `refinement`, that is a linear function of the frame's colours instead of a resized alpha.
+    """
+    described = replace(described, settings={**described.settings, **refinement.facts})
     graph.inputs.clear()
     add_picture(graph, FRAME, described)
     add_sample(
@@ -55,8 +67,14 @@ def complete(graph: Graph, described: Spec, preparation: Preparation, way_back: 
     )
     graph.outputs = {ALPHA: ValueInfoProto(name=ALPHA)}
     specialise(graph, {})
+    alpha = ALPHA
+    if refinement.refine:
+        alpha, way_back = linear_alpha(graph, IMAGE, ALPHA, preparation.mean, preparation.std, refinement), "linear"
+        graph.outputs = {alpha: ValueInfoProto(name=alpha)}
+        infer_shapes(graph)
     graph.outputs.clear()
-    add_matte(graph, "MatteUpsample", [FRAME, ALPHA], described, method=METHODS.index(way_back))
+    add_estimate(graph, alpha, COLOURS, described)
+    add_matte(graph, "MatteUpsample", [FRAME, alpha, COLOURS], described, method=METHODS.index(way_back))
     return assemble(graph, described)
 
 

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def export(network: nn.Module, method: str, inputs: Mapping[str, Sequence[int | str]], outputs: Sequence[str]) -> Graph:
+def export(
+    network: nn.Module,
+    method: str,
+    inputs: Mapping[str, Sequence[int | str]],
+    outputs: Sequence[str],
+    opset: int = OPSET,
+) -> Graph:
     """The graph of `network.<method>` for inputs of these names and shapes; a dimension may be `PATCHES`."""
     import torch
 
@@ -38,7 +44,7 @@ def export(network: nn.Module, method: str, inputs: Mapping[str, Sequence[int | 
             input_names=list(inputs),
             output_names=list(outputs),
             dynamic_axes=open_ended,
-            opset_version=OPSET,
+            opset_version=opset,
             dynamo=False,
         )
     return reading.from_model(onnx.load_from_string(buffer.getvalue()), f"the exported {method}")

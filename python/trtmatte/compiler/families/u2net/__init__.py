@@ -1,6 +1,6 @@
-"""U-2-Net and U-2-NetP: one picture in, one alpha out."""
+"""U-2-Net and U-2-NetP: one picture in, one alpha out; and U-2-Net for clothing."""
 
-from typing import Final
+from typing import Any, Final
 
 from trtmatte.compiler.families.registry import Family, Variant
 from trtmatte.compiler.families.u2net.spec import NAME, Settings
@@ -13,9 +13,11 @@ _PAGE: Final = "https://github.com/xuebinqin/U-2-Net"
 _FILES: Final = "https://github.com/danielgatis/rembg/releases/download/v0.0.0"
 
 
-def _model(name: str, file: str, size: int, sha256: str, *more: Source, advice: str, category: str = "things") -> Model:
-    sources = (Address(f"{_FILES}/{file}"), *more)
-    return Model(name, NAME, file, "Apache-2.0", _PAGE, size, sha256, sources, category=category, advice=advice)
+def _model(
+    name: str, file: str, size: int | None, sha256: str | None, *sources: Source, page: str = _PAGE, **more: Any
+) -> Model:
+    sources = (Address(f"{_FILES}/{file}"), *sources)
+    return Model(name, NAME, file, more.pop("licence", "Apache-2.0"), page, size, sha256, sources, **more)
 
 
 FAMILY: Final = Family(
@@ -28,6 +30,7 @@ FAMILY: Final = Family(
     variants={
         "u2net": Variant("U2Net", {"size": "full"}),
         "u2netp": Variant("U2Net", {"size": "small"}),
+        "u2net_cloth": Variant("U2Net", {"size": "full", "classes": "4"}),
     },
     models=(
         _model(
@@ -44,6 +47,7 @@ FAMILY: Final = Family(
             "01eb6a29a5c4d8edb30b56adad9bb3a2a0535338e480724a213e0acfd2d1c73c",
             category="people",
             advice="people in pictures, whole figures as well",
+            also=("u2net_human_seg",),
         ),
         _model(
             "u2netp",
@@ -56,6 +60,22 @@ FAMILY: Final = Family(
                 "0ac14c86259fb832360791a1600eed0a1832a4a36820fa51a4633ca1a2737837",
             ),
             advice="whatever stands out; small and quick",
+        ),
+        _model(
+            *("silueta", "silueta.onnx", None, None),
+            md5="55e59e0d8062d2f5d013f4725ee84782",
+            page="https://github.com/danielgatis/rembg",
+            licence="MIT",
+            advice="as u2net, with a quarter of its size",
+        ),
+        _model(
+            *("u2net-cloth", "u2net_cloth_seg.onnx", None, None),
+            md5="2434d1f3cb744e0e49386c906e5a08bb",
+            page="https://github.com/levindabhi/cloth-segmentation",
+            licence="MIT",
+            category="clothing",
+            advice="the clothes of one person; --garment chooses upper, lower or full",
+            also=("u2net_cloth_seg",),
         ),
     ),
 )

@@ -7,48 +7,47 @@ are parts of the network stage, since they need all of the small picture.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from onnx import ModelProto, NodeProto
 
-from trtmatte.compiler.families.shared.alpha import (
-    ALPHA,
-    IMAGE,
-    Preparation,
-    complete,
-    isolate,
-    network_size,
-    the_picture,
-)
+from trtmatte.compiler.families.shared.alpha import ALPHA, IMAGE, isolate, network_size, the_picture
+from trtmatte.compiler.families.shared.contrast import complete_as_rembg
 from trtmatte.compiler.families.shared.exporting import export
 from trtmatte.compiler.families.shared.sizes import Size, checked_size
-from trtmatte.compiler.families.u2net.spec import MEAN, NAME, SIZE, STD, Settings
+from trtmatte.compiler.families.u2net.spec import CLOTHING_SIZE, GARMENTS, MEAN, NAME, SIZE, STD, Settings
 from trtmatte.compiler.graph.matching import describe
 from trtmatte.compiler.graph.matte_graph import Spec
 from trtmatte.compiler.graph.onnx_graph import Graph
-from trtmatte.errors import ModelError
+from trtmatte.errors import ModelError, SettingError
 
 if TYPE_CHECKING:
     from torch import nn
 
 _SIDES: Final = 6
-_FEWEST_SIDES: Final = 3  # from here on a fusion of one-channel maps is a U-2-Net's, even if not one we know
+_FEWEST_SIDES: Final = 3  # from here on a fusion of the maps is a U-2-Net's, even if not one we know
 _VARIANTS: Final = {512: "u2net", 64: "u2netp"}  # by the channels of the widest layer
-_TINY: Final = 1e-6  # in the place of a maximum or a range of zero: a black picture, a flat alpha
+_CLOTHING: Final = "u2net_cloth"
+_CLASSES: Final = len(GARMENTS)  # of clothing: the background in the place of all garments
 
 
 def resembles(graph: Graph) -> bool:
-    """No other family fuses one-channel maps of all its levels."""
+    """No other family fuses the maps of all its levels, which have a channel for each class."""
     return any(_is_fusion(graph, node) for node in graph.all("Conv"))
 
 
 def from_onnx(graph: Graph, size: Size, batch: int, settings: Settings) -> ModelProto:
     """The trtmatte graph of an ONNX file, with or without the side outputs d1 to d6."""
     picture = the_picture(graph, "U-2-Net")
-    fused = _fused(graph)
-    seen = network_size(graph, picture, checked_size(settings.input_size)) or SIZE
+    fused, classes = _fused(graph)
+    asked = checked_size(settings.input_size)
+    if classes == _CLASSES:
+        seen = network_size(graph, picture, asked) or CLOTHING_SIZE
+        isolate(graph, picture, _clothing(graph, fused, settings.garment), seen, batch)
+        return _complete(graph, _CLOTHING, seen, size, batch, settings)
+    seen = network_size(graph, picture, asked) or SIZE
     isolate(graph, picture, fused, seen, batch)
     widest = max(graph.constants[node.input[1]].shape[0] for node in graph.all("Conv"))
     return _complete(graph, _VARIANTS.get(widest, "custom"), seen, size, batch, settings)
@@ -56,91 +55,83 @@ def from_onnx(graph: Graph, size: Size, batch: int, settings: Settings) -> Model
 
 def from_network(network: nn.Module, name: str, size: Size, batch: int, settings: Settings) -> ModelProto:
     """The trtmatte graph of a checkpoint's network."""
-    seen = checked_size(settings.input_size) or SIZE
-    graph = export(network, "alpha", {IMAGE: [batch, 3, seen[1], seen[0]]}, [ALPHA])
+    is_clothing = name == _CLOTHING
+    seen = checked_size(settings.input_size) or (CLOTHING_SIZE if is_clothing else SIZE)
+    shape = [batch, 3, seen[1], seen[0]]
+    if not is_clothing:
+        return _complete(export(network, "alpha", {IMAGE: shape}, [ALPHA]), name, seen, size, batch, settings)
+    graph = export(network, "logits", {IMAGE: shape}, ["logits"])
+    alpha = _clothing(graph, "logits", settings.garment)
+    isolate(graph, IMAGE, alpha, seen, batch)
     return _complete(graph, name, seen, size, batch, settings)
 
 
 def _complete(graph: Graph, variant: str, seen: Size, size: Size, batch: int, settings: Settings) -> ModelProto:
-    preparation = Preparation(seen, "antialias", MEAN, STD)
-    if settings.divide_by_maximum:
-        _divide_by_maximum(graph)
-        preparation = Preparation(seen, "antialias")
-    if settings.stretch:
-        _stretch(graph)
-    kept = {
-        "input_size": list(seen),
-        "divide_by_maximum": settings.divide_by_maximum,
-        "stretch": settings.stretch,
-    }
-    return complete(graph, Spec(NAME, variant, size, batch, settings=kept), preparation, "linear")
+    described = Spec(NAME, variant, size, batch)
+    if variant == _CLOTHING:
+        settings = replace(settings, stretch=False)
+        described = replace(described, settings={"garment": settings.garment})
+    elif settings.garment != GARMENTS[0]:
+        raise SettingError(
+            f"garment is {settings.garment!r}, but this is no network for clothing; leave the setting out, or take "
+            "u2net-cloth"
+        )
+    return complete_as_rembg(graph, described, seen, MEAN, STD, settings)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Before and after the network
-
-
-def _divide_by_maximum(graph: Graph) -> None:
-    """`IMAGE` is what the op samples; the network reads `(IMAGE / maximum - mean) / std`."""
-    normal = graph.fresh("normal")
-    graph.rename(IMAGE, normal)
-    bright = graph.add("Div", [IMAGE, _at_least(graph, _reduced(graph, "ReduceMax", IMAGE), _TINY)])
-    centred = graph.add("Sub", [bright, _planes(graph, MEAN)])
-    graph.add("Div", [centred, _planes(graph, STD)], normal)
-
-
-def _stretch(graph: Graph) -> None:
-    """`ALPHA` becomes `(alpha - minimum) / (maximum - minimum)`."""
-    plain = graph.fresh("alpha")
-    graph.rename(ALPHA, plain)
-    lowest, highest = (_reduced(graph, kind, plain) for kind in ("ReduceMin", "ReduceMax"))
-    extent = _at_least(graph, graph.add("Sub", [highest, lowest]), _TINY)
-    graph.add("Div", [graph.add("Sub", [plain, lowest]), extent], ALPHA)
-
-
-def _reduced(graph: Graph, kind: str, name: str) -> str:
-    """Of each image's values, `[B,1,1,1]`. From opset 18 on the axes are an input."""
-    axes = (1, 2, 3)
-    if graph.opset < 18:
-        return graph.add(kind, [name], axes=axes, keepdims=1)
-    return graph.add(kind, [name, graph.add_constant(np.array(axes, np.int64), "axes")], keepdims=1)
-
-
-def _at_least(graph: Graph, name: str, floor: float) -> str:
-    return graph.add("Max", [name, graph.add_constant(np.array(floor, np.float32), "floor")])
-
-
-def _planes(graph: Graph, values: Sequence[float]) -> str:
-    return graph.add_constant(np.array(values, np.float32).reshape(1, 3, 1, 1), "planes")
+def _clothing(graph: Graph, logits: str, garment: str) -> str:
+    """The probability of a garment; that of all is what the background leaves."""
+    probabilities = graph.add("Softmax", [logits], axis=1)
+    place = graph.add_constant(np.array([GARMENTS.index(garment)]), "place")
+    one = graph.add("Gather", [probabilities, place], axis=1)
+    if garment != GARMENTS[0]:
+        return one
+    return graph.add("Sub", [graph.add_constant(np.float32(1), "one"), one])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Finding
 
 
-def _fused(graph: Graph) -> str:
-    """d0: the sigmoid of the fusion of the six side maps."""
-    sides = {len(_joined(graph, node)) for node in graph.all("Conv") if _is_fusion(graph, node)}
-    if sides != {_SIDES}:
+def _fused(graph: Graph) -> tuple[str, int]:
+    """d0, the fusion of the six side maps, and its classes: of one class it is after its sigmoid."""
+    fusions = [node for node in graph.all("Conv") if _is_fusion(graph, node)]
+    sides = {len(_joined(graph, node)) for node in fusions}
+    classes = {graph.constants[node.input[1]].shape[0] for node in fusions}
+    if sides != {_SIDES} or classes not in ({1}, {_CLASSES}):
         found = ", ".join(map(str, sorted(sides))) or "no"
-        raise ModelError(f"this looks like U-2-Net, but fuses {found} side maps; expected {_SIDES}")
+        raise ModelError(
+            f"this looks like U-2-Net, but fuses {found} side maps of {', '.join(map(str, sorted(classes)))} classes; "
+            f"expected {_SIDES}, of one class or of {_CLASSES} kinds of clothing"
+        )
     for name in graph.outputs:
         sigmoid = graph.up(name, "Sigmoid")
-        fusion = None if sigmoid is None else graph.up(sigmoid.input[0], "Conv")
-        if fusion is not None and _is_fusion(graph, fusion):
-            return str(name)
+        fusion = graph.up(name, "Conv") if sigmoid is None else graph.up(sigmoid.input[0], "Conv")
+        if fusion is not None and _is_fusion(graph, fusion) and (sigmoid is None) == (classes != {1}):
+            return str(name), classes.pop()
     given = ", ".join(f"{name}: {describe(graph, name)}" for name in graph.outputs)
+    what = "the sigmoid of its fused side maps" if classes == {1} else "the fusion of its side maps"
     raise ModelError(
-        f"this looks like U-2-Net, but the sigmoid of its fused side maps (d0) is none of its outputs ({given}); "
-        "export it with d0 among them"
+        f"this looks like U-2-Net, but {what} (d0) is none of its outputs ({given}); export it with d0 among them"
     )
 
 
 def _is_fusion(graph: Graph, node: NodeProto) -> bool:
-    """A convolution of 1x1 that makes one channel of as many as maps are joined for it."""
+    """A convolution of 1x1 that makes as many channels as each of the maps has that are joined for it."""
     weights = graph.constant(node.input[1])
     count = len(_joined(graph, node))
-    return weights is not None and count >= _FEWEST_SIDES and weights.shape == (1, count, 1, 1)
+    if weights is None or count < _FEWEST_SIDES or weights.shape[2:] != (1, 1):
+        return False
+    classes, channels = weights.shape[:2]
+    return bool(channels == count * classes and all(_makes(graph, each, classes) for each in _joined(graph, node)))
+
+
+def _makes(graph: Graph, name: str, channels: int) -> bool:
+    """Report if a map, resized or not, is a convolution's to so many channels."""
+    resize = graph.up(name, "Resize")
+    head = graph.up(name if resize is None else resize.input[0], "Conv")
+    weights = None if head is None else graph.constant(head.input[1])
+    return weights is not None and weights.shape[0] == channels
 
 
 def _joined(graph: Graph, node: NodeProto) -> list[str]:

@@ -10,7 +10,7 @@ from onnx import TensorProto
 from trtmatte.compiler.graph.functions.language import Required, Value
 from trtmatte.format.outputs import MATTE_OUTPUTS, OUTPUTS
 
-__all__ = ["FRAME", "MATTE", "SINKS", "extent", "resize", "sample", "sinks", "unpack", "weights"]
+__all__ = ["FRAME", "MATTE", "SINKS", "alpha_of", "clamp", "extent", "resize", "sample", "sinks", "unpack", "weights"]
 
 FRAME: Final[dict[str, Value | Required]] = {
     "frame_perm": [0, 3, 1, 2],
@@ -142,6 +142,26 @@ def clamp(value: str, out: str) -> str:
     {out}_nan = IsNaN ({value})
     {out} = Where ({out}_nan, #0.0, {out}_inside)
     """
+
+
+def alpha_of(maps: str, x: str, out: str) -> str:
+    """The alpha of each pixel of `x`, 0…1, from maps of its size: of one channel, or of four.
+
+    Four are slopes for red, green and blue, and an offset. One channel is the offset, with slopes of zero.
+    """
+    return f"""
+    {out}_channels = Shape <start = 1, end = 2> ({maps})
+    {out}_slopes = Sub ({out}_channels, #[1])
+    {out}_missing = Sub (#[3], {out}_slopes)
+    {out}_offset = Slice ({maps}, {out}_slopes, {out}_channels, #[1])
+    {out}_given = Slice ({maps}, #[0], {out}_slopes, #[1])
+    {out}_none = Slice ({x}, #[0], {out}_missing, #[1])
+    {out}_zero = Mul ({out}_none, #0.0)
+    {out}_slope = Concat <axis = 1> ({out}_given, {out}_zero)
+    {out}_products = Mul ({out}_slope, {x})
+    {out}_sum = ReduceSum ({out}_products, #[1])
+    {out}_free = Add ({out}_sum, {out}_offset)
+    """ + clamp(f"{out}_free", out)
 
 
 def write(value: str, channels: int, out: str) -> str:

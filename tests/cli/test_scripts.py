@@ -20,6 +20,7 @@ from trtmatte.apps import video as conversions
 from trtmatte.apps.video import Summary
 from trtmatte.cli import scripts
 from trtmatte.cli.main import main
+from trtmatte.compiler.families import catalog
 
 ROOT = Path(__file__).parents[2]
 SIZE = (64, 48)
@@ -373,12 +374,19 @@ def test_pictures_with_flags_that_are_wrong(
     assert new(here) == before
 
 
-def test_the_models_of_rembg_have_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        *(("u2net", "u2net"), ("u2net_human_seg", "u2net-human"), ("u2net_cloth_seg", "u2net-cloth")),
+        *(("bria-rmbg", "bria-rmbg-1.4"), ("isnet-anime", "isnet-anime"), ("birefnet-massive", "birefnet-massive")),
+    ],
+)
+def test_the_models_of_rembg_have_their_names(name: str, ours: str) -> None:
     from tests.cli.commands import daily
 
-    args = daily().parse_args(["image", "in.png", "-m", "u2net_human_seg"])
+    args = daily().parse_args(["image", "in.png", "-m", name])
     scripts.image(args)
-    assert args.model == "u2net-human"
+    assert args.model == ours == catalog.find(ours).name
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -34,7 +34,12 @@ _TYPES_OF_PICTURES: Final = {**_TYPES, "com": _CUT_OUT}
 
 _PRECISIONS: Final = {"float32": "fp32", "float16": "fp16"}
 _BACKENDS: Final = ("pytorch", "torchscript")
-_KNOWN_AS: Final = {"u2net_human_seg": "u2net-human"}  # by rembg
+_KNOWN_AS: Final = {
+    "u2net_human_seg": "u2net-human",
+    "u2net_cloth_seg": "u2net-cloth",
+    "bria-rmbg": "bria-rmbg-1.4",
+}
+"""Names of models in rembg that are others here."""
 _THRESHOLD: Final = 0.7  # in the scripts for videos and pictures; that for webcams has 0.1, as we do
 _ALPHA_MATTING: Final = (
     "trtmatte image: alpha matting has no flags here: cut-outs have the foreground's own colours at their edges, and "

@@ -90,6 +90,20 @@ class StagedRunner:
         return dict(zip(self.outputs, mattes, strict=True))
 
 
+def require_clean_foreground(fgr: np.ndarray, frame: np.ndarray, small: Any, method: str = "linear") -> None:
+    """The foreground of NCHW frames is what the ops make with the small alpha, and not the frame.
+
+    Alphas that differ by a rounding make colours that differ by more, in a few pixels.
+    """
+    small = np.ascontiguousarray(small, np.float32)
+    colours = ops.foreground_estimate(frame, small, frame_layout="CHW")
+    settings: Any = {"method": method, "dtype": str(fgr.dtype), "layout": "CHW", "frame_layout": "CHW"}
+    (expected,) = ops.matte_upsample(frame, small, colours, outputs=("fgr",), **settings)
+    (raw,) = ops.matte_upsample(frame, small, outputs=("fgr",), **settings)
+    off, cleaned = (np.abs(fgr - other.astype(np.float32)).mean() for other in (expected, raw))
+    assert off <= 0.02 * cleaned, f"{off} from what is expected, {cleaned} from the frame"
+
+
 class WholeRunner:
     """The trtmatte graph in ONNX Runtime through the ops' function bodies."""
 

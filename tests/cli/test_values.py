@@ -42,6 +42,7 @@ LIMITS = {  # of NUMBERS, those that a flag takes
     "backbone_scale": ["0", "-1"],
     "refine_threshold": ["0", "-1"],
     "bgcolor": ["0"],
+    "alpha_matting": ["0"],
     "trtmatte cache prune size": ["0"],
 }
 WORDS = {str, values.name, values.path, scripts.backend, scripts.precision, None}

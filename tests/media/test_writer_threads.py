@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import pytest
 
@@ -27,7 +28,7 @@ def test_large_pictures_wait_for_those_before(monkeypatch: pytest.MonkeyPatch) -
         may.set()
         later.join(20)
         for name in range(2, 12):
-            writers.submit(lambda name=name: write(name), 1)
+            writers.submit(partial(write, name), 1)
     assert sorted(written) == list(range(12))
 
 

@@ -30,7 +30,10 @@ from trtmatte.errors import FrameError, ModelError, SettingError
 torch = pytest.importorskip("torch")
 
 SEEN = (96, 64)
-TINY = {"tiny_swin": (8, (2, 1, 1, 1), (1, 2, 2, 4), 7), "tiny_pvt": ((10, 20, 40, 80), (1, 1, 1, 1), (4, 4, 2, 2))}
+TINY: dict[str, Any] = {
+    "tiny_swin": (8, (2, 1, 1, 1), (1, 2, 2, 4), 7),
+    "tiny_pvt": ((10, 20, 40, 80), (1, 1, 1, 1), (4, 4, 2, 2)),
+}
 PLAIN = {"input_size": SEEN, "divide_by_maximum": False, "stretch": False}
 STEP = 1 / 255
 
@@ -38,7 +41,7 @@ STEP = 1 / 255
 @functools.cache
 def tiny(kind: str = "tiny_swin") -> Any:
     """A network with few channels and blocks. Its decoder is as wide as any."""
-    table = networks.SWIN if kind == "tiny_swin" else networks.PVT
+    table: dict[str, Any] = networks.SWIN if kind == "tiny_swin" else networks.PVT
     table[kind] = TINY[kind]
     try:
         network = networks.BiRefNet(kind)

@@ -106,7 +106,7 @@ def _shrinks(graph: Graph, resize: NodeProto, outputs: int) -> bool:
     if _crops(resize):
         return False
     enlarges = all(small <= large for small, large in zip(before[2:], after[2:], strict=True))
-    return outputs < before[1] == after[1] and enlarges
+    return bool(outputs < before[1] == after[1] and enlarges)
 
 
 def _into_convolution(graph: Graph, node: NodeProto, before: NodeProto) -> bool:
@@ -120,10 +120,10 @@ def _into_convolution(graph: Graph, node: NodeProto, before: NodeProto) -> bool:
 
 
 def _saves(first: Array, outputs: int) -> bool:
-    """Report if convolutions one behind the other are less work as one, and a wide kernel does not grow."""
+    """Report if a convolution, and one of 1x1 to so many channels behind it, are less work as one."""
     between, inputs = first.shape[:2]
     taps = int(np.prod(first.shape[2:]))
-    return outputs * inputs * taps < between * inputs * taps + outputs * between
+    return bool(outputs * inputs * taps < between * inputs * taps + outputs * between)
 
 
 def _join_squares(graph: Graph, node: NodeProto) -> None:

@@ -160,7 +160,8 @@ def photograph(picture: NDArray[np.uint8], size: tuple[int, int]) -> Array:
     scaled = Image.fromarray(picture).resize(
         (max(size[0], round(width * larger)), max(size[1], round(height * larger))), Image.Resampling.BICUBIC
     )
-    return np.asarray(scaled, np.float32)[: size[1], : size[0]] / 255
+    filled: Array = np.asarray(scaled, np.float32)[: size[1], : size[0]] / np.float32(255)
+    return filled
 
 
 def noise(random: np.random.Generator, size: tuple[int, int], cells: tuple[int, ...]) -> Array:

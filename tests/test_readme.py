@@ -53,6 +53,9 @@ def folder(tmp_path_factory):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         portrait.save(place / name)
     portrait.resize((96, 64)).save(place / "plate.png")
+    for name in ("truth/portrait.png", "result/portrait.jpg"):
+        (place / name).parent.mkdir()
+        portrait.convert("L").save(place / name)
     with av.open(str(place / "film.mp4"), "w") as film:
         stream = film.add_stream("libx264", rate=25)
         stream.width, stream.height = 96, 64
@@ -92,7 +95,7 @@ def written_by(command):
 
 def test_the_table_is_found():
     assert {command.split()[1] for command in COMMANDS if command.startswith("trtmatte ")} == {
-        *("video", "image", "live", "inspect", "bench", "doctor")
+        *("video", "image", "live", "inspect", "bench", "compare", "doctor")
     }
     assert sum(command.startswith("trtmatte-build") for command in COMMANDS) >= 4
 

@@ -34,12 +34,6 @@ _TYPES_OF_PICTURES: Final = {**_TYPES, "com": _CUT_OUT}
 
 _PRECISIONS: Final = {"float32": "fp32", "float16": "fp16"}
 _BACKENDS: Final = ("pytorch", "torchscript")
-_KNOWN_AS: Final = {
-    "u2net_human_seg": "u2net-human",
-    "u2net_cloth_seg": "u2net-cloth",
-    "bria-rmbg": "bria-rmbg-1.4",
-}
-"""Names of models in rembg that are others here."""
 _THRESHOLD: Final = 0.7  # in the scripts for videos and pictures; that for webcams has 0.1, as we do
 _ALPHA_MATTING: Final = (
     "trtmatte image: alpha matting has no flags here: cut-outs have the foreground's own colours at their edges, and "
@@ -106,8 +100,6 @@ def require_as_said(args: argparse.Namespace, program: Program, model: str) -> N
 def _model(args: argparse.Namespace) -> None:
     if args.said_variant is not None:
         args.default_model = f"rvm-{args.said_variant}"
-    if args.model in _KNOWN_AS and not os.path.exists(args.model):
-        args.model = _KNOWN_AS[args.model]
     if args.model_type == "mattingbase":  # as in the scripts, which do not hand them on
         args.backbone_scale = args.refine_mode = args.refine_sample_pixels = None
         args.refine_threshold = args.refine_kernel_size = None

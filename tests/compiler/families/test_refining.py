@@ -17,7 +17,8 @@ from tests.compiler.families.test_generic import unknown
 from tests.program_runner import StagedRunner, WholeRunner
 from trtmatte.compiler.families import reading as importing
 from trtmatte.compiler.families import registry
-from trtmatte.compiler.families.shared.refining import Refinement, linear_alpha
+from trtmatte.compiler.families.shared.refining import linear_alpha
+from trtmatte.compiler.families.shared.settings import Refinement
 from trtmatte.compiler.graph.matte_graph import Spec
 from trtmatte.compiler.graph.onnx_graph import Graph
 from trtmatte.compiler.graph.precision import to_fp16

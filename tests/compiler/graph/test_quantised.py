@@ -101,7 +101,7 @@ def test_an_unknown_form_is_refused():
     del strange.graph.node[5:]
     strange.graph.node[4].output[0] = "y"
     strange.graph.output[0].type.tensor_type.elem_type = TensorProto.INT32
-    with pytest.raises(ModelError, match=r"quantises while it runs .* \(ConvInteger"):
+    with pytest.raises(ModelError, match=r"quantises while it runs in a form that is not known"):
         reading.from_model(strange)
 
 

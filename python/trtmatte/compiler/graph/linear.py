@@ -87,26 +87,26 @@ def _can_move_on(graph: Graph, part: NodeProto, outputs: int) -> bool:
 def _past_resize(graph: Graph, node: NodeProto, resize: NodeProto) -> bool:
     if not _shrinks(graph, resize, _weights(graph, node).shape[0]):
         return False
-    outputs = _weights(graph, node).shape[0]
     small = graph.add("Conv", [resize.input[0], *node.input[1:]], kernel_shape=_SMALL)
+    given = [small, *resize.input[1:]]
+    sizes = graph.constant(given[3]) if len(given) > 3 else None
+    if sizes is not None and sizes.size == 4:  # which names the channels
+        narrow = np.array([sizes[0], _weights(graph, node).shape[0], *sizes[2:]], sizes.dtype)
+        given[3] = graph.add_constant(narrow, "sizes")
     graph.nodes.remove(node)
-    after = static_shape(graph, resize.output[0]) or ()
-    size = graph.add_constant(np.array([after[0], outputs, *after[2:]], np.int64), "sizes")
-    settings = {name: value for name, value in attributes(resize).items() if name != "axes"}
-    graph.add("Resize", [small, "", "", size], node.output[0], **settings)
+    graph.add("Resize", given, node.output[0], **attributes(resize))
     return True
 
 
 def _shrinks(graph: Graph, resize: NodeProto, outputs: int) -> bool:
     """Report if a linear resize makes more pixels, of more channels than `outputs`."""
     before, after = static_shape(graph, resize.input[0]), static_shape(graph, resize.output[0])
-    settings = attributes(resize)
-    if before is None or after is None or len(before) != 4 or settings.get("mode") != "linear":
+    if before is None or after is None or len(before) != 4 or attributes(resize).get("mode") != "linear":
         return False
-    if settings.get("coordinate_transformation_mode") == "tf_crop_and_resize":
+    if _crops(resize):
         return False
     enlarges = all(small <= large for small, large in zip(before[2:], after[2:], strict=True))
-    return outputs < before[1] == after[1] and enlarges
+    return bool(outputs < before[1] == after[1] and enlarges)
 
 
 def _into_convolution(graph: Graph, node: NodeProto, before: NodeProto) -> bool:
@@ -120,10 +120,10 @@ def _into_convolution(graph: Graph, node: NodeProto, before: NodeProto) -> bool:
 
 
 def _saves(first: Array, outputs: int) -> bool:
-    """Report if convolutions one behind the other are less work as one, and a wide kernel does not grow."""
+    """Report if a convolution, and one of 1x1 to so many channels behind it, are less work as one."""
     between, inputs = first.shape[:2]
     taps = int(np.prod(first.shape[2:]))
-    return outputs * inputs * taps < between * inputs * taps + outputs * between
+    return bool(outputs * inputs * taps < between * inputs * taps + outputs * between)
 
 
 def _join_squares(graph: Graph, node: NodeProto) -> None:
@@ -145,7 +145,7 @@ def _join_squares(graph: Graph, node: NodeProto) -> None:
     kernel = np.zeros((outputs, inputs, 5, 5))
     for row in range(3):
         for column in range(3):
-            taps = np.einsum("om,miyx->oiyx", second[:, :, row, column][...], first)
+            taps = np.einsum("om,miyx->oiyx", second[:, :, row, column], first)
             kernel[:, :, row : row + 3, column : column + 3] += taps
     bias = second.sum((2, 3)) @ _bias(graph, before) + _bias(graph, node)
     picture, (height, width) = before.input[0], shape[2:]
@@ -177,12 +177,17 @@ def _part(graph: Graph, name: str, start: tuple[int, int], stop: tuple[int, int]
 def _the_pixel(graph: Graph, name: str) -> str | None:
     """The value of one pixel that is repeated over a picture."""
     node = graph.producer(name)
-    if node is None or node.op_type not in ("Expand", "Resize"):
+    if node is None or node.op_type not in ("Expand", "Resize") or _crops(node):
         return None
     before, after = static_shape(graph, node.input[0]), static_shape(graph, name)
     if before is None or after is None or len(before) != 4 or before[2:] != (1, 1) or after[2:] == (1, 1):
         return None
     return str(node.input[0]) if before[:2] == after[:2] else None
+
+
+def _crops(node: NodeProto) -> bool:
+    """Report if a resize may read outside of its picture, where it does not repeat it."""
+    return bool(attributes(node).get("coordinate_transformation_mode") == "tf_crop_and_resize")
 
 
 def _is_plain(graph: Graph, node: NodeProto) -> bool:

@@ -77,7 +77,7 @@ FAMILY: Final = Family(
             "bria-rmbg-2.0.onnx",
             "CC-BY-NC-4.0",
             "https://huggingface.co/briaai/RMBG-2.0",
-            advice="cut-outs of products and people, as for shops",
+            advice="cut-outs of products and people for shops, of the newest version",
             commercial=False,
             also=("bria-rmbg",),
         ),

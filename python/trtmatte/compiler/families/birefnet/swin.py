@@ -132,6 +132,11 @@ class Layer(nn.Module):
         if not last:
             self.downsample = Merge(channels)
 
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """→ the level's features, and what the next level reads."""
+        x = self.blocks(x)
+        return x, self.downsample(x) if hasattr(self, "downsample") else x
+
 
 class Patches(nn.Module):
     """Squares of four pixels a side as one pixel each."""
@@ -164,7 +169,6 @@ class Swin(nn.Module):
         x = self.patch_embed(x)
         levels: list[Tensor] = []
         for level, layer in enumerate(self.layers):
-            x = layer.blocks(x)
-            levels.append(self.get_submodule(f"norm{level}")(x).permute(0, 3, 1, 2))
-            x = layer.downsample(x) if hasattr(layer, "downsample") else x
+            features, x = layer(x)
+            levels.append(self.get_submodule(f"norm{level}")(features).permute(0, 3, 1, 2))
         return levels

@@ -1,6 +1,6 @@
 """The forms of DeformConv: time, memory and error of each, over the maps of BiRefNet-lite's decoder.
 
-    python -m benchmarks.deform_conv                   the table of docs/ops.md
+    python -m benchmarks.deform_conv                   the rows of docs/deform_conv.md
     python -m benchmarks.deform_conv --maps 64 --kernels 3
 
 Each form has its own process, and every round gives each a turn, so that other load affects all alike. The error is the

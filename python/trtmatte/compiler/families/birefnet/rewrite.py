@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from onnx import ModelProto, NodeProto
 
-from trtmatte.compiler.families.birefnet.spec import DIVISOR, MEAN, NAME, SIZE, STD, Settings
+from trtmatte.compiler.families.birefnet.spec import DIVISOR, MEAN, NAME, SAMPLING, SIZE, STD, WAY_BACK, Settings
 from trtmatte.compiler.families.shared.alpha import (
     ALPHA,
     IMAGE,
@@ -72,10 +72,10 @@ def from_network(network: nn.Module, name: str, size: Size, batch: int, settings
 
 def _complete(graph: Graph, described: Spec, seen: Size, settings: Settings) -> ModelProto:
     join_linear(graph)
-    preparation = Preparation(seen, "antialias", MEAN, STD)
+    preparation = Preparation(seen, SAMPLING, MEAN, STD)
     if settings.divide_by_maximum:
         divide_by_maximum(graph, MEAN, STD)
-        preparation = Preparation(seen, "antialias")
+        preparation = Preparation(seen, SAMPLING)
     if settings.stretch:
         stretch(graph)
     kept = {
@@ -84,7 +84,7 @@ def _complete(graph: Graph, described: Spec, seen: Size, settings: Settings) -> 
         "stretch": settings.stretch,
     }
     described = replace(described, settings={**described.settings, **kept})
-    return complete(graph, described, preparation, "linear")
+    return complete(graph, described, preparation, WAY_BACK)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

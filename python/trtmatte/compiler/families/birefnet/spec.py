@@ -12,6 +12,8 @@ SIZE: Final = (1024, 1024)
 DIVISOR: Final = 32
 MEAN: Final = (0.485, 0.456, 0.406)
 STD: Final = (0.229, 0.224, 0.225)
+SAMPLING: Final = "antialias"
+WAY_BACK: Final = "linear"
 
 
 @dataclass(frozen=True)

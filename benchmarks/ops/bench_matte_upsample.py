@@ -11,7 +11,7 @@ from tests.ops.specification import METHODS, agree, maps, picture
 from trtmatte import ops
 
 
-@pytest.mark.parametrize("method", ["linear", "area"])
+@pytest.mark.parametrize("method", ["linear", "area", "lanczos"])
 @pytest.mark.parametrize("output", ["pha", "composite"])
 def test_matte_upsample(benchmark, place, method, output):
     """Measured for information, without a goal."""

@@ -11,7 +11,7 @@ namespace trtmatte {
 struct MatteUpsample {
   View frame;                       // [N,3,H,W]
   View alpha;                       // [N,1,h,w] float
-  Method method = Method::kLinear;  // or kArea
+  Method method = Method::kLinear;  // or kArea, kLanczos, kBicubic
   Sinks sinks;
 };
 

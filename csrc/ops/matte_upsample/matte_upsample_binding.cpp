@@ -2,6 +2,7 @@
 #include "bindings/register.h"
 #include "bindings/run.h"
 #include "ops/matte_upsample/matte_upsample.h"
+#include "ops/matte_upsample/matte_upsample_math.h"
 
 namespace py = pybind11;
 
@@ -16,8 +17,8 @@ void bound(const py::object& frame, const py::object& alpha, const std::string& 
   op.frame = call.frame(frame, "frame", frame_layout);
   op.alpha = call.maps(alpha, "alpha", 1);
   op.method = method_named(method);
-  if (op.method != Method::kLinear && op.method != Method::kArea) {
-    throw SettingError("method is '" + method + "'; expected 'linear' or 'area'");
+  if (!upsamples(op.method)) {
+    throw SettingError("method is '" + method + "'; expected 'linear', 'area', 'lanczos' or 'bicubic'");
   }
   const Size size = size_of_frame(op.frame);
   expect_batch(op.alpha, "alpha", size.batch);

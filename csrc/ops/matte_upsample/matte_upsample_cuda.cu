@@ -15,7 +15,10 @@ struct Form {
   Filter columns;
 
   bool areas() const { return columns.method == Method::kArea; }
-  bool near(DType type) const { return near_maps(alpha, frame, type) && (!areas() || alpha.size[2] <= frame.size[2]); }
+  bool near(DType type) const {
+    return near_maps(alpha, frame, type) && !in_two_passes(columns.method) &&
+           (!areas() || alpha.size[2] <= frame.size[2]);
+  }
 
   template <typename Maps, bool in_blocks>
   struct Walk {
@@ -37,12 +40,11 @@ struct Form {
 
     __device__ __forceinline__ float value() const {
       if constexpr (std::is_same_v<Maps, AnyMaps>) {
+        const auto at = [this](int row, int column) { return load(form.alpha, offset(form.alpha, n, 0, row, column)); };
         if (form.columns.method == Method::kArea) {
-          const auto at = [this](int row, int column) {
-            return load(form.alpha, offset(form.alpha, n, 0, row, column));
-          };
           return area_mean(tap_range(form.rows, y), tap_range(form.columns, place.x), at);
         }
+        if (in_two_passes(form.columns.method)) return two_passes(form.rows, form.columns, y, place.x, at);
       }
       return alpha.value(0, place);
     }

@@ -11,6 +11,7 @@ here; requirements/peers.txt has its version.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
@@ -151,7 +152,7 @@ def main() -> None:
     methods = {name: method for name, method in METHODS.items() if name != "pymatting" or _pymatting()}
     print(f"{'alpha':10}{'picture':12}" + "".join(f"{name:>12}" for name in methods))
     for side in ALPHAS:
-        for scene in (*scenes(side=side), *photographs(side=side)):
+        for scene in itertools.chain(scenes(side=side), photographs(side=side)):
             errors = (error(scene, method(scene)) for method in methods.values())
             print(f"{side or 'true':<10}{scene.name:12}" + "".join(f"{value:12.2f}" for value in errors), flush=True)
     for side in (320, 1024):

@@ -18,7 +18,7 @@ from trtmatte.format.outputs import MATTE_OUTPUTS
 from trtmatte.format.program import Program
 from trtmatte.format.stages import BACKGROUND, NetworkStage, OpStage
 
-METHODS = ("linear", "area", "antialias", "gaussian")
+METHODS = ("linear", "area", "antialias", "gaussian", "lanczos", "bicubic")
 MODES = ("sampling", "thresholding")
 Arrays = dict[str, Any]
 

@@ -7,17 +7,18 @@ import pytest
 
 from benchmarks.ops.place import Call
 from benchmarks.ops.race import body, race, size_of
-from tests.ops.specification import METHODS, agree, maps, picture
+from tests.ops.specification import METHODS, agree, maps, no_colours, picture
 from trtmatte import ops
 
 
-@pytest.mark.parametrize("method", ["linear", "area"])
+@pytest.mark.parametrize("method", ["linear", "area", "lanczos"])
 @pytest.mark.parametrize("output", ["pha", "composite"])
 def test_matte_upsample(benchmark, place, method, output):
     """Measured for information, without a goal."""
     frame, alpha = picture(1080, 1920), maps(1, 512, 896)
     colour = np.array([[[0, 0.6, 0.1]]], np.float32)
-    inputs = {"frame": frame[None], "alpha": alpha, "background": colour.transpose(2, 0, 1)[None]}
+    inputs = {"frame": frame[None], "alpha": alpha, "colours": no_colours()}
+    inputs["background"] = colour.transpose(2, 0, 1)[None]
     reference = body("MatteUpsample", inputs, (output,), method=METHODS.index(method))
 
     def bind() -> Call:

@@ -16,7 +16,10 @@ inline Method method_named(const std::string& name) {
   if (name == "area") return Method::kArea;
   if (name == "antialias") return Method::kAntialias;
   if (name == "gaussian") return Method::kGaussian;
-  throw SettingError("method is '" + name + "'; expected 'linear', 'area', 'antialias' or 'gaussian'");
+  if (name == "lanczos") return Method::kLanczos;
+  if (name == "bicubic") return Method::kBicubic;
+  throw SettingError("method is '" + name +
+                     "'; expected 'linear', 'area', 'antialias', 'gaussian', 'lanczos' or 'bicubic'");
 }
 
 inline std::string size_text(const View& view) {

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from onnx import helper
+from PIL import Image
 
 from trtmatte import ops
 from trtmatte.compiler.graph import functions
 from trtmatte.format.outputs import MATTE_OUTPUTS
 
-METHODS = ("linear", "area", "antialias", "gaussian")
+METHODS = ("linear", "area", "antialias", "gaussian", "lanczos", "bicubic")
 SIZES = [(1, 1), (7, 5), (149, 251), (480, 270), (1080, 1920), (2160, 3840)]
 PATCH_SIZES = [(4, 4), (8, 4), (148, 252), (480, 272), (1080, 1920), (2160, 3840)]
 SINKS = MATTE_OUTPUTS
@@ -120,6 +121,13 @@ def no_colours(batch: int = 1) -> np.ndarray:
 
 def batched(frame: np.ndarray) -> np.ndarray:
     return frame if frame.ndim == 4 else frame[None]
+
+
+def resized_by_pillow(pixels: np.ndarray, size: tuple[int, int], method: str) -> np.ndarray:
+    """Bytes, along the rows first: Pillow 13 begins with the columns where the height shrinks far more."""
+    filters = Image.Resampling[method.upper()]
+    wide = Image.fromarray(pixels).resize((size[1], pixels.shape[0]), filters)
+    return np.asarray(wide.resize(size[::-1], filters)).astype(int)
 
 
 def planes(frame: np.ndarray) -> np.ndarray:

@@ -7,7 +7,12 @@
 
 namespace trtmatte {
 
-enum class Method : int { kLinear, kArea, kAntialias, kGaussian };
+enum class Method : int { kLinear, kArea, kAntialias, kGaussian, kLanczos, kBicubic };
+
+// Note [Two passes]
+// Lanczos and bicubic weights are negative in places, so that sums over them overshoot. These methods follow Pillow:
+// first along the rows, clamped; then down the columns, clamped again. The result depends on this order.
+TRTMATTE_HD bool in_two_passes(Method method) { return method == Method::kLanczos || method == Method::kBicubic; }
 
 // A sampling method along one axis.
 struct Filter {
@@ -28,11 +33,23 @@ struct TapRange {
 TRTMATTE_HD int64_t floor_pixel(int64_t c) { return c >> 32; }
 TRTMATTE_HD int64_t ceil_pixel(int64_t c) { return (c + 0xffffffff) >> 32; }
 
+constexpr float kLanczosLobes = 3.0f;
+
 // Returns half the width of the filter, in source pixels.
 TRTMATTE_HD float filter_support(const Filter& filter) {
-  const float step = static_cast<float>(filter.axis.step) * 0x1p-32f;
   if (filter.method == Method::kGaussian) return 3.0f * filter.sigma;
-  return filter.method == Method::kAntialias && step > 1.0f ? step : 1.0f;
+  const float step = static_cast<float>(filter.axis.step) * 0x1p-32f;
+  const float scale = step > 1.0f ? step : 1.0f;
+  switch (filter.method) {
+    case Method::kAntialias:
+      return scale;
+    case Method::kLanczos:
+      return kLanczosLobes * scale;
+    case Method::kBicubic:
+      return 2.0f * scale;
+    default:
+      return 1.0f;
+  }
 }
 
 TRTMATTE_HD int bounded(int64_t value, int low, int high) {
@@ -55,6 +72,21 @@ TRTMATTE_HD TapRange tap_range(const Filter& filter, int i) {
   return TapRange{begin, bounded(ceil_pixel(centre + support), begin + 1, axis.in)};
 }
 
+// sinc(x) * sinc(x / 3) within three lobes. The sine of a triple angle, s * (3 - 4 * s * s), saves one of the two
+// sines.
+TRTMATTE_HD float lanczos(float x) {
+  if (x >= kLanczosLobes) return 0.0f;
+  const float angle = x * 1.0471975512f;  // pi / 3
+  const float s = sinf(angle), wide = x > 0.0f ? s / angle : 1.0f;
+  return wide * wide * (1.0f - s * s * (4.0f / 3.0f));
+}
+
+// Cubic convolution with a = -1/2.
+TRTMATTE_HD float bicubic(float x) {
+  if (x < 1.0f) return (1.5f * x - 2.5f) * x * x + 1.0f;
+  return x < 2.0f ? ((-0.5f * x + 2.5f) * x - 4.0f) * x + 2.0f : 0.0f;
+}
+
 // Returns a weight that is not normalised: divide by the sum over the range.
 TRTMATTE_HD float tap_weight(const Filter& filter, int i, int j) {
   const Axis& axis = filter.axis;
@@ -69,6 +101,8 @@ TRTMATTE_HD float tap_weight(const Filter& filter, int i, int j) {
     const float weight = 1.0f - fabsf(d) / filter_support(filter);
     return weight > 0.0f ? weight : 0.0f;
   }
+  if (filter.method == Method::kLanczos) return lanczos(kLanczosLobes * fabsf(d) / filter_support(filter));
+  if (filter.method == Method::kBicubic) return bicubic(2.0f * fabsf(d) / filter_support(filter));
   const float z = d / filter.sigma;
   const float weight = expf(-0.5f * z * z) - 0.011108996538f;  // exp(-9/2): falls to 0 at three sigma
   return weight > 0.0f ? weight : 0.0f;

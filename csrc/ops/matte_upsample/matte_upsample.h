@@ -12,7 +12,7 @@ struct MatteUpsample {
   View frame;                       // [N,3,H,W]
   View alpha;                       // [N,1,h,w] float, or [N,4,h,w]: Note [Alpha as a function of colour]
   View colours;                     // [N,6,h,w] float, from ForegroundEstimate; without them fgr is the frame
-  Method method = Method::kLinear;  // or kArea
+  Method method = Method::kLinear;  // or kArea, kLanczos, kBicubic
   Sinks sinks;
 };
 

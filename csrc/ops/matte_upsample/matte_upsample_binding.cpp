@@ -2,6 +2,7 @@
 #include "bindings/register.h"
 #include "bindings/run.h"
 #include "ops/matte_upsample/matte_upsample.h"
+#include "ops/matte_upsample/matte_upsample_math.h"
 
 namespace py = pybind11;
 
@@ -18,8 +19,8 @@ void bound(const py::object& frame, const py::object& alpha, const py::object& c
   expect_alpha(op.alpha, "alpha");
   if (!colours.is_none()) op.colours = call.maps(colours, "colours", 6);
   op.method = method_named(method);
-  if (op.method != Method::kLinear && op.method != Method::kArea) {
-    throw SettingError("method is '" + method + "'; expected 'linear' or 'area'");
+  if (!upsamples(op.method)) {
+    throw SettingError("method is '" + method + "'; expected 'linear', 'area', 'lanczos' or 'bicubic'");
   }
   if (op.alpha.size[1] == kAlphaOfColour && op.method != Method::kLinear) {
     throw SettingError("method is '" + method + "'; alpha has 4 channels, which are sampled with 'linear' alone");

@@ -1,4 +1,5 @@
 #include "ops/cpu/clean.h"
+#include "ops/cpu/resample.h"
 #include "ops/math/alpha.h"
 #include "ops/matte_upsample/matte_upsample.h"
 #include "ops/matte_upsample/matte_upsample_math.h"
@@ -7,6 +8,7 @@ namespace trtmatte::TRTMATTE_SIMD {
 
 namespace {
 
+// linear and area
 struct Form {
   const MatteUpsample& op;
   Filter rows;
@@ -89,12 +91,104 @@ struct Form {
   };
 };
 
+// Note [Two passes]: the first pass makes rows as wide as the frame, from all rows of the alpha. The second one is part
+// of the matte.
+struct TwoPasses {
+  const MatteUpsample& op;
+  Parallel& parallel;
+  Filter rows;
+  Filter across;
+  Taps down{};
+  float* wide = nullptr;
+
+  TwoPasses(const MatteUpsample& of, Parallel& on)
+      : op(of),
+        parallel(on),
+        rows{of.method, make_axis(of.alpha.size[2], of.frame.size[2]), 1.0f},
+        across{of.method, make_axis(of.alpha.size[3], of.frame.size[3]), 1.0f} {}
+
+  int small_width() const { return across.axis.in; }
+  int wide_row() const { return round_up(across.axis.out, kLanes); }
+  int64_t wide_rows() const { return int64_t{op.alpha.size[0]} * rows.axis.in; }
+  size_t beside() const { return side_by_side_floats(small_width(), 1); }
+  size_t own_bytes() const { return Arena::size_for<float>(beside()) + Arena::size_for<float>(small_width()); }
+  size_t shared_bytes() const {
+    const size_t floats = static_cast<size_t>(wide_rows()) * static_cast<size_t>(wide_row());
+    return Taps::bytes(rows) + Taps::bytes(across) + Arena::size_for<float>(floats) +
+           own_bytes() * static_cast<size_t>(parallel.workers());
+  }
+  size_t worker_bytes() const { return 0; }
+
+  void build(Arena& arena) {
+    Taps along{};
+    down.build(rows, arena);
+    along.build(across, arena);
+    wide = arena.take<float>(static_cast<size_t>(wide_rows()) * static_cast<size_t>(wide_row()));
+    char* own_memory = arena.take<char>(own_bytes() * static_cast<size_t>(parallel.workers()));
+    parallel.for_each((wide_rows() + kFloats - 1) / kFloats, 1, [&](int64_t begin, int64_t end, int worker) {
+      Arena own{own_memory + own_bytes() * static_cast<size_t>(worker)};
+      float* lanes = own.take<float>(beside());
+      float* line = own.take<float>(small_width());
+      for (int64_t group = begin; group < end; ++group) widen(along, group * kFloats, lanes, line);
+    });
+  }
+
+  // Computes kFloats rows, or those that are left.
+  void widen(const Taps& along, int64_t first, float* lanes, float* line) const {
+    const int64_t left = wide_rows() - first;
+    const int count = left < kFloats ? static_cast<int>(left) : kFloats;
+    for (int r = 0; r < kFloats; ++r) {
+      if (r < count) {
+        const int64_t row = first + r;
+        const int n = static_cast<int>(row / rows.axis.in), y = static_cast<int>(row % rows.axis.in);
+        load_channel(op.alpha, n, 0, y, 0, small_width(), line);
+      }
+      put_beside(line, small_width(), lanes, 0, 1, 0, r);
+    }
+    resample_rows<1>(along, across.axis.out, lanes, [&](int x, const Floats(&sums)[1]) {
+      alignas(64) float values[kFloats];
+      clamp01(sums[0]).store(values);
+      for (int r = 0; r < count; ++r) wide[(first + r) * wide_row() + x] = values[r];
+    });
+  }
+
+  struct Row {
+    const TwoPasses& form;
+    const float* first = nullptr;
+    const float* weights = nullptr;
+    int count = 0;
+
+    Row(const TwoPasses& of, Arena&) : form(of) {}
+
+    void begin(int n, int y) {
+      const TapRange range = form.down.range[y];
+      first = form.wide + (int64_t{n} * form.rows.axis.in + range.begin) * form.wide_row();
+      weights = form.down.weights(y);
+      count = range.end - range.begin;
+    }
+
+    void tile(int, int, int, int) {}
+
+    MattePixels at(int x, int i, const Floats (&rgb)[3]) const {
+      const float* from = first + x + i;
+      Floats sum = 0.0f;
+      for (int j = 0; j < count; ++j, from += form.wide_row()) sum = sum + Floats(weights[j]) * Floats::load(from);
+      return MattePixels{{clamp01(rgb[0]), clamp01(rgb[1]), clamp01(rgb[2])}, clamp01(sum)};
+    }
+  };
+};
+
 }  // namespace
 
 void matte_upsample(const MatteUpsample& op, Parallel& parallel);
 void matte_upsample(const MatteUpsample& op, Parallel& parallel) {
-  Form form(op);
-  write_clean_matte(op.frame, op.colours, op.sinks, parallel, form);
+  if (in_two_passes(op.method)) {
+    TwoPasses form(op, parallel);
+    write_clean_matte(op.frame, op.colours, op.sinks, parallel, form);
+  } else {
+    Form form(op);
+    write_clean_matte(op.frame, op.colours, op.sinks, parallel, form);
+  }
 }
 
 }  // namespace trtmatte::TRTMATTE_SIMD

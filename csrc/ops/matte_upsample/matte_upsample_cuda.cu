@@ -17,7 +17,8 @@ struct Form {
 
   bool areas() const { return columns.method == Method::kArea; }
   bool near(DType type) const {
-    return near_maps(alpha, frame, type) && alpha.size[1] == 1 && (!areas() || alpha.size[2] <= frame.size[2]);
+    return near_maps(alpha, frame, type) && alpha.size[1] == 1 && !in_two_passes(columns.method) &&
+           (!areas() || alpha.size[2] <= frame.size[2]);
   }
 
   template <typename Maps, bool in_blocks>
@@ -47,12 +48,11 @@ struct Form {
           const float slope[3] = {map(0), map(1), map(2)};
           return alpha_of_colour(colour, slope, map(3));
         }
+        const auto at = [this](int row, int column) { return load(form.alpha, offset(form.alpha, n, 0, row, column)); };
         if (form.columns.method == Method::kArea) {
-          const auto at = [this](int row, int column) {
-            return load(form.alpha, offset(form.alpha, n, 0, row, column));
-          };
           return clamp01(area_mean(tap_range(form.rows, y), tap_range(form.columns, place.x), at));
         }
+        if (in_two_passes(form.columns.method)) return clamp01(two_passes(form.rows, form.columns, y, place.x, at));
       }
       return clamp01(alpha.value(0, place));
     }

@@ -1,5 +1,6 @@
 #include "ops/math/alpha.h"
 #include "ops/matte_upsample/matte_upsample.h"
+#include "ops/matte_upsample/matte_upsample_math.h"
 #include "plugins/creators.h"
 #include "plugins/pictures.h"
 #include "plugins/plugin.h"
@@ -20,8 +21,9 @@ class MatteUpsampleFace : public MatteFace<0> {
   }
 
   void check() const {
-    if (method_ != 0 && method_ != 1) {
-      throw SettingError("method is " + std::to_string(method_) + "; expected 0 (linear) or 1 (area)");
+    if (!upsamples(static_cast<Method>(method_))) {
+      throw SettingError("method is " + std::to_string(method_) +
+                         "; expected 0 (linear), 1 (area), 4 (lanczos) or 5 (bicubic)");
     }
     MatteFace::check();
   }

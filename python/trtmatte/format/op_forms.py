@@ -106,7 +106,7 @@ OPS: Final[Mapping[str, OpForm]] = {
     ),
     "MatteUpsample": OpForm(
         inputs=((FRAME,), _ALPHA, Form(("batch", 6, "cells_down", "cells_across"), optional=True), (BACKGROUND,)),
-        attributes={"method": Range(0, 1)},
+        attributes={"method": Range(0, 5, among=(0, 1, 4, 5))},
     ),
     "PatchSelect": OpForm(
         inputs=(Form(("batch", 1, "rows", "columns")),),

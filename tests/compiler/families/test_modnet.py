@@ -200,7 +200,7 @@ def test_frames_are_sampled_by_area_both_ways(size, tmp_path):
 
 def test_networks_touch_small_tensors_alone(tmp_path):
     program, (network,) = cut(read(official(), tmp_path, size=(1920, 1080)))
-    assert [type(stage).__name__ for stage in program.stages] == ["OpStage", "NetworkStage", "OpStage"]
+    assert [type(stage).__name__ for stage in program.stages] == ["OpStage", "NetworkStage", "OpStage", "OpStage"]
     assert {name: tensor.shape for name, tensor in program.tensors.items()} == {
         "image": (1, 3, 512, 896),
         "alpha": (1, 1, 512, 896),

@@ -179,7 +179,7 @@ def test_a_flat_alpha_is_stretched_to_nothing(tmp_path):
 
 def test_networks_touch_small_tensors_alone(tmp_path):
     program, (network,) = cut(read(official(), tmp_path, size=(1920, 1080)))
-    assert [type(stage).__name__ for stage in program.stages] == ["OpStage", "NetworkStage", "OpStage"]
+    assert [type(stage).__name__ for stage in program.stages] == ["OpStage", "NetworkStage", "OpStage", "OpStage"]
     assert {name: tensor.shape for name, tensor in program.tensors.items()} == {
         "image": (1, 3, 320, 320),
         "alpha": (1, 1, 320, 320),

@@ -299,8 +299,8 @@ void test_foreground_estimate() {
 
 void test_matte_upsample() {
   for (const Layout& layout : kLayouts) {
-    for (const int method : {0, 1}) {
-      const MapKind& kind = kMapKinds[static_cast<size_t>(method + layout.hwc + layout.bgr)];
+    for (const int method : {0, 1, 4, 5}) {
+      const MapKind& kind = kMapKinds[static_cast<size_t>(method % 2 + layout.hwc + layout.bgr)];
       Bytes frame = random_picture();
       Tensor alpha = maps({kBatch, 1, 10, 11}, kind.type, kind.format, -0.2f, 1.2f);
       Matte matte;

@@ -21,7 +21,7 @@ from trtmatte.runtime.session.memory import Array, Memory
 
 Tensors = Mapping[str, Array]
 
-_METHODS: Final = ("linear", "area", "antialias", "gaussian")
+_METHODS: Final = ("linear", "area", "antialias", "gaussian", "lanczos", "bicubic")
 _TOO_BRIGHT: Final = 8.0  # a picture in 0…1, normalised or not, has a smaller mean
 
 

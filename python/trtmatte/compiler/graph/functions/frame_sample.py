@@ -32,9 +32,9 @@ OP: Final = Op(
     num_x = Gather (@step_x, #0)
     den_x = Gather (@step_x, #1)
     """
-    + weights("y", "@height", "x_height", "num_y", "den_y", methods=4)
-    + weights("x", "@width", "x_width", "num_x", "den_x", methods=4)
-    + sample("x", "sampled")
+    + weights("y", "@height", "x_height", "num_y", "den_y", gaussian=True)
+    + weights("x", "@width", "x_width", "num_x", "den_x", gaussian=True)
+    + sample("x", "sampled", steps=255)
     + """
     mean_planes = Reshape (@mean, #[1,3,1,1])
     std_planes = Reshape (@std, #[1,3,1,1])

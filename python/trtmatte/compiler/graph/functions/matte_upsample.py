@@ -33,8 +33,8 @@ OP: Final = Op(
     small = Cast <to = 1> (alpha)
     """
     + extent("small")
-    + weights("y", "x_height", "small_height", "small_height", "x_height", methods=2)
-    + weights("x", "x_width", "small_width", "small_width", "x_width", methods=2)
+    + weights("y", "x_height", "small_height", "small_height", "x_height")
+    + weights("x", "x_width", "small_width", "small_width", "x_width")
     + sample("small", "full_maps")
     + alpha_of("full_maps", "x", "full_alpha")
     + resize("colours", "x_size", "full_colours")

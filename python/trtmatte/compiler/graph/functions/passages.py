@@ -58,8 +58,8 @@ def resize(small: str, size: str, out: str) -> str:
     """
 
 
-def weights(axis: str, count: str, length: str, num: str, den: str, methods: int) -> str:
-    """`weights_<axis>[count, length]` of the first `methods` sampling methods, outputs being `num / den` pixels apart.
+def weights(axis: str, count: str, length: str, num: str, den: str, *, gaussian: bool = False) -> str:
+    """`weights_<axis>[count, length]` of the sampling method `@method`, outputs being `num / den` pixels apart.
 
     Positions are whole numbers of `1 / (2 * den)` pixels, hence exact: output `i` lies at `(2 i + 1) * num`, pixel `j`
     at `(2 j + 1) * den`. With `linear` an output outside the outermost pixel centres moves onto them.
@@ -94,10 +94,8 @@ def weights(axis: str, count: str, length: str, num: str, den: str, methods: int
     touches_@ = Less (distance_@, reach_@)
     area_@ = Cast <to = 1> (touches_@)
     is_area_@ = Equal (@method, #1)
-    chosen_1_@ = Where (is_area_@, area_@, linear_@)
-    """
-    if methods > 2:
-        text += f"""
+    chosen_area_@ = Where (is_area_@, area_@, linear_@)
+
     distance_float_@ = Cast <to = 1> (distance_@)
     wider_@ = Max ({num}, {den})
     support_@ = Mul (wider_@, #2)
@@ -106,8 +104,43 @@ def weights(axis: str, count: str, length: str, num: str, den: str, methods: int
     near_@ = Sub (#1.0, far_@)
     tent_@ = Relu (near_@)
     is_antialias_@ = Equal (@method, #2)
-    chosen_2_@ = Where (is_antialias_@, tent_@, chosen_1_@)
+    chosen_antialias_@ = Where (is_antialias_@, tent_@, chosen_area_@)
 
+    third_angle_@ = Mul (far_@, #1.0471975512)
+    third_sine_@ = Sin (third_angle_@)
+    is_center_@ = Equal (far_@, #0.0)
+    third_quotient_@ = Div (third_sine_@, third_angle_@)
+    third_sinc_@ = Where (is_center_@, #1.0, third_quotient_@)
+    third_sinc_2_@ = Mul (third_sinc_@, third_sinc_@)
+    third_sine_2_@ = Mul (third_sine_@, third_sine_@)
+    triple_@ = Mul (third_sine_2_@, #1.33333333)
+    triple_left_@ = Sub (#1.0, triple_@)
+    sincs_@ = Mul (third_sinc_2_@, triple_left_@)
+    in_lobes_@ = Less (far_@, #3.0)
+    lanczos_@ = Where (in_lobes_@, sincs_@, #0.0)
+    is_lanczos_@ = Equal (@method, #4)
+    chosen_lanczos_@ = Where (is_lanczos_@, lanczos_@, chosen_antialias_@)
+
+    cube_@ = Mul (far_@, #1.5)
+    cube_left_@ = Sub (cube_@, #2.5)
+    far_2_@ = Mul (far_@, far_@)
+    hill_left_@ = Mul (cube_left_@, far_2_@)
+    hill_@ = Add (hill_left_@, #1.0)
+    falling_1_@ = Mul (far_@, #-0.5)
+    falling_2_@ = Add (falling_1_@, #2.5)
+    falling_3_@ = Mul (falling_2_@, far_@)
+    falling_4_@ = Sub (falling_3_@, #4.0)
+    falling_5_@ = Mul (falling_4_@, far_@)
+    falling_@ = Add (falling_5_@, #2.0)
+    in_valley_@ = Less (far_@, #2.0)
+    valley_@ = Where (in_valley_@, falling_@, #0.0)
+    on_hill_@ = Less (far_@, #1.0)
+    bicubic_@ = Where (on_hill_@, hill_@, valley_@)
+    is_bicubic_@ = Equal (@method, #5)
+    chosen_@ = Where (is_bicubic_@, bicubic_@, chosen_lanczos_@)
+    """
+    if gaussian:
+        text += """
     pixels_@ = Div (distance_float_@, one_pixel_float_@)
     sigmas_@ = Div (pixels_@, @sigma)
     squared_@ = Mul (sigmas_@, sigmas_@)
@@ -117,28 +150,62 @@ def weights(axis: str, count: str, length: str, num: str, den: str, methods: int
     lowered_@ = Sub (bell_@, edge_@)
     gaussian_@ = Relu (lowered_@)
     is_gaussian_@ = Equal (@method, #3)
-    chosen_3_@ = Where (is_gaussian_@, gaussian_@, chosen_2_@)
+    chosen_gaussian_@ = Where (is_gaussian_@, gaussian_@, chosen_@)
     """
+    chosen = "chosen_gaussian_@" if gaussian else "chosen_@"
     text += f"""
-    total_@ = ReduceSum (chosen_{methods - 1}_@, #[1])
-    weights_@ = Div (chosen_{methods - 1}_@, total_@)
+    total_@ = ReduceSum ({chosen}, #[1])
+    weights_@ = Div ({chosen}, total_@)
     """
     return re.sub(r"_@", f"_{axis}", text)
 
 
-def sample(x: str, out: str) -> str:
-    """Apply `weights_y` and `weights_x` to a picture, the wider axis first: that leaves less work for the other."""
-    return f"""
-    {out}_right = Transpose <perm = [1, 0]> (weights_x)
-    {out}_narrow = MatMul ({x}, {out}_right)
-    {out} = MatMul (weights_y, {out}_narrow)
+def sample(x: str, out: str, *, steps: int | None = None) -> str:
+    """Apply `weights_y` and `weights_x` to a picture, along its rows first.
+
+    With `lanczos` and `bicubic` the result of either pass is clamped to 0…1 and, with `steps`, rounded to that many
+    steps, half up.
     """
+    source, first, second = f"{out}_source", f"{out}_first", f"{out}_second"
+    scale = float(steps or 1)
+    return (
+        f"""
+    {out}_overshoots = Greater (@method, #3)
+    {out}_scale = Where ({out}_overshoots, #{scale}, #1.0)
+    {source} = Mul ({x}, {out}_scale)
+    {out}_right = Transpose <perm = [1, 0]> (weights_x)
+    {first} = MatMul ({source}, {out}_right)
+    """
+        + _kept(first, scale, rounds=steps is not None)
+        + f"""
+    {first}_kept = Where ({out}_overshoots, {first}_whole, {first})
+    {second} = MatMul (weights_y, {first}_kept)
+    """
+        + _kept(second, scale, rounds=steps is not None)
+        + f"""
+    {second}_kept = Where ({out}_overshoots, {second}_whole, {second})
+    {out} = Div ({second}_kept, {out}_scale)
+    """
+    )
 
 
-def clamp(value: str, out: str) -> str:
-    """Clamp to 0…1, and NaN to 0."""
+def _kept(value: str, most: float, *, rounds: bool) -> str:
+    """`<value>_whole`: clamped to 0…`most`, NaN to 0, and rounded."""
+    if not rounds:
+        return clamp(value, f"{value}_whole", most)
+    return (
+        clamp(value, f"{value}_inside", most)
+        + f"""
+    {value}_half_more = Add ({value}_inside, #0.5)
+    {value}_whole = Floor ({value}_half_more)
+    """
+    )
+
+
+def clamp(value: str, out: str, most: float = 1.0) -> str:
+    """Clamp to 0…`most`, and NaN to 0."""
     return f"""
-    {out}_inside = Clip ({value}, #0.0, #1.0)
+    {out}_inside = Clip ({value}, #0.0, #{most})
     {out}_nan = IsNaN ({value})
     {out} = Where ({out}_nan, #0.0, {out}_inside)
     """

@@ -31,7 +31,15 @@ _PIP_PATHS = ("PIP_CONFIG_FILE", "PIP_FIND_LINKS", "PIP_CERT", "PIP_CLIENT_CERT"
 
 
 def sha256(path: Path) -> str:
-    digest = hashlib.sha256()
+    return _digest(path, hashlib.sha256())
+
+
+def md5(path: Path) -> str:
+    """The hash that some publishers give. It tells a damaged file from a whole one; it does not stop a forger."""
+    return _digest(path, hashlib.md5(usedforsecurity=False))
+
+
+def _digest(path: Path, digest: hashlib._Hash) -> str:
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)

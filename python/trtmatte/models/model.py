@@ -52,7 +52,8 @@ class Model:
     """A known model. Without sources, users download it by hand from its `page`.
 
     `category` is what it cuts out: people, things, anime or clothing. `advice` is one line on when to take it.
-    `commercial` is False where the licence forbids commercial use.
+    `commercial` is False where the licence forbids commercial use. `md5` is what the publisher gives where `sha256` is
+    not known. `also` are the names that other programs use for it.
     """
 
     name: str
@@ -66,6 +67,13 @@ class Model:
     category: str = "things"
     advice: str = ""
     commercial: bool = True
+    md5: str | None = None
+    also: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names under which it is found."""
+        return (self.name, self.file, *self.also)
 
     @property
     def path(self) -> Path:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from trtmatte.errors import DownloadError, TrtmatteError
-from trtmatte.models.download import sha256
+from trtmatte.models.download import md5, sha256
 from trtmatte.models.model import FOLDER, Model, Source
 from trtmatte.support import files
 from trtmatte.support.cache_folder import private_folder
@@ -43,9 +43,16 @@ def _is_good(model: Model) -> bool:
     """
     if not model.is_here:
         return False
-    if model.sha256 is None:
+    if not model.sha256 and not model.md5:
         return private_folder(FOLDER) == model.path.parent
-    return model.sha256 == sha256(model.path)
+    return not _difference(model, model.path)
+
+
+def _difference(model: Model, path: Path) -> str:
+    """The hash of a file and the one that it should have; empty if it is right. The better hash decides."""
+    name, expected, digest = ("sha256", model.sha256, sha256) if model.sha256 else ("md5", model.md5, md5)
+    found = digest(path)
+    return "" if found == expected else f"{name} {found}, expected {expected}"
 
 
 def _refuse(model: Model) -> None:
@@ -82,12 +89,12 @@ def _fetch_from(source: Source, model: Model) -> None:
     part = model.path.with_name(f"{model.file}.part")
     resumed = part.exists()
     source.fetch(model, part)
-    found = sha256(part)
-    if found == model.sha256:
+    difference = _difference(model, part)
+    if not difference:
         os.replace(part, model.path)
         return
     part.unlink()
     if resumed:
         _fetch_from(source, model)
         return
-    raise DownloadError(f"{source} has another content than expected (sha256 {found}, expected {model.sha256})")
+    raise DownloadError(f"{source} has another content than expected ({difference})")

@@ -17,9 +17,9 @@ def models() -> tuple[Model, ...]:
 
 
 def find(name: str) -> Model:
-    """The model with this name, or whose file has this name."""
+    """The model with this name, whose file has this name, or which another program calls so."""
     for model in models():
-        if name in (model.name, model.file):
+        if name in model.names:
             return model
     close = difflib.get_close_matches(name, [model.name for model in models()], n=3, cutoff=0.4)
     meant = f"did you mean {' or '.join(close)}? " if close else ""

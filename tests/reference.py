@@ -73,7 +73,7 @@ class Vector:
 
 
 def family(model: str) -> str:
-    """`rvm`, `bgmv2`, `modnet` or `u2net`."""
+    """`rvm`, `bgmv2`, `modnet`, `u2net` or `isnet`."""
     head = model.split("_")[0]
     return {"matte": "bgmv2", "u2netp": "u2net"}.get(head, head)
 
@@ -107,6 +107,8 @@ def prepare(picture: np.ndarray, family: str) -> np.ndarray:
     x = picture.astype(np.float32) / np.float32(255)
     if family == "modnet":
         return (x - np.float32(0.5)) / np.float32(0.5)
+    if family == "isnet":
+        return x - np.float32(0.5)
     if family == "u2net":
         mean = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
         std = np.array([0.229, 0.224, 0.225], np.float32).reshape(3, 1, 1)
@@ -156,6 +158,7 @@ TOLERANCES = {
     "bgmv2": {"ref_sm": 0.0, "": 1e-4},
     "modnet": {"": 2e-4},
     "u2net": {"": 2e-4},
+    "isnet": {"": 2e-4},
 }
 # Ill-conditioned by nature where the picture is smooth.
 FAST_GUIDED_TOLERANCE = 2e-4

@@ -44,7 +44,8 @@ def test_wrappers_do_not_change_weights() -> None:
 
 
 def test_every_family_is_at_hand() -> None:
-    assert {reference.load(name).family for name in reference.vector_names()} == {"rvm", "bgmv2", "modnet", "u2net"}
+    families = {reference.load(name).family for name in reference.vector_names()}
+    assert families == {"rvm", "bgmv2", "modnet", "u2net", "isnet"}
 
 
 def test_a_difference_is_noticed() -> None:

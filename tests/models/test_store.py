@@ -351,7 +351,7 @@ def test_the_catalogue_is_whole() -> None:
             assert model.sha256 or model.md5
             assert model.size or model.sha256 is None
     assert catalog.find("rvm-mobilenetv3").sha256 == "88d4531297118f595bf2fd60f6f566aec2e559393802d1f436c380f0cbbd2828"
-    assert {model.family for model in models} == {"rvm", "bgmv2", "modnet", "u2net"}
+    assert {model.family for model in models} == {"rvm", "bgmv2", "modnet", "u2net", "isnet"}
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest() -> None:

@@ -67,7 +67,8 @@ class Request:
         place = None if out is None else require_writable(Path(out), "engine.trtm")
         limits = Limits.of(safe)
         source, recipe = locate(model, limits)
-        chosen = Options.of({**recipe, **{name: value for name, value in options.items() if value is not None}})
+        given = {**recipe, **{name: value for name, value in options.items() if value is not None}}
+        chosen = Options.of(source.completed(given) if isinstance(source, Source) else given)
         targets = _targets(chosen.target)
         if chosen.export is not None:
             raise SettingError(

@@ -96,7 +96,7 @@ def export(
         require_writable(out, f"model{suffix}")
     source, recipe = locate(model)
     given = {**recipe, **{name: value for name, value in options.items() if value is not None}}
-    chosen = Options.of({**given, "export": kind or suffix.removeprefix(".")})
+    chosen = Options.of({**source.completed(given), "export": kind or suffix.removeprefix(".")})
     _require_tensorrt(chosen)
     library = _plugins() if suffix == PLAN else None
 

@@ -15,6 +15,7 @@ from trtmatte.compiler.options import read_recipe
 from trtmatte.errors import ModelError, SettingError
 from trtmatte.models import store
 from trtmatte.models.download import sha256
+from trtmatte.models.model import Model
 from trtmatte.support.beside import open_beside
 from trtmatte.support.limits import Limits
 from trtmatte.support.text import shown
@@ -33,6 +34,14 @@ class Source:
 
     path: Path
     about: Mapping[str, Any]
+    known: Model | None = None
+    """The known model that it is, if that has settings of its own."""
+
+    def completed(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options, with the settings of the known model where they say nothing else."""
+        if self.known is None or options.get("family") not in (None, self.known.family):
+            return dict(options)
+        return {**self.known.settings, **options}
 
 
 @overload
@@ -82,7 +91,7 @@ def _file(path: Path, limits: Limits | None) -> Source | None:
             f"{path} keeps weights in {', '.join(about['other_files'])}; expected one file in safe mode: "
             "export the model with its weights inside"
         )
-    return Source(path, about)
+    return Source(path, about, catalog.of_file(path, about["sha256"]))
 
 
 def _known(name: str) -> Source:
@@ -91,7 +100,7 @@ def _known(name: str) -> Source:
     except SettingError as error:
         raise ModelError(f"there is no file {name}, and {error}") from error
     path = store.pull(known)  # checks the file against its hash, if one is known
-    return Source(path, {**_about(path, known.sha256), "known_as": known.name, "licence": known.licence})
+    return Source(path, {**_about(path, known.sha256), "known_as": known.name, "licence": known.licence}, known)
 
 
 def _about(path: Path, known: str | None = None) -> dict[str, Any]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from trtmatte.models import download
 from trtmatte.support.cache_folder import cache_folder
 
-__all__ = ["FOLDER", "Address", "Model", "Source", "Wheel"]
+__all__ = ["FOLDER", "Address", "Model", "Package", "Source", "Wheel"]
 
 FOLDER: Final = "models"
 """Of the cache. Only its owner can write it."""
@@ -44,7 +45,24 @@ class Wheel:
         return f"{self.member} of the Python package {self.requirement}"
 
 
-Source = Address | Wheel
+@dataclass(frozen=True)
+class Package:
+    """A file inside a package of npm, in pieces that a file of the package, `index`, names."""
+
+    requirement: str
+    member: str
+    index: str
+    sha256: str
+    """Of the package, which nothing is read of before."""
+
+    def fetch(self, model: Model, part: Path) -> None:
+        download.from_package(self.requirement, self.index, self.member, part, sha256=self.sha256, size=model.size)
+
+    def __str__(self) -> str:
+        return f"{self.member} of the npm package {self.requirement}"
+
+
+Source = Address | Wheel | Package
 
 
 @dataclass(frozen=True)
@@ -53,7 +71,8 @@ class Model:
 
     `category` is what it cuts out: people, things, anime or clothing. `advice` is one line on when to take it.
     `commercial` is False where the licence forbids commercial use. `md5` is what the publisher gives where `sha256` is
-    not known. `also` are the names that other programs use for it.
+    not known. `also` are the names that other programs use for it. `settings` are those of its family that
+    its file needs and does not show, such as how its picture is prepared.
     """
 
     name: str
@@ -69,6 +88,7 @@ class Model:
     commercial: bool = True
     md5: str | None = None
     also: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:

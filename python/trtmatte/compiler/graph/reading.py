@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper, version_converter
 
 from trtmatte.compiler.graph import external_data
+from trtmatte.compiler.graph.dequantise import dequantise
 from trtmatte.compiler.graph.functions import DOMAIN, OPSET
 from trtmatte.compiler.graph.onnx_graph import Graph
 from trtmatte.compiler.graph.ordering import sort, subgraphs
@@ -57,6 +58,7 @@ def from_model(model: ModelProto, title: str = "the model") -> Graph:
             "export it without optimisations for one runtime"
         )
     graph = Graph(_as_float32(_of_opset(model, title)))
+    dequantise(graph)
     for name, array in graph.constants.items():
         if array.dtype.kind == "f" and np.isnan(array).any():
             raise ModelError(f"{title} has NaN in the constant {name}; the file is damaged, or its training diverged")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from trtmatte.compiler.families.shared.normalisation import check_normalisation
 from trtmatte.compiler.families.shared.sizes import INPUT_SIZE, METHODS, Size, checked_size
 from trtmatte.errors import SettingError
 
 NAME: Final = "generic"
-_LARGEST: Final = 1e30  # of a number that a float32 can hold
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,6 @@ class Settings:
 
     def __post_init__(self) -> None:
         checked_size(self.input_size)
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if not _are_three_numbers(values):
-                raise SettingError(f"{name} is {values!r}; expected three numbers, for red, green and blue")
-        if 0 in self.std:
-            raise SettingError(f"std is {self.std!r}; expected three numbers that are not 0: it is what is divided by")
+        check_normalisation(self.mean, self.std)
         if self.method not in METHODS:
             raise SettingError(f"method is {self.method!r}; expected one of {', '.join(METHODS)}")
-
-
-def _are_three_numbers(values: object) -> bool:
-    if not isinstance(values, (tuple, list)) or len(values) != 3:
-        return False
-    return all(isinstance(value, (int, float)) and abs(value) < _LARGEST for value in values)

@@ -2,75 +2,15 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from trtmatte.compiler.families.shared.layers import resize_like
+from trtmatte.compiler.families.shared.nested_u import NestedU
 
-# Of each stage: the height of its U (0: the flat one), and its inputs, inner width and outputs in either network.
-_STAGES = {
-    "stage1": (7, (3, 32, 64), (3, 16, 64)),
-    "stage2": (6, (64, 32, 128), (64, 16, 64)),
-    "stage3": (5, (128, 64, 256), (64, 16, 64)),
-    "stage4": (4, (256, 128, 512), (64, 16, 64)),
-    "stage5": (0, (512, 256, 512), (64, 16, 64)),
-    "stage6": (0, (512, 256, 512), (64, 16, 64)),
-    "stage5d": (0, (1024, 256, 512), (128, 16, 64)),
-    "stage4d": (4, (1024, 128, 256), (128, 16, 64)),
-    "stage3d": (5, (512, 64, 128), (128, 16, 64)),
-    "stage2d": (6, (256, 32, 64), (128, 16, 64)),
-    "stage1d": (7, (128, 16, 64), (128, 16, 64)),
-}
-_SIDES = ("stage1d", "stage2d", "stage3d", "stage4d", "stage5d", "stage6")
+_SIDES = 6
+_CLASSES = 4  # of clothing: all else, upper, lower, full
 
 
-class Unit(nn.Module):
-    def __init__(self, inputs: int, outputs: int, dilation: int = 1) -> None:
-        super().__init__()
-        self.conv_s1 = nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation)
-        self.bn_s1 = nn.BatchNorm2d(outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(self.bn_s1(self.conv_s1(x)))
-
-
-class SmallU(nn.Module):
-    """A small U-shaped network of `height` levels. Height 0: dilated convolutions, no shrinking."""
-
-    def __init__(self, height: int, inputs: int, inner: int, outputs: int) -> None:
-        super().__init__()
-        self.flat = height == 0
-        self.height = height or 4
-        down = [2**level for level in range(4)] if self.flat else [1] * (self.height - 1) + [2]
-        up = down if self.flat else [1] * self.height
-        self.rebnconvin = Unit(inputs, outputs)
-        for level in range(1, self.height + 1):
-            self.add_module(f"rebnconv{level}", Unit(outputs if level == 1 else inner, inner, down[level - 1]))
-        for level in range(self.height - 1, 0, -1):
-            unit = Unit(2 * inner, outputs if level == 1 else inner, up[level - 1])
-            self.add_module(f"rebnconv{level}d", unit)
-
-    def forward(self, x: Tensor) -> Tensor:
-        top, y = x, x
-        skips: list[Tensor] = []
-        for number, unit in enumerate(self.children()):  # in the order in which they were made; scripts know no names
-            level = number if number <= self.height else 2 * self.height - number
-            if number == 0:
-                top = y = unit(x)
-            elif number <= self.height:
-                y = unit(_shrink(y) if not self.flat and 1 < level < self.height else y)
-                skips.append(y)
-            else:
-                skip = skips[level - 1]
-                y = resize_like(y, skip) if not self.flat and level < self.height - 1 else y
-                y = unit(torch.cat([y, skip], 1))
-        return top + y
-
-
-def _shrink(x: Tensor) -> Tensor:
-    return functional.max_pool2d(x, 2, stride=2, ceil_mode=True)
-
-
-class U2Net(nn.Module):
+class U2Net(NestedU):
     """`d0, d1, d2, d3, d4, d5, d6 = network(image)`, each `[B,1,H,W]` after the sigmoid; d0 is the result.
 
     `image` is `[B,3,H,W]`, RGB, normalised by ImageNet's mean and deviation. A compiler takes `alpha`,
@@ -78,51 +18,42 @@ class U2Net(nn.Module):
     """
 
     def __init__(self, size: str = "full") -> None:
-        super().__init__()
-        widths: dict[str, int] = {}
-        stages: list[SmallU] = []
-        for name, (height, full, small) in _STAGES.items():
-            inputs, inner, outputs = full if size == "full" else small
-            stages.append(SmallU(height, inputs, inner, outputs))
-            widths[name] = outputs
-        self.stage1, self.stage2, self.stage3, self.stage4, self.stage5, self.stage6 = stages[:6]
-        self.stage5d, self.stage4d, self.stage3d, self.stage2d, self.stage1d = stages[6:]
-        sides = [nn.Conv2d(widths[stage], 1, 3, padding=1) for stage in _SIDES]
-        self.side1, self.side2, self.side3, self.side4, self.side5, self.side6 = sides
-        self.outconv = nn.Conv2d(len(_SIDES), 1, 1)
+        super().__init__(size)
+        self.outconv = nn.Conv2d(_SIDES, 1, 1)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        sides = self._sides(image)
+        sides = _enlarged(self.sides(image))
         d0 = torch.sigmoid(self.outconv(torch.cat(sides, 1)))
         d1, d2, d3, d4, d5, d6 = [torch.sigmoid(side) for side in sides]
         return d0, d1, d2, d3, d4, d5, d6
 
     def alpha(self, image: Tensor) -> Tensor:
         """→ d0, the result."""
-        return torch.sigmoid(self.outconv(torch.cat(self._sides(image), 1)))
-
-    def _sides(self, image: Tensor) -> list[Tensor]:
-        """The logits of the six levels, in the picture's size."""
-        d1, d2, d3, d4, d5, d6 = self._levels(image)
-        first: Tensor = self.side1(d1)
-        small = [self.side2(d2), self.side3(d3), self.side4(d4), self.side5(d5), self.side6(d6)]
-        return [first] + [resize_like(side, first) for side in small]
-
-    def _levels(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """The outputs of stage1d to stage5d and of stage6."""
-        s1 = self.stage1(image)
-        s2 = self.stage2(_shrink(s1))
-        s3 = self.stage3(_shrink(s2))
-        s4 = self.stage4(_shrink(s3))
-        s5 = self.stage5(_shrink(s4))
-        d6 = self.stage6(_shrink(s5))
-        d5 = self.stage5d(_join(d6, s5))
-        d4 = self.stage4d(_join(d5, s4))
-        d3 = self.stage3d(_join(d4, s3))
-        d2 = self.stage2d(_join(d3, s2))
-        d1 = self.stage1d(_join(d2, s1))
-        return d1, d2, d3, d4, d5, d6
+        return torch.sigmoid(self.outconv(torch.cat(_enlarged(self.sides(image)), 1)))
 
 
-def _join(x: Tensor, skip: Tensor) -> Tensor:
-    return torch.cat([resize_like(x, skip), skip], 1)
+class U2NetCloth(NestedU):
+    """`d0, d1, d2, d3, d4, d5, d6 = network(image)`, each `[B,4,H,W]`: logits of all else and of clothes.
+
+    `image` is `[B,3,H,W]`, RGB, from -1 to 1. A compiler takes `logits`, which is d0 alone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(classes=_CLASSES)
+        self.outconv = nn.Conv2d(_SIDES * _CLASSES, _CLASSES, 1)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        sides = _enlarged(self.sides(image))
+        d0 = self.outconv(torch.cat(sides, 1))
+        d1, d2, d3, d4, d5, d6 = sides
+        return d0, d1, d2, d3, d4, d5, d6
+
+    def logits(self, image: Tensor) -> Tensor:
+        """→ d0, the result."""
+        logits: Tensor = self.outconv(torch.cat(_enlarged(self.sides(image)), 1))
+        return logits
+
+
+def _enlarged(sides: list[Tensor]) -> list[Tensor]:
+    """The side outputs in the size of the first, which is the picture's."""
+    return [sides[0]] + [resize_like(side, sides[0]) for side in sides[1:]]

@@ -1,133 +1,127 @@
-"""U-2-Net and U-2-NetP as a trtmatte graph: FrameSample → network → MatteUpsample.
-
-The original resizes with a Gaussian blur and then linearly; FrameSample's `antialias`, a triangle as wide as the pixels
-are apart, comes close to it in one pass. Division by the picture's maximum, normalisation and the stretch of the result
-are parts of the network stage, since they need all of the small picture.
-"""
+"""U-2-Net, U-2-NetP and the U-2-Net for clothing as a trtmatte graph: FrameSample → network → MatteUpsample."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from onnx import ModelProto, NodeProto
 
-from trtmatte.compiler.families.shared.alpha import (
-    ALPHA,
-    IMAGE,
-    Preparation,
-    complete,
-    isolate,
-    network_size,
-    the_picture,
-)
+from trtmatte.compiler.families.shared.alpha import ALPHA, IMAGE, isolate, network_size, the_picture
 from trtmatte.compiler.families.shared.exporting import export
+from trtmatte.compiler.families.shared.saliency import Treatment, surround
 from trtmatte.compiler.families.shared.sizes import Size, checked_size
-from trtmatte.compiler.families.u2net.spec import MEAN, NAME, SIZE, STD, Settings
+from trtmatte.compiler.families.u2net.spec import CLOTHES, MEAN, NAME, SIZE, STD, Settings
 from trtmatte.compiler.graph.matching import describe
-from trtmatte.compiler.graph.matte_graph import Spec
 from trtmatte.compiler.graph.onnx_graph import Graph
-from trtmatte.errors import ModelError
+from trtmatte.errors import ModelError, SettingError
 
 if TYPE_CHECKING:
     from torch import nn
 
 _SIDES: Final = 6
-_FEWEST_SIDES: Final = 3  # from here on a fusion of one-channel maps is a U-2-Net's, even if not one we know
+_FEWEST_SIDES: Final = 3  # from here on a fusion of maps of all levels is a U-2-Net's, even if not one we know
+_CLOTH: Final = "u2net_cloth"
 _VARIANTS: Final = {512: "u2net", 64: "u2netp"}  # by the channels of the widest layer
-_TINY: Final = 1e-6  # in the place of a maximum or a range of zero: a black picture, a flat alpha
+_IMAGENET: Final = Treatment(SIZE, MEAN, STD, divide_by_maximum=True, stretch=True)
+_WAYS: Final = {_CLOTH: Treatment((768, 768), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), divide_by_maximum=False, stretch=False)}
 
 
 def resembles(graph: Graph) -> bool:
-    """No other family fuses one-channel maps of all its levels."""
-    return any(_is_fusion(graph, node) for node in graph.all("Conv"))
+    """No other family fuses the maps of all its levels."""
+    return any(_classes(graph, node) for node in graph.all("Conv"))
 
 
 def from_onnx(graph: Graph, size: Size, batch: int, settings: Settings) -> ModelProto:
     """The trtmatte graph of an ONNX file, with or without the side outputs d1 to d6."""
     picture = the_picture(graph, "U-2-Net")
-    fused = _fused(graph)
-    seen = network_size(graph, picture, checked_size(settings.input_size)) or SIZE
-    isolate(graph, picture, fused, seen, batch)
-    widest = max(graph.constants[node.input[1]].shape[0] for node in graph.all("Conv"))
-    return _complete(graph, _VARIANTS.get(widest, "custom"), seen, size, batch, settings)
+    fusion = _fusion(graph)
+    variant, alpha = _variant(graph, fusion), ""
+    if variant == _CLOTH:
+        alpha = _clothing(graph, fusion.output[0], settings.clothes)
+    else:
+        _require_no_clothes(variant, settings)
+        alpha = _fused(graph)
+    asked = network_size(graph, picture, checked_size(settings.input_size))
+    way = _treatment(variant, asked, settings)
+    isolate(graph, picture, alpha, way.size, batch)
+    return surround(graph, NAME, variant, size, batch, way, **_more(variant, settings))
 
 
 def from_network(network: nn.Module, name: str, size: Size, batch: int, settings: Settings) -> ModelProto:
     """The trtmatte graph of a checkpoint's network."""
-    seen = checked_size(settings.input_size) or SIZE
-    graph = export(network, "alpha", {IMAGE: [batch, 3, seen[1], seen[0]]}, [ALPHA])
-    return _complete(graph, name, seen, size, batch, settings)
+    way = _treatment(name, checked_size(settings.input_size), settings)
+    shape = [batch, 3, way.size[1], way.size[0]]
+    if name == _CLOTH:
+        graph = export(network, "logits", {IMAGE: shape}, ["logits"])
+        graph.rename(_clothing(graph, "logits", settings.clothes), ALPHA)
+    else:
+        _require_no_clothes(name, settings)
+        graph = export(network, "alpha", {IMAGE: shape}, [ALPHA])
+    return surround(graph, NAME, name, size, batch, way, **_more(name, settings))
 
 
-def _complete(graph: Graph, variant: str, seen: Size, size: Size, batch: int, settings: Settings) -> ModelProto:
-    preparation = Preparation(seen, "antialias", MEAN, STD)
-    if settings.divide_by_maximum:
-        _divide_by_maximum(graph)
-        preparation = Preparation(seen, "antialias")
-    if settings.stretch:
-        _stretch(graph)
-    kept = {
-        "input_size": list(seen),
+def _treatment(variant: str, size: Size | None, settings: Settings) -> Treatment:
+    """What the original does, where the settings say nothing else."""
+    usual = _WAYS.get(variant, _IMAGENET)
+    asked = {
+        "size": size,
+        "mean": settings.mean,
+        "std": settings.std,
         "divide_by_maximum": settings.divide_by_maximum,
         "stretch": settings.stretch,
     }
-    return complete(graph, Spec(NAME, variant, size, batch, settings=kept), preparation, "linear")
+    return usual._replace(**{name: value for name, value in asked.items() if value is not None})
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Before and after the network
+def _more(variant: str, settings: Settings) -> dict[str, str]:
+    return {"clothes": settings.clothes} if variant == _CLOTH else {}
 
 
-def _divide_by_maximum(graph: Graph) -> None:
-    """`IMAGE` is what the op samples; the network reads `(IMAGE / maximum - mean) / std`."""
-    normal = graph.fresh("normal")
-    graph.rename(IMAGE, normal)
-    bright = graph.add("Div", [IMAGE, _at_least(graph, _reduced(graph, "ReduceMax", IMAGE), _TINY)])
-    centred = graph.add("Sub", [bright, _planes(graph, MEAN)])
-    graph.add("Div", [centred, _planes(graph, STD)], normal)
+def _require_no_clothes(variant: str, settings: Settings) -> None:
+    if settings.clothes != "all":
+        raise SettingError(
+            f"clothes is {settings.clothes!r}, but {variant} has one class; leave it out, or take u2net-cloth"
+        )
 
 
-def _stretch(graph: Graph) -> None:
-    """`ALPHA` becomes `(alpha - minimum) / (maximum - minimum)`."""
-    plain = graph.fresh("alpha")
-    graph.rename(ALPHA, plain)
-    lowest, highest = (_reduced(graph, kind, plain) for kind in ("ReduceMin", "ReduceMax"))
-    extent = _at_least(graph, graph.add("Sub", [highest, lowest]), _TINY)
-    graph.add("Div", [graph.add("Sub", [plain, lowest]), extent], ALPHA)
-
-
-def _reduced(graph: Graph, kind: str, name: str) -> str:
-    """Of each image's values, `[B,1,1,1]`. From opset 18 on the axes are an input."""
-    axes = (1, 2, 3)
-    if graph.opset < 18:
-        return graph.add(kind, [name], axes=axes, keepdims=1)
-    return graph.add(kind, [name, graph.add_constant(np.array(axes, np.int64), "axes")], keepdims=1)
-
-
-def _at_least(graph: Graph, name: str, floor: float) -> str:
-    return graph.add("Max", [name, graph.add_constant(np.array(floor, np.float32), "floor")])
-
-
-def _planes(graph: Graph, values: Sequence[float]) -> str:
-    return graph.add_constant(np.array(values, np.float32).reshape(1, 3, 1, 1), "planes")
+def _clothing(graph: Graph, logits: str, clothes: str) -> str:
+    """The probability of these clothes."""
+    classes = [place for place, name in enumerate(CLOTHES, 1) if clothes in ("all", name)]
+    probabilities = graph.add("Softmax", [logits], axis=1)
+    if len(classes) < len(CLOTHES):
+        return graph.add("Gather", [probabilities, graph.add_constant(np.array(classes, np.int64))], axis=1)
+    background = graph.add("Gather", [probabilities, graph.add_constant(np.array([0], np.int64))], axis=1)
+    return graph.add("Sub", [graph.add_constant(np.array(1, np.float32)), background])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Finding
 
 
-def _fused(graph: Graph) -> str:
-    """d0: the sigmoid of the fusion of the six side maps."""
-    sides = {len(_joined(graph, node)) for node in graph.all("Conv") if _is_fusion(graph, node)}
+def _variant(graph: Graph, fusion: NodeProto) -> str:
+    if _classes(graph, fusion) > 1:
+        return _CLOTH
+    widest = max(graph.constants[node.input[1]].shape[0] for node in graph.all("Conv"))
+    return _VARIANTS.get(widest, "custom")
+
+
+def _fusion(graph: Graph) -> NodeProto:
+    """The convolution that fuses the six side maps."""
+    fusions = [node for node in graph.all("Conv") if _classes(graph, node)]
+    sides = {len(_joined(graph, node)) for node in fusions}
     if sides != {_SIDES}:
         found = ", ".join(map(str, sorted(sides))) or "no"
         raise ModelError(f"this looks like U-2-Net, but fuses {found} side maps; expected {_SIDES}")
+    return fusions[-1]
+
+
+def _fused(graph: Graph) -> str:
+    """d0: the sigmoid of the fusion."""
     for name in graph.outputs:
         sigmoid = graph.up(name, "Sigmoid")
         fusion = None if sigmoid is None else graph.up(sigmoid.input[0], "Conv")
-        if fusion is not None and _is_fusion(graph, fusion):
+        if fusion is not None and _classes(graph, fusion):
             return str(name)
     given = ", ".join(f"{name}: {describe(graph, name)}" for name in graph.outputs)
     raise ModelError(
@@ -136,11 +130,17 @@ def _fused(graph: Graph) -> str:
     )
 
 
-def _is_fusion(graph: Graph, node: NodeProto) -> bool:
-    """A convolution of 1x1 that makes one channel of as many as maps are joined for it."""
+def _classes(graph: Graph, node: NodeProto) -> int:
+    """The classes of a network that ends with this convolution of 1x1, of as many maps of each class as are joined.
+
+    0 for any other node. Networks of one class and of clothing, four, are known.
+    """
     weights = graph.constant(node.input[1])
     count = len(_joined(graph, node))
-    return weights is not None and count >= _FEWEST_SIDES and weights.shape == (1, count, 1, 1)
+    if weights is None or weights.ndim != 4 or count < _FEWEST_SIDES:
+        return 0
+    classes = int(weights.shape[0])
+    return classes if classes in (1, 1 + len(CLOTHES)) and weights.shape == (classes, count * classes, 1, 1) else 0
 
 
 def _joined(graph: Graph, node: NodeProto) -> list[str]:

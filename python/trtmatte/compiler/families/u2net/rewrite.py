@@ -1,9 +1,4 @@
-"""U-2-Net and U-2-NetP as a trtmatte graph: FrameSample → network → MatteUpsample.
-
-The original resizes with a Gaussian blur and then linearly; FrameSample's `antialias`, a triangle as wide as the pixels
-are apart, comes close to it in one pass. Division by the picture's maximum, normalisation and the stretch of the result
-are parts of the network stage, since they need all of the small picture.
-"""
+"""U-2-Net, U-2-NetP and the U-2-Net for clothing as a trtmatte graph: FrameSample → network → MatteUpsample."""
 
 from __future__ import annotations
 
@@ -16,10 +11,10 @@ from onnx import ModelProto, NodeProto
 from trtmatte.compiler.families.shared.alpha import ALPHA, IMAGE, isolate, network_size, the_picture
 from trtmatte.compiler.families.shared.contrast import complete_as_rembg
 from trtmatte.compiler.families.shared.exporting import export
+from trtmatte.compiler.families.shared.saliency import Treatment, surround
 from trtmatte.compiler.families.shared.sizes import Size, checked_size
 from trtmatte.compiler.families.u2net.spec import CLOTHING_SIZE, GARMENTS, MEAN, NAME, SIZE, STD, Settings
 from trtmatte.compiler.graph.matching import describe
-from trtmatte.compiler.graph.matte_graph import Spec
 from trtmatte.compiler.graph.onnx_graph import Graph
 from trtmatte.errors import ModelError, SettingError
 

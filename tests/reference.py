@@ -73,7 +73,7 @@ class Vector:
 
 
 def family(model: str) -> str:
-    """`rvm`, `bgmv2`, `modnet`, `birefnet` or `u2net`."""
+    """`rvm`, `bgmv2`, `modnet`, `birefnet`, `u2net` or `isnet`."""
     head = model.split("_")[0]
     return {"matte": "bgmv2", "u2netp": "u2net"}.get(head, head)
 
@@ -107,6 +107,8 @@ def prepare(picture: np.ndarray, family: str) -> np.ndarray:
     x = picture.astype(np.float32) / np.float32(255)
     if family == "modnet":
         return (x - np.float32(0.5)) / np.float32(0.5)
+    if family == "isnet":
+        return x - np.float32(0.5)
     if family in ("birefnet", "u2net"):
         mean = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
         std = np.array([0.229, 0.224, 0.225], np.float32).reshape(3, 1, 1)

@@ -48,7 +48,7 @@ def test_wrappers_do_not_change_weights() -> None:
 
 def test_every_family_is_at_hand() -> None:
     families = {reference.load(name).family for name in reference.vector_names()}
-    assert families == {"rvm", "bgmv2", "modnet", "birefnet", "u2net"}
+    assert families == {"rvm", "bgmv2", "modnet", "birefnet", "u2net", "isnet"}
 
 
 def test_a_difference_is_noticed() -> None:

@@ -94,7 +94,7 @@ def _file(path: Path, limits: Limits | None) -> Source | None:
             f"{path} keeps weights in {', '.join(about['other_files'])}; expected one file in safe mode: "
             "export the model with its weights inside"
         )
-    if (known := catalog.with_hash(about["sha256"])) is not None:
+    if (known := catalog.of_file(path, about["sha256"])) is not None:
         store.tell_of_licence(known)
     return Source(path, about, known)
 

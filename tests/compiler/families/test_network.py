@@ -25,7 +25,14 @@ LOOSE = "bgmv2_refine_mobilenetv2-oversampling-allowed"
 
 def run(vector: reference.Vector) -> dict[str, np.ndarray]:
     network = reference.network(vector.model, **vector.options)
-    runners = {"rvm": run_rvm, "bgmv2": run_bgmv2, "modnet": run_modnet, "birefnet": run_birefnet, "u2net": run_u2net}
+    runners = {
+        "rvm": run_rvm,
+        "bgmv2": run_bgmv2,
+        "modnet": run_modnet,
+        "birefnet": run_birefnet,
+        "u2net": run_u2net,
+        "isnet": run_isnet,
+    }
     runner = runners[vector.family]
     with torch.inference_mode():
         return {name: output.numpy() for name, output in runner(network, vector).items()}

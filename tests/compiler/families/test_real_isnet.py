@@ -52,7 +52,7 @@ def expected(medium: Path, picture: np.ndarray) -> np.ndarray:
 
 def network_of(path: Path) -> ModelProto:
     program, (network,) = cut(importing.read(path, size=(640, 480), **PLAIN))
-    assert (program.family, program.variant) == ("isnet", "isnet")
+    assert (program.family, program.variant) == ("isnet", "dis")
     return network
 
 

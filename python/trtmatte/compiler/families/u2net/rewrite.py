@@ -11,10 +11,10 @@ from onnx import ModelProto, NodeProto
 from trtmatte.compiler.families.shared.alpha import ALPHA, IMAGE, isolate, network_size, the_picture
 from trtmatte.compiler.families.shared.contrast import complete_as_rembg
 from trtmatte.compiler.families.shared.exporting import export
-from trtmatte.compiler.families.shared.saliency import Treatment, surround
 from trtmatte.compiler.families.shared.sizes import Size, checked_size
 from trtmatte.compiler.families.u2net.spec import CLOTHING_SIZE, GARMENTS, MEAN, NAME, SIZE, STD, Settings
 from trtmatte.compiler.graph.matching import describe
+from trtmatte.compiler.graph.matte_graph import Spec
 from trtmatte.compiler.graph.onnx_graph import Graph
 from trtmatte.errors import ModelError, SettingError
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,8 +17,6 @@ GARMENTS: Final = ("all", "upper", "lower", "full")
 """What a network for clothing cuts out. After the first, in the order of its classes, which the background precedes."""
 MEAN: Final = (0.485, 0.456, 0.406)
 STD: Final = (0.229, 0.224, 0.225)
-CLOTHES: Final = ("upper", "lower", "full")
-"""The classes of the network for clothing, after the first one, which is all else."""
 
 
 @dataclass(frozen=True)

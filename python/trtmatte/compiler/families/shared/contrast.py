@@ -1,4 +1,4 @@
-"""What rembg and U-2-Net do to pictures and alphas, as part of a network: both need all of the small picture."""
+"""Contrast as rembg and U-2-Net change it, as part of a network: both steps need all of the small picture."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def _sampled(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tens
 
 
 class _Exported(torch.autograd.Function):
-    """What an exporter writes as one node."""
+    """The convolution as one node, for exporters."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from trtmatte.compiler.families.shared.sizes import INPUT_SIZE, METHODS, Size, checked_size
+from trtmatte.compiler.families.shared.sizes import INPUT_SIZE, Size, checked_method, checked_size
 from trtmatte.errors import SettingError
 
 NAME: Final = "generic"
@@ -32,8 +32,7 @@ class Settings:
                 raise SettingError(f"{name} is {values!r}; expected three numbers, for red, green and blue")
         if 0 in self.std:
             raise SettingError(f"std is {self.std!r}; expected three numbers that are not 0: it is what is divided by")
-        if self.method not in METHODS:
-            raise SettingError(f"method is {self.method!r}; expected one of {', '.join(METHODS)}")
+        checked_method(self.method)
 
 
 def _are_three_numbers(values: object) -> bool:

@@ -49,14 +49,14 @@ def complete(graph: Graph, described: Spec, preparation: Preparation, way_back: 
         IMAGE,
         described,
         preparation.size,
-        method=METHODS.index(preparation.method),
+        method=METHODS[preparation.method],
         mean=preparation.mean,
         std=preparation.std,
     )
     graph.outputs = {ALPHA: ValueInfoProto(name=ALPHA)}
     specialise(graph, {})
     graph.outputs.clear()
-    add_matte(graph, "MatteUpsample", [FRAME, ALPHA], described, method=METHODS.index(way_back))
+    add_matte(graph, "MatteUpsample", [FRAME, ALPHA], described, method=METHODS[way_back])
     return assemble(graph, described)
 
 

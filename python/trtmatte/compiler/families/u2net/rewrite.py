@@ -1,8 +1,8 @@
 """U-2-Net and U-2-NetP as a trtmatte graph: FrameSample → network → MatteUpsample.
 
-The original resizes with a Gaussian blur and then linearly; FrameSample's `antialias`, a triangle as wide as the pixels
-are apart, comes close to it in one pass. Division by the picture's maximum, normalisation and the stretch of the result
-are parts of the network stage, since they need all of the small picture.
+The picture is prepared as rembg does it, with which most people use this network: resized with Pillow's Lanczos, there
+and back. Division by the picture's maximum, normalisation and the stretch of the result are parts of the network stage,
+since they need all of the small picture; as rembg's, the stretched alpha is cut off to steps of 1/255.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trtmatte.compiler.families.shared.alpha import (
     the_picture,
 )
 from trtmatte.compiler.families.shared.exporting import export
-from trtmatte.compiler.families.shared.sizes import Size, checked_size
+from trtmatte.compiler.families.shared.sizes import Size, checked_size, way_back
 from trtmatte.compiler.families.u2net.spec import MEAN, NAME, SIZE, STD, Settings
 from trtmatte.compiler.graph.matching import describe
 from trtmatte.compiler.graph.matte_graph import Spec
@@ -62,18 +62,19 @@ def from_network(network: nn.Module, name: str, size: Size, batch: int, settings
 
 
 def _complete(graph: Graph, variant: str, seen: Size, size: Size, batch: int, settings: Settings) -> ModelProto:
-    preparation = Preparation(seen, "antialias", MEAN, STD)
+    preparation = Preparation(seen, settings.method, MEAN, STD)
     if settings.divide_by_maximum:
         _divide_by_maximum(graph)
-        preparation = Preparation(seen, "antialias")
+        preparation = Preparation(seen, settings.method)
     if settings.stretch:
         _stretch(graph)
     kept = {
         "input_size": list(seen),
         "divide_by_maximum": settings.divide_by_maximum,
         "stretch": settings.stretch,
+        "method": settings.method,
     }
-    return complete(graph, Spec(NAME, variant, size, batch, settings=kept), preparation, "linear")
+    return complete(graph, Spec(NAME, variant, size, batch, settings=kept), preparation, way_back(settings.method))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -90,12 +91,15 @@ def _divide_by_maximum(graph: Graph) -> None:
 
 
 def _stretch(graph: Graph) -> None:
-    """`ALPHA` becomes `(alpha - minimum) / (maximum - minimum)`."""
+    """`ALPHA` becomes `(alpha - minimum) / (maximum - minimum)`, cut off to steps of 1/255."""
     plain = graph.fresh("alpha")
     graph.rename(ALPHA, plain)
     lowest, highest = (_reduced(graph, kind, plain) for kind in ("ReduceMin", "ReduceMax"))
     extent = _at_least(graph, graph.add("Sub", [highest, lowest]), _TINY)
-    graph.add("Div", [graph.add("Sub", [plain, lowest]), extent], ALPHA)
+    steps = graph.add_constant(np.array(255, np.float32), "steps")
+    stretched = graph.add("Div", [graph.add("Sub", [plain, lowest]), extent])
+    whole = graph.add("Floor", [graph.add("Mul", [stretched, steps])])
+    graph.add("Div", [whole, steps], ALPHA)
 
 
 def _reduced(graph: Graph, kind: str, name: str) -> str:

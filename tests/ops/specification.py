@@ -91,6 +91,16 @@ def agree(actual: np.ndarray, expected: np.ndarray, scale: float = 1.0, what: st
         assert difference.max() <= MOST * scale, what
 
 
+def agree_in_steps(actual: np.ndarray, expected: np.ndarray, scale: float = 1.0) -> None:
+    """Both were rounded to steps of `scale / 255`: nearly all are equal, and a sum near a half may be one step off."""
+    assert actual.shape == expected.shape
+    assert actual.dtype == expected.dtype
+    difference = np.abs(actual.astype(np.float32) - expected.astype(np.float32)) * np.float32(255 / scale)
+    slack = 0.5 if actual.dtype == np.float16 else 0.01
+    assert difference.max() <= 1 + slack
+    assert (difference > slack).sum() <= max(1, 0.001 * difference.size)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Pictures and maps
 

@@ -6,6 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto
 
 from tests.ops.specification import (
@@ -14,14 +16,17 @@ from tests.ops.specification import (
     PACKED,
     SIZES,
     agree,
+    agree_in_steps,
     batched,
     frame_attributes,
     laid,
     picture,
+    resized_by_pillow,
     run,
 )
 from trtmatte import ops
 
+IN_STEPS = ("lanczos", "bicubic")
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
@@ -75,18 +80,22 @@ def check(
         out=out,
         cuda_stream=device.stream,
     )
-    agree(device.get(out), expected, scale=1 / min(std))
+    if method in IN_STEPS:
+        agree_in_steps(device.get(out), expected, scale=1 / min(std))
+    else:
+        agree(device.get(out), expected, scale=1 / min(std))
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("method", METHODS[:4])
+@pytest.mark.parametrize("method", METHODS)
 def test_sizes(device, size, method):
     check(device, picture(*size), 270, 480, method=method, sigma=2.5)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (37, 62), (149, 251), (150, 252), (400, 600)], ids=str)
 @pytest.mark.parametrize(
-    ("method", "sigma"), [("linear", 1.0), ("area", 1.0), ("antialias", 1.0), ("gaussian", 0.25), ("gaussian", 7.0)]
+    ("method", "sigma"),
+    [*((method, 1.0) for method in METHODS if method != "gaussian"), ("gaussian", 0.25), ("gaussian", 7.0)],
 )
 def test_sizes_of_the_sample(device, size, method, sigma):
     """Smaller, larger, and of the frame's own size."""
@@ -94,7 +103,7 @@ def test_sizes_of_the_sample(device, size, method, sigma):
 
 
 @pytest.mark.parametrize(("high", "wide", "ratio"), [(149, 251, (3, 8)), (1080, 1920, (1, 4)), (97, 311, (7, 10))])
-@pytest.mark.parametrize("method", METHODS[:4])
+@pytest.mark.parametrize("method", METHODS)
 def test_stated_steps(device, high, wide, ratio, method):
     """RVM's network sees `floor(size * ratio)` pixels that lie `1 / ratio` apart."""
     ratio = Fraction(*ratio)
@@ -105,7 +114,7 @@ def test_stated_steps(device, high, wide, ratio, method):
 @pytest.mark.parametrize("frame", [np.uint8, np.float16, np.float32])
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 @pytest.mark.parametrize(("layout", "color"), [("HWC", "rgb"), ("HWC", "bgr"), ("CHW", "rgb"), ("CHW", "bgr")])
-@pytest.mark.parametrize("method", ["linear", "antialias"])
+@pytest.mark.parametrize("method", ["linear", "antialias", "lanczos"])
 def test_types_and_layouts(device, frame, dtype, layout, color, method):
     frame = picture(29, 45, batch=2, dtype=frame)
     check(device, frame, 13, 20, dtype=dtype, layout=layout, color=color, method=method, **IMAGENET)
@@ -113,7 +122,7 @@ def test_types_and_layouts(device, frame, dtype, layout, color, method):
 
 @pytest.mark.parametrize("memory", MEMORIES)
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32])
-@pytest.mark.parametrize("method", ["linear", "area"])
+@pytest.mark.parametrize("method", ["linear", "area", "bicubic"])
 def test_memory(device, memory, dtype, method):
     check(device, picture(41, 301, dtype=dtype), 10, 290, memory=MEMORIES[memory], method=method)
 
@@ -134,3 +143,65 @@ def test_the_sample_is_allocated():
     sample = ops.frame_sample(picture(20, 30, batch=2), 5, 6, dtype="float16")
     assert sample.shape == (2, 3, 5, 6)
     assert sample.dtype == np.float16
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pillow's bytes
+
+
+def hard_edges(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Noise between black and white areas, at whose edges sums overshoot."""
+    areas = np.random.default_rng(seed).integers(0, 3, (height // 7 + 1, width // 7 + 1, 3))
+    areas = areas.repeat(7, axis=0).repeat(7, axis=1)[:height, :width]
+    return np.choose(areas, [0, picture(height, width, seed=seed), 255]).astype(np.uint8)
+
+
+def require_pillow_s_bytes(sample: np.ndarray, frame: np.ndarray, method: str, off: float = 0.002) -> None:
+    """At most a share `off` of the bytes differs, by one."""
+    expected = resized_by_pillow(np.ascontiguousarray(frame), sample.shape[2:], method)
+    difference = np.abs(np.rint(sample[0] * 255).transpose(1, 2, 0) - expected)
+    assert difference.max() <= 1
+    assert (difference > 0).sum() <= max(3, off * difference.size)
+
+
+@pytest.mark.parametrize("method", IN_STEPS)
+@pytest.mark.parametrize("size", [(1080, 1920), (1279, 853), (97, 131), (160, 160), (640, 640), (5, 7)], ids=str)
+@pytest.mark.parametrize("network", [(320, 320), (137, 411)], ids=str)
+def test_bytes_become_those_of_pillow(method, size, network):
+    frame = hard_edges(*size)
+    require_pillow_s_bytes(ops.frame_sample(frame, *network, method=method), frame, method)
+
+
+@pytest.mark.parametrize("method", IN_STEPS)
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_bytes_in_any_memory_become_those_of_pillow(method, memory):
+    frame = hard_edges(211, 173)
+    lying = MEMORIES[memory].view(MEMORIES[memory].buffer(frame))
+    require_pillow_s_bytes(ops.frame_sample(lying, 96, 128, method=method), frame, method)
+    swapped = ops.frame_sample(lying, 96, 128, method=method, color="bgr")
+    require_pillow_s_bytes(swapped, frame[..., ::-1], method)
+
+
+SIDE = st.integers(1, 120)
+
+
+@pytest.mark.parametrize("method", IN_STEPS)
+@settings(max_examples=80, deadline=None)
+@given(size=st.tuples(SIDE, SIDE), network=st.tuples(SIDE, SIDE), seed=st.integers(0, 9))
+def test_bytes_of_any_size_become_those_of_pillow(method, size, network, seed):
+    """A few pixels between black and white may all lie halfway between two bytes."""
+    frame = hard_edges(*size, seed=seed)
+    require_pillow_s_bytes(ops.frame_sample(frame, *network, method=method), frame, method, off=0.02)
+
+
+@pytest.mark.parametrize("method", IN_STEPS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_float_frames_are_rounded_in_the_same_way(method, dtype):
+    frame = hard_edges(149, 251)
+    sample = ops.frame_sample((frame / np.float32(255)).astype(dtype), 64, 96, method=method)
+    steps = sample * 255
+    assert np.abs(steps - np.rint(steps)).max() < 1e-3
+    expected = resized_by_pillow(frame, (64, 96), method)
+    difference = np.abs(np.rint(steps[0]).transpose(1, 2, 0) - expected)
+    assert difference.max() <= 1
+    assert (difference == 0).mean() >= (0.999 if dtype == np.float32 else 0.9)  # a half has lost bits of some bytes

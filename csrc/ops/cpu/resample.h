@@ -33,12 +33,33 @@ struct Taps {
     for (int i = 0; i < out; ++i) {
       range[i] = tap_range(filter, i);
       start[i] = next;
+      if (in_two_passes(filter.method)) {
+        next += round_weights(filter, i, weight + next);
+        continue;
+      }
       float sum = 0.0f;
       for (int j = range[i].begin; j < range[i].end; ++j) sum += weight[next++] = tap_weight(filter, i, j);
       for (int64_t k = start[i]; k < next; ++k) weight[k] /= sum;
     }
   }
   const float* weights(int i) const { return weight + start[i]; }
+
+ private:
+  // Rounds to 22 bits after the point, as Pillow does: where black meets white, that decides between two bytes.
+  int round_weights(const Filter& filter, int i, float* to) const {
+    const int begin = range[i].begin, count = range[i].end - begin;
+    const Axis& axis = filter.axis;
+    const bool plain = axis.step == make_axis(axis.in, axis.out).step;  // the exact step is known
+    const double step = plain ? static_cast<double>(axis.in) / axis.out : static_cast<double>(axis.step) * 0x1p-32;
+    const double centre = (i + 0.5) * step;
+    double sum = 0.0;
+    for (int j = 0; j < count; ++j) sum += two_pass_weight(filter.method, begin + j + 0.5 - centre, step);
+    for (int j = 0; j < count; ++j) {
+      const double share = two_pass_weight(filter.method, begin + j + 0.5 - centre, step) / sum;
+      to[j] = static_cast<float>(__builtin_rint(share * 0x1p22) * 0x1p-22);
+    }
+    return count;
+  }
 };
 
 // Note [Rows side by side]

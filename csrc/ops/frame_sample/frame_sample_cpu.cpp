@@ -1,4 +1,4 @@
-#include "ops/cpu/lines.h"
+#include "ops/cpu/resample.h"
 #include "ops/frame_sample/frame_sample.h"
 #include "ops/frame_sample/frame_sample_math.h"
 
@@ -70,46 +70,15 @@ void sample_linear(const FrameSample& op, Parallel& parallel) {
   });
 }
 
-// The normalised weights of all source pixels of each output pixel, along one axis.
-struct Taps {
-  TapRange* range;
-  int64_t* start;  // position of an output pixel's first weight
-  float* weight;
-
-  static int most(const Filter& filter) {
-    const float step = static_cast<float>(filter.axis.step) * 0x1p-32f, support = filter_support(filter);
-    const float reach = 2.0f * (step > support ? step : support) + 4.0f;
-    return reach < static_cast<float>(filter.axis.in) ? static_cast<int>(reach) : filter.axis.in;
-  }
-  static size_t bytes(const Filter& filter) {
-    const auto out = static_cast<size_t>(filter.axis.out);
-    return Arena::size_for<TapRange>(out) + Arena::size_for<int64_t>(out) +
-           Arena::size_for<float>(out * static_cast<size_t>(most(filter)));
-  }
-  Taps(const Filter& filter, Arena& arena) {
-    const int out = filter.axis.out;
-    range = arena.take<TapRange>(out);
-    start = arena.take<int64_t>(out);
-    weight = arena.take<float>(static_cast<size_t>(out) * static_cast<size_t>(most(filter)));
-    int64_t next = 0;
-    for (int i = 0; i < out; ++i) {
-      range[i] = tap_range(filter, i);
-      start[i] = next;
-      float sum = 0.0f;
-      for (int j = range[i].begin; j < range[i].end; ++j) sum += weight[next++] = tap_weight(filter, i, j);
-      for (int64_t k = start[i]; k < next; ++k) weight[k] /= sum;
-    }
-  }
-  const float* weights(int i) const { return weight + start[i]; }
-};
-
 // Sums whole rows of the frame down the columns first, then along the resulting row.
 void sample_weighted(const FrameSample& op, Parallel& parallel) {
   const int height = op.rows.axis.out, width = op.columns.axis.out, source_width = op.frame.size[3];
   const size_t per_worker = 3 * Arena::size_for<float>(source_width);
   Arena arena{static_cast<char*>(parallel.scratch(Taps::bytes(op.rows) + Taps::bytes(op.columns) +
                                                   per_worker * static_cast<size_t>(parallel.workers())))};
-  const Taps rows(op.rows, arena), columns(op.columns, arena);
+  Taps rows{}, columns{};
+  rows.build(op.rows, arena);
+  columns.build(op.columns, arena);
   parallel.for_each(int64_t{op.frame.size[0]} * height, 2, [&](int64_t begin, int64_t end, int worker) {
     Arena own{arena.next + per_worker * static_cast<size_t>(worker)};
     float* sums[3];
@@ -145,12 +114,108 @@ void sample_weighted(const FrameSample& op, Parallel& parallel) {
   });
 }
 
+// Note [Two passes]. Both work with steps of 1/255; the first stores its rows as bytes, one channel after the other.
+class TwoPasses {
+ public:
+  TwoPasses(const FrameSample& op, Parallel& parallel)
+      : op_(op),
+        height_(op.rows.axis.out),
+        width_(op.columns.axis.out),
+        lanes_floats_(side_by_side_floats(op.columns.axis.in, 3)) {
+    const size_t per_worker = Arena::size_for<float>(lanes_floats_);
+    const size_t bytes = static_cast<size_t>(op.rows.axis.in) * 3 * static_cast<size_t>(width_);
+    Arena arena{static_cast<char*>(parallel.scratch(Taps::bytes(op.rows) + Taps::bytes(op.columns) +
+                                                    Arena::size_for<uint8_t>(bytes) +
+                                                    per_worker * static_cast<size_t>(parallel.workers())))};
+    down_.build(op.rows, arena);
+    along_.build(op.columns, arena);
+    narrow_ = arena.take<uint8_t>(bytes);
+    for (int n = 0; n < op.frame.size[0]; ++n) {
+      parallel.for_each((op.rows.axis.in + kFloats - 1) / kFloats, 1, [&](int64_t begin, int64_t end, int worker) {
+        Arena own{arena.next + per_worker * static_cast<size_t>(worker)};
+        float* lanes = own.take<float>(lanes_floats_);
+        for (int64_t group = begin; group < end; ++group) resample_along(n, static_cast<int>(group) * kFloats, lanes);
+      });
+      parallel.for_each(height_, 2, [&](int64_t begin, int64_t end, int) {
+        for (int64_t y = begin; y < end; ++y) resample_down(n, static_cast<int>(y));
+      });
+    }
+  }
+
+ private:
+  static constexpr int kPart =
+      64;  // pixels that are put beside others at once, so that they stay in the first-level cache
+
+  uint8_t* narrow(int y, int c) const { return narrow_ + (int64_t{y} * 3 + c) * width_; }
+
+  void resample_along(int n, int y, float* lanes) const {
+    const int source_width = op_.columns.axis.in, last = op_.rows.axis.in - 1, count = smaller(kFloats, last + 1 - y);
+    for (int x = 0; x < source_width; x += kPart) {
+      const int part = smaller(kPart, source_width - x);
+      for (int r = 0; r < kFloats; ++r) {
+        Line rgb[3];
+        load_rgb(op_.frame, n, smaller(y + r, last), x, part, rgb);
+        for (int c = 0; c < 3; ++c) {
+          to_steps(rgb[c].v, part, op_.frame.dtype == DType::kUint8);
+          put_beside(rgb[c].v, part, lanes, x, 3, c, r);
+        }
+      }
+    }
+    resample_rows<3>(along_, width_, lanes, [&](int x, const Floats(&sums)[3]) {
+      for (int c = 0; c < 3; ++c) {
+        alignas(64) float values[kFloats];
+        sums[c].store(values);
+        uint8_t steps[kFloats];
+        for (int r = 0; r < kFloats; ++r) steps[r] = static_cast<uint8_t>(whole_step(values[r]));
+        for (int r = 0; r < count; ++r) narrow(y + r, c)[x] = steps[r];
+      }
+    });
+  }
+
+  void resample_down(int n, int y) const {
+    const TapRange rows = down_.range[y];
+    const float* weights = down_.weights(y);
+    Line rgb[3];
+    for (int x = 0; x < width_; x += kTile) {
+      const int count = smaller(kTile, width_ - x);
+      for (int c = 0; c < 3; ++c) {
+        float* sums = rgb[c].v;
+        for (int i = 0; i < count; ++i) sums[i] = 0.0f;
+        for (int j = rows.begin; j < rows.end; ++j) {
+          const uint8_t* from = narrow(j, c) + x;
+          const float weight = weights[j - rows.begin];
+          for (int i = 0; i < count; ++i) sums[i] += weight * static_cast<float>(from[i]);
+        }
+        for (int i = 0; i < count; ++i) sums[i] = byte_value(static_cast<float>(whole_step(sums[i])));
+      }
+      store_sample(op_, rgb, n, y, x, count);
+    }
+  }
+
+  // Bytes become whole numbers again: adding 2^23 rounds them.
+  static void to_steps(float* values, int count, bool bytes) {
+    if (bytes) {
+      for (int i = 0; i < count; ++i) values[i] = values[i] * 255.0f + 0x1p23f - 0x1p23f;
+    } else {
+      for (int i = 0; i < count; ++i) values[i] *= 255.0f;
+    }
+  }
+
+  const FrameSample& op_;
+  int height_, width_;
+  size_t lanes_floats_;
+  Taps down_{}, along_{};
+  uint8_t* narrow_ = nullptr;
+};
+
 }  // namespace
 
 void frame_sample(const FrameSample& op, Parallel& parallel);
 void frame_sample(const FrameSample& op, Parallel& parallel) {
   if (op.rows.method == Method::kLinear) {
     sample_linear(op, parallel);
+  } else if (in_two_passes(op.rows.method)) {
+    TwoPasses(op, parallel);
   } else {
     sample_weighted(op, parallel);
   }

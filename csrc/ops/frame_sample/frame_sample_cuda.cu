@@ -32,6 +32,35 @@ __device__ void linear(const FrameSample& op, int n, int y, int x, float (&rgb)[
   }
 }
 
+// Note [Two passes], without storing the first one: each pixel sums its columns in a few rows at once, so that a
+// column's weight is computed once for all of them.
+__device__ void two_passes(const FrameSample& op, int n, int y, int x, float (&rgb)[3]) {
+  constexpr int kRows = 4;
+  const bool bytes = op.frame.dtype != DType::kFloat16 && op.frame.dtype != DType::kFloat32;
+  const TapRange rows = tap_range(op.rows, y), columns = tap_range(op.columns, x);
+  float down_total = 0.0f;
+  for (int i = rows.begin; i < rows.end; i += kRows) {
+    float sums[kRows][3] = {}, across_total = 0.0f;
+    for (int j = columns.begin; j < columns.end; ++j) {
+      const float weight = tap_weight(op.columns, x, j);
+      across_total += weight;
+      for (int r = 0; r < kRows; ++r) {
+        const int row = i + r < rows.end ? i + r : rows.end - 1;
+        for (int c = 0; c < 3; ++c) {
+          const float value = load(op.frame, offset(op.frame, n, c, row, j));
+          sums[r][c] += weight * (bytes ? nearest_byte(value) : value * 255.0f);
+        }
+      }
+    }
+    for (int r = 0; r < kRows && i + r < rows.end; ++r) {
+      const float weight = tap_weight(op.rows, y, i + r);
+      down_total += weight;
+      for (int c = 0; c < 3; ++c) rgb[c] += weight * static_cast<float>(whole_step(sums[r][c] / across_total));
+    }
+  }
+  for (float& value : rgb) value = byte_value(static_cast<float>(whole_step(value / down_total)));
+}
+
 constexpr int kPixelsAcross = 32;
 
 __device__ __forceinline__ void store_sample(const FrameSample& op, int n, int y, int x, const float (&rgb)[3]) {
@@ -41,12 +70,15 @@ __device__ __forceinline__ void store_sample(const FrameSample& op, int n, int y
 }
 
 // One pixel of the sample a thread.
+template <bool in_passes>
 __global__ void __launch_bounds__(kThreads) sample_frame(FrameSample op, int first_image) {
   const GridPlace<kPixelsAcross> place;
   const int n = first_image + place.image, y = place.row, x = place.item;
   if (y >= op.sample.size[2] || x >= op.sample.size[3]) return;
   float rgb[3] = {0.0f, 0.0f, 0.0f};
-  if (op.rows.method == Method::kLinear) {
+  if constexpr (in_passes) {
+    two_passes(op, n, y, x, rgb);
+  } else if (op.rows.method == Method::kLinear) {
     linear(op, n, y, x, rgb);
   } else {
     weighted(op, n, y, x, rgb);
@@ -115,10 +147,11 @@ void launch_areas(const FrameSample& op, int pixels, cudaStream_t on) {
   });
 }
 
+template <bool in_passes>
 void launch_pixels(const FrameSample& op, cudaStream_t on) {
   in_pieces(op.sample.size[0], [&](int first_image, int images) {
     const dim3 grid = grid_of<kPixelsAcross>(images, op.sample.size[2], op.sample.size[3]);
-    sample_frame<<<grid, kThreads, 0, on>>>(op, first_image);
+    sample_frame<in_passes><<<grid, kThreads, 0, on>>>(op, first_image);
   });
 }
 
@@ -128,8 +161,10 @@ void frame_sample(const FrameSample& op, CudaStream cuda_stream) {
   const int pixels = pixels_of_areas(op);
   if (pixels > 0 && (op.sample.size[3] - 1) / pixels < kMostBlocks) {
     launch_areas(op, pixels, native(cuda_stream));
+  } else if (in_two_passes(op.rows.method)) {
+    launch_pixels<true>(op, native(cuda_stream));
   } else {
-    launch_pixels(op, native(cuda_stream));
+    launch_pixels<false>(op, native(cuda_stream));
   }
   check_launch("FrameSample");
 }

@@ -39,7 +39,7 @@ class FrameSampleFace {
         throw SettingError("step_y and step_x must be fractions of positive numbers of at most 2^30");
       }
     }
-    if (method_ < 0 || method_ > 3) throw SettingError("method is " + std::to_string(method_) + "; expected 0 to 3");
+    if (method_ < 0 || method_ > 5) throw SettingError("method is " + std::to_string(method_) + "; expected 0 to 5");
     if (method() == Method::kGaussian && !(sigma_ >= kSmallestSigma && sigma_ <= kLargestSigma)) {
       throw SettingError("sigma is " + std::to_string(sigma_) + "; expected 0.25 to 65536 source pixels");
     }

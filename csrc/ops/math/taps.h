@@ -74,17 +74,26 @@ TRTMATTE_HD TapRange tap_range(const Filter& filter, int i) {
 
 // sinc(x) * sinc(x / 3) within three lobes. The sine of a triple angle, s * (3 - 4 * s * s), saves one of the two
 // sines.
-TRTMATTE_HD float lanczos(float x) {
-  if (x >= kLanczosLobes) return 0.0f;
-  const float angle = x * 1.0471975512f;  // pi / 3
-  const float s = sinf(angle), wide = x > 0.0f ? s / angle : 1.0f;
-  return wide * wide * (1.0f - s * s * (4.0f / 3.0f));
+template <typename Real>
+TRTMATTE_HD Real lanczos(Real x) {
+  if (x >= Real(kLanczosLobes)) return Real(0);
+  const Real angle = x * Real(1.047197551196597746);  // pi / 3
+  const Real s = std::sin(angle), wide = x > Real(0) ? s / angle : Real(1);
+  return wide * wide * (Real(1) - s * s * (Real(4) / Real(3)));
 }
 
 // Cubic convolution with a = -1/2.
-TRTMATTE_HD float bicubic(float x) {
-  if (x < 1.0f) return (1.5f * x - 2.5f) * x * x + 1.0f;
-  return x < 2.0f ? ((-0.5f * x + 2.5f) * x - 4.0f) * x + 2.0f : 0.0f;
+template <typename Real>
+TRTMATTE_HD Real bicubic(Real x) {
+  if (x < Real(1)) return (Real(1.5) * x - Real(2.5)) * x * x + Real(1);
+  return x < Real(2) ? ((Real(-0.5) * x + Real(2.5)) * x - Real(4)) * x + Real(2) : Real(0);
+}
+
+// The weight of Note [Two passes] of a pixel at this distance, for outputs that are `step` pixels apart.
+template <typename Real>
+TRTMATTE_HD Real two_pass_weight(Method method, Real distance, Real step) {
+  const Real x = (distance < Real(0) ? -distance : distance) / (step > Real(1) ? step : Real(1));
+  return method == Method::kLanczos ? lanczos(x) : bicubic(x);
 }
 
 // Returns a weight that is not normalised: divide by the sum over the range.
@@ -97,12 +106,13 @@ TRTMATTE_HD float tap_weight(const Filter& filter, int i, int j) {
   if (filter.method == Method::kArea) return 1.0f;
   const int64_t distance = (static_cast<int64_t>(j) << 32) + (int64_t{1} << 31) - (axis.step * i + axis.step / 2);
   const float d = static_cast<float>(distance) * 0x1p-32f;
+  if (in_two_passes(filter.method)) {
+    return two_pass_weight(filter.method, d, static_cast<float>(axis.step) * 0x1p-32f);
+  }
   if (filter.method == Method::kAntialias) {
     const float weight = 1.0f - fabsf(d) / filter_support(filter);
     return weight > 0.0f ? weight : 0.0f;
   }
-  if (filter.method == Method::kLanczos) return lanczos(kLanczosLobes * fabsf(d) / filter_support(filter));
-  if (filter.method == Method::kBicubic) return bicubic(2.0f * fabsf(d) / filter_support(filter));
   const float z = d / filter.sigma;
   const float weight = expf(-0.5f * z * z) - 0.011108996538f;  // exp(-9/2): falls to 0 at three sigma
   return weight > 0.0f ? weight : 0.0f;

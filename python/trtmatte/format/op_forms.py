@@ -95,7 +95,7 @@ OPS: Final[Mapping[str, OpForm]] = {
             "width": _SIDE,
             "step_y": _STEP,
             "step_x": _STEP,
-            "method": Range(0, 3),
+            "method": Range(0, 5),
             "sigma": Range(0.25, 65536.0),
             "mean": Range(-65536.0, 65536.0, count=3),
             "std": Range(1e-6, 65536.0, count=3),

@@ -25,7 +25,7 @@ Infer = Callable[[Sequence[Array]], Sequence[Array]]
 
 _GREEN: Final = (120, 255, 155)
 _IMAGENET: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation
-_METHODS: Final = ("BILINEAR", "BOX", "BILINEAR", "BILINEAR")  # of PIL, for the methods of FrameSample
+_METHODS: Final = ("BILINEAR", "BOX", "BILINEAR", "BILINEAR", "LANCZOS", "BICUBIC")  # of PIL, for those of the ops
 _BEFORE: Final = "the uint8 frame to float planes in numpy, {run}, and the composite over a colour to uint8 in numpy"
 _RESIZED: Final = "the uint8 frame resized by Pillow, {run}, its alpha resized back, and the composite in numpy"
 _AFTER: Final = "from the uint8 frame to the uint8 composite over a colour, both in host memory"
@@ -179,13 +179,12 @@ def _of_one_picture(program: Program, model: _Model) -> Callable[[Array], Array]
     sample = next(stage for stage in program.stages if isinstance(stage, OpStage) and FRAME in stage.inputs)
     size = (sample.integer("width"), sample.integer("height"))
     method = Image.Resampling[_METHODS[int(sample.number("method")) if "method" in sample.attributes else 0]]
-    back = method if method == Image.Resampling.BOX else Image.Resampling.BILINEAR
     normalise, finish = _normalisation(program)
 
     def loop(frame: Array) -> Array:
         small = normalise(_planes(np.asarray(Image.fromarray(frame).resize(size, method))))
         alpha = finish(model.infer([np.ascontiguousarray(small, np.float32)])[0].astype(np.float32))
-        pha = np.asarray(Image.fromarray(alpha[0, 0]).resize(frame.shape[1::-1], back))
+        pha = np.asarray(Image.fromarray(alpha[0, 0]).resize(frame.shape[1::-1], method))
         return _composite(_planes(frame)[0], pha[None])
 
     return loop

@@ -77,6 +77,8 @@ FAMILY: Final = Family(
             "bria-rmbg-2.0.onnx",
             "CC-BY-NC-4.0",
             "https://huggingface.co/briaai/RMBG-2.0",
+            sha256="5b486f08200f513f460da46dd701db5fbb47d79b4be4b708a19444bcd4e79958",
+            sources=(Address(f"{_FILES}/bria-rmbg-2.0.onnx"),),
             advice="cut-outs of products and people for shops, of the newest version",
             commercial=False,
             also=("bria-rmbg",),

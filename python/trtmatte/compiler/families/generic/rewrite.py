@@ -9,7 +9,7 @@ from onnx import ModelProto, ValueInfoProto
 
 from trtmatte.compiler.families.generic.spec import NAME, Settings
 from trtmatte.compiler.families.shared.alpha import Preparation, complete, isolate, network_size, the_picture
-from trtmatte.compiler.families.shared.sizes import Size, checked_size
+from trtmatte.compiler.families.shared.sizes import Size, checked_size, way_back
 from trtmatte.compiler.graph.matte_graph import Spec
 from trtmatte.compiler.graph.onnx_graph import Graph
 from trtmatte.compiler.graph.specialise import specialise, static_shape
@@ -38,7 +38,7 @@ def from_onnx(graph: Graph, size: Size, batch: int, settings: Settings) -> Model
     }
     preparation = Preparation(seen, settings.method, settings.mean, settings.std)
     described = Spec(NAME, "custom", size, batch, settings=kept)
-    return complete(graph, described, preparation, "area" if settings.method == "area" else "linear", settings)
+    return complete(graph, described, preparation, way_back(settings.method), settings)
 
 
 def _alpha(graph: Graph, picture: str, seen: Size, asked: str | None) -> str:

@@ -8,8 +8,7 @@ from typing import Final
 
 from trtmatte.compiler.families.shared.normalisation import check_normalisation
 from trtmatte.compiler.families.shared.settings import Refinement
-from trtmatte.compiler.families.shared.sizes import INPUT_SIZE, METHODS, Size, checked_size
-from trtmatte.errors import SettingError
+from trtmatte.compiler.families.shared.sizes import INPUT_SIZE, Size, checked_method, checked_size
 
 NAME: Final = "generic"
 
@@ -30,5 +29,4 @@ class Settings(Refinement):
         super().__post_init__()
         checked_size(self.input_size)
         check_normalisation(self.mean, self.std)
-        if self.method not in METHODS:
-            raise SettingError(f"method is {self.method!r}; expected one of {', '.join(METHODS)}")
+        checked_method(self.method)

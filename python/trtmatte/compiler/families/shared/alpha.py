@@ -61,7 +61,7 @@ def complete(
         IMAGE,
         described,
         preparation.size,
-        method=METHODS.index(preparation.method),
+        method=METHODS[preparation.method],
         mean=preparation.mean,
         std=preparation.std,
     )
@@ -74,7 +74,7 @@ def complete(
         infer_shapes(graph)
     graph.outputs.clear()
     add_estimate(graph, alpha, COLOURS, described)
-    add_matte(graph, "MatteUpsample", [FRAME, alpha, COLOURS], described, method=METHODS.index(way_back))
+    add_matte(graph, "MatteUpsample", [FRAME, alpha, COLOURS], described, method=METHODS[way_back])
     return assemble(graph, described)
 
 

@@ -1,6 +1,7 @@
 """The preparation of pictures and alphas that rembg and U-2-Net have, as part of a network.
 
-The division by a picture's maximum and the stretch of an alpha both need all of the small picture.
+The division by a picture's maximum and the stretch of an alpha both need all of the small picture. The stretched alpha
+is cut off to steps of 1/255, as rembg's masks are, which are bytes before they are resized.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from onnx import ModelProto
 
 from trtmatte.compiler.families.shared.alpha import ALPHA, IMAGE, Preparation, complete
 from trtmatte.compiler.families.shared.settings import Contrast
-from trtmatte.compiler.families.shared.sizes import Size
+from trtmatte.compiler.families.shared.sizes import Size, way_back
 from trtmatte.compiler.graph.matte_graph import Spec
 from trtmatte.compiler.graph.onnx_graph import Graph
 
@@ -27,19 +28,20 @@ def complete_as_rembg(
     graph: Graph, described: Spec, seen: Size, mean: Sequence[float], std: Sequence[float], settings: Contrast
 ) -> ModelProto:
     """Put the ops around a network from `IMAGE` to `ALPHA` that sees pictures of the size `seen`."""
-    preparation = Preparation(seen, "antialias", mean, std)
+    preparation = Preparation(seen, settings.method, mean, std)
     if settings.divide_by_maximum:
         _divide_by_maximum(graph, mean, std)
-        preparation = Preparation(seen, "antialias")
+        preparation = Preparation(seen, settings.method)
     if settings.stretch:
         _stretch(graph)
     kept = {
         "input_size": list(seen),
         "divide_by_maximum": settings.divide_by_maximum,
         "stretch": settings.stretch,
+        "method": settings.method,
     }
     described = replace(described, settings={**kept, **described.settings})
-    return complete(graph, described, preparation, "linear", settings)
+    return complete(graph, described, preparation, way_back(settings.method), settings)
 
 
 def _divide_by_maximum(graph: Graph, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -52,12 +54,15 @@ def _divide_by_maximum(graph: Graph, mean: Sequence[float], std: Sequence[float]
 
 
 def _stretch(graph: Graph) -> None:
-    """`ALPHA` becomes `(alpha - minimum) / (maximum - minimum)`."""
+    """`ALPHA` becomes `(alpha - minimum) / (maximum - minimum)`, cut off to steps of 1/255."""
     plain = graph.fresh("alpha")
     graph.rename(ALPHA, plain)
     lowest, highest = (_reduced(graph, kind, plain) for kind in ("ReduceMin", "ReduceMax"))
     extent = _at_least(graph, graph.add("Sub", [highest, lowest]), _TINY)
-    graph.add("Div", [graph.add("Sub", [plain, lowest]), extent], ALPHA)
+    steps = graph.add_constant(np.array(255, np.float32), "steps")
+    stretched = graph.add("Div", [graph.add("Sub", [plain, lowest]), extent])
+    whole = graph.add("Floor", [graph.add("Mul", [stretched, steps])])
+    graph.add("Div", [whole, steps], ALPHA)
 
 
 def _reduced(graph: Graph, kind: str, name: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from trtmatte.compiler.families.flags import flag_metadata
+from trtmatte.compiler.families.shared.sizes import checked_method
 from trtmatte.errors import SettingError
 
 __all__ = ["Contrast", "Refinement"]
@@ -46,8 +47,13 @@ class Contrast(Refinement):
     """The settings of families whose pictures and alphas are prepared as rembg does.
 
     rembg divides a picture by its largest value before it normalises it (`divide_by_maximum`), and stretches the
-    result so that it reaches from 0 to 1 (`stretch`).
+    result so that it reaches from 0 to 1 (`stretch`). `method` resizes the picture and, on the way back, the alpha.
     """
 
     divide_by_maximum: bool = True
     stretch: bool = True
+    method: str = "lanczos"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked_method(self.method)

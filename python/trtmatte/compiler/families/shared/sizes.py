@@ -8,10 +8,10 @@ from typing import Final
 from trtmatte.compiler.families.flags import flag_metadata
 from trtmatte.errors import SettingError
 
-__all__ = ["INPUT_SIZE", "METHODS", "Size", "checked_size", "size_text"]
+__all__ = ["INPUT_SIZE", "METHODS", "Size", "checked_method", "checked_size", "size_text", "way_back"]
 
-METHODS: Final = ("linear", "area", "antialias")
-"""The ways to sample a frame. Their numbers in the ops' attributes are their places."""
+METHODS: Final = {"linear": 0, "area": 1, "antialias": 2, "lanczos": 4, "bicubic": 5}
+"""The ways to sample a frame, and their numbers in the ops' attributes."""
 
 Size = tuple[int, int]
 
@@ -29,6 +29,17 @@ def checked_size(size: Sequence[int] | None, divisor: int = 1) -> Size | None:
         return size[0], size[1]
     wanted = f"multiples of {divisor}" if divisor > 1 else "whole numbers from 1"
     raise SettingError(f"input_size is {size!r}; expected a width and a height, {wanted}")
+
+
+def checked_method(method: str) -> None:
+    """Refuse a setting `method` that samples no frame."""
+    if method not in METHODS:
+        raise SettingError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
+
+
+def way_back(method: str) -> str:
+    """The method for the alpha of a picture that was sampled with `method`: the same, but for `antialias`."""
+    return "linear" if method == "antialias" else method
 
 
 def size_text(size: Sequence[int] | None) -> str:

@@ -1,0 +1,81 @@
+"""The masks of rembg itself, run on the same file with the same pictures."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import trtmatte
+from tests import real_models
+
+rembg = pytest.importorskip("rembg")
+pictures = pytest.importorskip("skimage.data")
+
+MODELS = ("u2netp",)
+"""The names of models in the store that rembg knows as well, with the same file."""
+BACKENDS = ("openvino", "onnxruntime")
+
+
+def astronaut(width: int, height: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(pictures.astronaut()).resize((width, height), Image.Resampling.BICUBIC))
+
+
+PICTURES = {
+    "astronaut": pictures.astronaut,
+    "odd": lambda: pictures.astronaut()[:333, 11:438],
+    "tall": lambda: astronaut(401, 1203),
+    "wide": lambda: astronaut(1411, 500),
+    "small": lambda: astronaut(211, 173),
+    "coffee": pictures.coffee,
+    "cat": pictures.chelsea,
+    "rocket": pictures.rocket,
+}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def model(request: pytest.FixtureRequest) -> tuple[str, Path]:
+    return request.param, real_models.model(request.param)
+
+
+@pytest.fixture(scope="module")
+def session(model: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """A session of rembg that finds the file in its folder and does not ask for it elsewhere."""
+    name, path = model
+    folder = tmp_path_factory.mktemp("rembg")
+    shutil.copy(path, folder / f"{name}.onnx")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("U2NET_HOME", str(folder))
+        patch.setenv("MODEL_CHECKSUM_DISABLED", "1")
+        return rembg.new_session(name, providers=["CPUExecutionProvider"])
+
+
+@pytest.fixture
+def rows_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow 13 resizes tall pictures down their columns first, Pillow 12 and FrameSample never do."""
+    plain = Image.Image.resize
+
+    def resize(self: Image.Image, size: tuple[int, int], *options: object) -> Image.Image:
+        return plain(plain(self, (size[0], self.height), *options), size, *options)
+
+    monkeypatch.setattr(Image.Image, "resize", resize)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", PICTURES)
+def test_masks_are_those_of_rembg(model, session, name, backend, request):
+    pytest.importorskip(backend)
+    picture = np.ascontiguousarray(PICTURES[name]())
+    if name == "tall":
+        request.getfixturevalue("rows_first")
+    expected = np.asarray(rembg.remove(Image.fromarray(picture), session=session, only_mask=True)).astype(int)
+    height, width = picture.shape[:2]
+    engine = trtmatte.build(model[1], size=(width, height))
+    with engine.session(backend=backend, outputs=("pha",)) as ours:
+        alpha = np.array(ours(picture).pha)[..., 0]
+    difference = np.abs(alpha - expected)
+    assert (difference <= 1).mean() >= 0.999, f"{(difference > 1).mean():.4%} off by up to {difference.max()}"

@@ -79,7 +79,7 @@ def upsampled(picture: NDArray[np.uint8], small: Array) -> Array:
 
 def raw(scene: Scene) -> Array:
     """Return the picture's own colours."""
-    return scene.picture.astype(np.float32) / 255
+    return scene.picture.astype(np.float32) / np.float32(255)
 
 
 def ours(scene: Scene) -> Array:

@@ -237,9 +237,9 @@ def check_matte(
         **({} if method is None else {"method": METHODS.index(method)}),
     )
 
-    front = frame.ndim == 4
+    is_batch = frame.ndim == 4
     buffers = {
-        name: memory.buffer(np.full(value.shape if front else value.shape[1:], 77, value.dtype))
+        name: memory.buffer(np.full(value.shape if is_batch else value.shape[1:], 77, value.dtype))
         for name, value in expected.items()
     }
     held = {name: device.put(buffer) for name, buffer in buffers.items()}
@@ -261,6 +261,6 @@ def check_matte(
     )
     for name, value in expected.items():
         result = device.get(held[name])
-        agree(batched(memory.view(result)) if not front else memory.view(result), value, what=name)
+        agree(batched(memory.view(result)) if not is_batch else memory.view(result), value, what=name)
         memory.view(buffers[name])[...] = memory.view(result)
         np.testing.assert_array_equal(result, buffers[name], f"{name}: something else in its memory was written")

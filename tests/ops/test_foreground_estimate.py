@@ -43,7 +43,7 @@ def test_sizes(device, size, channels):
 @pytest.mark.parametrize("small", [(1, 1), (3, 130), (200, 64), (320, 320)], ids=str)
 @pytest.mark.parametrize("kind", [np.float32, np.float16])
 def test_alphas_of_any_size(device, small, kind):
-    check(device, picture(90, 200), maps(1, *small, dtype=kind))
+    check(device, picture(90, 200), maps(1, small[0], small[1], dtype=kind))
 
 
 @pytest.mark.parametrize("frame", [np.uint8, np.float16, np.float32])

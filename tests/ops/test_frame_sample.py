@@ -190,7 +190,7 @@ SIDE = st.integers(1, 120)
 @given(size=st.tuples(SIDE, SIDE), network=st.tuples(SIDE, SIDE), seed=st.integers(0, 9))
 def test_bytes_of_any_size_become_those_of_pillow(method, size, network, seed):
     """A few pixels between black and white may all lie halfway between two bytes."""
-    frame = hard_edges(*size, seed=seed)
+    frame = hard_edges(size[0], size[1], seed=seed)
     require_pillow_s_bytes(ops.frame_sample(frame, *network, method=method), frame, method, off=0.02)
 
 

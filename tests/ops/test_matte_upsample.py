@@ -39,7 +39,7 @@ def test_maps_of_any_size(device, small, method, kind):
 @pytest.mark.parametrize("small", [(1, 1), (48, 64), (320, 320)], ids=str)
 @pytest.mark.parametrize("method", ["lanczos", "bicubic"])
 def test_two_passes(device, size, small, method):
-    check(device, picture(*size, batch=2), small, outputs=("pha", "rgba"), dtype="float32", method=method)
+    check(device, picture(size[0], size[1], batch=2), small, outputs=("pha", "rgba"), dtype="float32", method=method)
 
 
 SIDE = st.integers(1, 90)
@@ -50,7 +50,9 @@ SIDE = st.integers(1, 90)
 @given(small=st.tuples(SIDE, SIDE), size=st.tuples(SIDE, SIDE), seed=st.integers(0, 9))
 def test_a_mask_is_resized_as_by_pillow(method, small, size, seed):
     """Pillow rounds between its passes: a step of 1/255 at most."""
-    mask = np.where(np.random.default_rng(seed).random(small) < 0.3, 255, picture(*small, seed=seed)[..., 0])
+    mask = np.where(
+        np.random.default_rng(seed).random(small) < 0.3, 255, picture(small[0], small[1], seed=seed)[..., 0]
+    )
     expected = resized_by_pillow(mask.astype(np.uint8), size, method)
     alpha = (mask / np.float32(255))[None, None]
     [pha] = ops.matte_upsample(picture(*size), alpha, outputs=("pha",), method=method)
@@ -74,9 +76,13 @@ def test_types_and_layouts(device, frame, dtype, layout, color):
 
 def with_colours(device, frame, small, cells, channels=1, kind=np.float32, **settings):
     batch = len(frame) if frame.ndim == 4 else 1
-    colours = maps(6, *cells, batch, kind, seed=9).clip(0, 1)
+    colours = maps(6, cells[0], cells[1], batch, kind, seed=9).clip(0, 1)
     check_matte(
-        device, "MatteUpsample", frame, {"alpha": maps(channels, *small, batch, kind), "colours": colours}, **settings
+        device,
+        "MatteUpsample",
+        frame,
+        {"alpha": maps(channels, small[0], small[1], batch, kind), "colours": colours},
+        **settings,
     )
 
 

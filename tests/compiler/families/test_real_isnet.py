@@ -81,7 +81,7 @@ def test_the_weights_in_our_network(medium: Path, picture: np.ndarray, expected:
     """Convolutions of the file, one after the other, in our own; it has its normalisations folded into them."""
     network = networks.network("isnet")
     graph = reading.load(medium)
-    files = [[torch.from_numpy(graph.constants[name]) for name in node.input[1:]] for node in graph.all("Conv")]
+    files = [[torch.from_numpy(graph.constants[name].copy()) for name in node.input[1:]] for node in graph.all("Conv")]
     order = in_order(network)
     pairs = [pair for pair in itertools.pairwise([*order, None]) if isinstance(pair[0], nn.Conv2d)]
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_the_weights_in_our_network(medium: Path, picture: np.ndarray, expected:
             assert conv.bias is not None
             conv.bias.copy_(bias)
             if isinstance(norm, nn.BatchNorm2d):
-                norm.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]
+                norm.running_var.fill_(1 - norm.eps)
         alpha = network(torch.from_numpy(picture))[0].numpy()
     assert np.abs(alpha - expected).max() <= 1 / 255
 

@@ -10,10 +10,10 @@
 #include <random>
 
 #include "host.h"
+#include "ops/foreground_estimate/foreground_estimate.h"
 #include "ops/frame_sample/frame_sample.h"
 #include "ops/guided_upsample/guided_upsample.h"
 #include "ops/list.h"
-#include "ops/foreground_estimate/foreground_estimate.h"
 #include "ops/matte_upsample/matte_upsample.h"
 #include "ops/patch_crop/patch_crop.h"
 #include "ops/patch_scatter/patch_scatter.h"
@@ -600,10 +600,10 @@ void test_shapes_that_do_not_fit() {
           DataType::kHALF, "b is 12x9");
   refused("TrtMatteGuidedUpsample", {frame, half({1, 4, 9, 13}), half({1, 4, 9, 13}), half({2, 3, 1, 1})}, matte,
           DataType::kHALF, "background has a batch of 2");
-  refused("TrtMatteMatteUpsample", {frame, half({1, 2, 9, 13}), half({1, 6, 8, 8}), background}, matte,
-          DataType::kHALF, "2 channels");
-  refused("TrtMatteMatteUpsample", {frame, half({1, 1, 9, 13}), half({1, 3, 8, 8}), background}, matte,
-          DataType::kHALF, "colours has 3 channels");
+  refused("TrtMatteMatteUpsample", {frame, half({1, 2, 9, 13}), half({1, 6, 8, 8}), background}, matte, DataType::kHALF,
+          "2 channels");
+  refused("TrtMatteMatteUpsample", {frame, half({1, 1, 9, 13}), half({1, 3, 8, 8}), background}, matte, DataType::kHALF,
+          "colours has 3 channels");
   refused("TrtMatteForegroundEstimate", {frame, half({1, 2, 9, 13})}, {{1, 6, 128, 128}}, DataType::kFLOAT,
           "2 channels; expected 1 or 4");
   const Tensor odd = half({1, 36, 50, 3});

@@ -65,7 +65,8 @@ def _finest(graph: Graph) -> str:
             f"this looks like IS-Net, but none of its outputs ({given}) is a map after its sigmoid; export it with d1, "
             "the finest, among them"
         )
-    return max(maps, key=lambda name: maps[name])
+    finest: str = max(maps, key=lambda name: maps[name])
+    return finest
 
 
 def _is_map(graph: Graph, name: str) -> bool:

@@ -1,8 +1,8 @@
 """ForegroundEstimate: smooth colours of the foreground and of the old background, on a grid of 128 by 128 cells.
 
-A pixel is `x = alpha F + (1 - alpha) B`. The means of alpha, alpha (1 - alpha), x and alpha x over a cell determine the F
-and B that fit its pixels best. They are found from the whole frame down to the smallest cells, each time near those of
-the larger cell.
+A pixel is `x = alpha F + (1 - alpha) B`. The means of alpha, alpha (1 - alpha), x and alpha x over a cell determine the
+F and B that fit its pixels best. They are found from the whole frame down to the smallest cells, each time near those
+of the larger cell.
 """
 
 from typing import Final

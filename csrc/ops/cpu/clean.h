@@ -40,8 +40,8 @@ class Clean {
     MattePixels at(int x, int i, const Floats (&rgb)[3]) const {
       MattePixels pixels = row_.at(x, i, rgb);
       const Stretched stretched(clean_.columns_, x + i);
-      const Floats alpha = pixels.pha, rest = Floats(1.0f) - alpha, one = 1.0f;
-      const Floats share = one / (alpha * alpha + rest * rest);
+      const Floats alpha = pixels.pha, one = 1.0f, rest = one - alpha;
+      const Floats share = one / (one - Floats(2.0f) * alpha * rest);
       for (int c = 0; c < 3; ++c) {
         const Floats foreground = stretched(maps_[c]), background = stretched(maps_[3 + c]);
         pixels.fgr[c] = clean_foreground(pixels.fgr[c], alpha, rest, share, foreground, background);

@@ -34,7 +34,7 @@ struct Clean {
     __device__ __forceinline__ MattePixel<float> pixel(int i, const float (&rgb)[3]) {
       MattePixel<float> out = walk.pixel(i, rgb);
       if (i > 0 && place.advance()) cells.follow(place);
-      const float rest = 1.0f - out.pha, share = 1.0f / (out.pha * out.pha + rest * rest);
+      const float rest = 1.0f - out.pha, share = 1.0f / (1.0f - 2.0f * out.pha * rest);
       for (int c = 0; c < 3; ++c) {
         out.fgr[c] =
             clean_foreground(out.fgr[c], out.pha, rest, share, cells.value(c, place), cells.value(3 + c, place));

@@ -78,7 +78,7 @@ class RowOfCells {
       (Floats::load(sum) + value).store(sum);
     };
     add(kAlpha, alpha);
-    add(kAlphaSquared, alpha * alpha);
+    add(kMixed, alpha * (Floats(1.0f) - alpha));
     for (int c = 0; c < 3; ++c) {
       add(kColour + c, rgb[c]);
       add(kAlphaColour + c, alpha * rgb[c]);
@@ -148,14 +148,14 @@ void solve_row(const Form& form, int n, int level, int y) {
     }
   }
   const float* alpha = pyramid.moments(level, kAlpha) + at;
-  const float* squared = pyramid.moments(level, kAlphaSquared) + at;
+  const float* mixed = pyramid.moments(level, kMixed) + at;
   for (int c = 0; c < 3; ++c) {
     const float* colour = pyramid.moments(level, kColour + c) + at;
     const float* alpha_colour = pyramid.moments(level, kAlphaColour + c) + at;
     float* foreground = colours[c];
     float* background = colours[3 + c];
     for (int x = 0; x < side; ++x) {
-      CellSystem(alpha[x], squared[x]).solve(colour[x], alpha_colour[x], foreground[x], background[x]);
+      CellSystem(alpha[x], mixed[x]).solve(colour[x], alpha_colour[x], foreground[x], background[x]);
     }
   }
   for (int i = 0; i < kEstimates; ++i) {

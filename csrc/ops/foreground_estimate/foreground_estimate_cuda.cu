@@ -34,7 +34,7 @@ __global__ void __launch_bounds__(kThreads) measure_cells(Form form, int n) {
       for (int c = 0; c < 3; ++c) rgb[c] = clamp01(load(form.op.frame, offset(form.op.frame, n, c, y, x)));
       const float alpha = alpha_at(form, n, y, x, rgb);
       sum[kAlpha] += alpha;
-      sum[kAlphaSquared] += alpha * alpha;
+      sum[kMixed] += alpha * (1.0f - alpha);
       for (int c = 0; c < 3; ++c) {
         sum[kColour + c] += rgb[c];
         sum[kAlphaColour + c] += alpha * rgb[c];
@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(kThreads) solve_level(Form form, int n, int le
   const ColourPyramid& pyramid = form.pyramid;
   const int side = side_of_level(level), half = side / 2, y = place.row, x = place.item, cell = y * side + x;
   if (y >= side || x >= side) return;
-  const CellSystem system(pyramid.moments(level, kAlpha)[cell], pyramid.moments(level, kAlphaSquared)[cell]);
+  const CellSystem system(pyramid.moments(level, kAlpha)[cell], pyramid.moments(level, kMixed)[cell]);
   const int near_y = y / 2, next_y = y % 2 ? (near_y + 1 < half ? near_y + 1 : near_y) : (near_y > 0 ? near_y - 1 : 0);
   const int near_x = x / 2, next_x = x % 2 ? (near_x + 1 < half ? near_x + 1 : near_x) : (near_x > 0 ? near_x - 1 : 0);
   float colours[kEstimates];

@@ -1,10 +1,10 @@
 // Note [Colours from moments]
 // A pixel is x = alpha F + (1 - alpha) B. In a cell of the frame, the F and B that fit all its pixels best solve two
-// linear equations, and their coefficients are means over the cell: of alpha, alpha^2, x and alpha x. A cell with
-// pixels of different alpha determines both colours, although none of its pixels may show either of them alone. Means
-// of larger cells are means of these means. The colours are therefore found from the whole frame down to the smallest
-// cells, each time near those of the larger cell: kPull is how much these weigh against the pixels. So a cell that says
-// nothing about a colour, as one without foreground does, takes it from around it.
+// linear equations, and their coefficients are means over the cell: of alpha, alpha (1 - alpha), x and alpha x. A cell
+// with pixels of different alpha determines both colours, although none of its pixels may show either of them alone.
+// Means of larger cells are means of these means. The colours are therefore found from the whole frame down to the
+// smallest cells, each time near those of the larger cell: kPull is how much these weigh against the pixels. So a cell
+// that says nothing about a colour, as one without foreground does, takes it from around it.
 #pragma once
 
 #include <cstdint>
@@ -20,12 +20,13 @@ constexpr int kGridLevels = 8;  // down to one cell
 constexpr int kCellRows = 2;    // rows of the frame that a cell reads, so that high frames take no longer
 constexpr float kPull = 0.03f;  // the weight of the larger cell's colours; of the cell's own pixels it is 1
 
-// The means of a cell: alpha, alpha^2, three of x, three of alpha x.
-enum Moment : int { kAlpha, kAlphaSquared, kColour, kAlphaColour = kColour + 3, kMoments = kAlphaColour + 3 };
+// The means of a cell: alpha, alpha (1 - alpha), three of x, three of alpha x. There is no alpha^2, which is a
+// denormal number, slow to compute with, where networks are nearly sure that there is nothing.
+enum Moment : int { kAlpha, kMixed, kColour, kAlphaColour = kColour + 3, kMoments = kAlphaColour + 3 };
 
 constexpr int kEstimates = 6;  // red, green, blue of the foreground, then of the background
 
-constexpr int side_of_level(int level) { return kGrid >> level; }
+TRTMATTE_HD constexpr int side_of_level(int level) { return kGrid >> level; }
 
 // The memory of all levels of one image: planes of moments, and planes of colours except those of the finest level.
 struct ColourPyramid {
@@ -69,8 +70,8 @@ struct CellSystem {
   float ff, fb, bb;  // the matrix, with kPull on its diagonal
   float inverse;     // of its determinant
 
-  TRTMATTE_MEMBER CellSystem(float alpha, float squared)
-      : ff(squared + kPull), fb(alpha - squared), bb(1.0f - 2.0f * alpha + squared + kPull) {
+  TRTMATTE_MEMBER CellSystem(float alpha, float mixed)
+      : ff(alpha - mixed + kPull), fb(mixed), bb(1.0f - alpha - mixed + kPull) {
     inverse = 1.0f / (ff * bb - fb * fb);
   }
   // Solves one channel; `foreground` and `background` are those of the larger cell, then of this one.

@@ -1,7 +1,7 @@
 // Note [Clean foreground]
 // A pixel is x = alpha F + (1 - alpha) B, and smooth estimates of F and B are known. The foreground is the F of the
 // pair that is nearest to the estimates and makes x exactly. So it is x where alpha is 1 and the estimate where alpha
-// is 0. `share` is 1 / (alpha^2 + (1 - alpha)^2).
+// is 0. `share` is 1 / (1 - 2 alpha (1 - alpha)), which is 1 / (alpha^2 + (1 - alpha)^2).
 #pragma once
 
 #include "base/view.h"

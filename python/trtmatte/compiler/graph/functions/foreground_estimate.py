@@ -1,8 +1,8 @@
 """ForegroundEstimate: smooth colours of the foreground and of the old background, on a grid of 128 by 128 cells.
 
-A pixel is `x = alpha F + (1 - alpha) B`. The means of alpha, alpha², x and alpha x over a cell determine the F and B
-that fit its pixels best. They are found from the whole frame down to the smallest cells, each time near those of the
-larger cell.
+A pixel is `x = alpha F + (1 - alpha) B`. The means of alpha, alpha (1 - alpha), x and alpha x over a cell determine the
+F and B that fit its pixels best. They are found from the whole frame down to the smallest cells, each time near those
+of the larger cell.
 """
 
 from typing import Final
@@ -59,12 +59,11 @@ def _halve(level: int) -> str:
 def _solve(level: int, foreground: str, background: str) -> str:
     """The colours of a level's cells, `F_<level>` and `B_<level>`, near these."""
     text = f"""
-    alpha_@, squared_@, colour_@, alpha_colour_@ = Split <axis = 1> (means_@, #[1,1,3,3])
+    alpha_@, fb_@, colour_@, alpha_colour_@ = Split <axis = 1> (means_@, #[1,1,3,3])
+    squared_@ = Sub (alpha_@, fb_@)
     ff_@ = Add (squared_@, #{_PULL})
-    fb_@ = Sub (alpha_@, squared_@)
-    twice_@ = Mul (alpha_@, #2.0)
-    rest_@ = Sub (#1.0, twice_@)
-    rest_squared_@ = Add (rest_@, squared_@)
+    rest_@ = Sub (#1.0, alpha_@)
+    rest_squared_@ = Sub (rest_@, fb_@)
     bb_@ = Add (rest_squared_@, #{_PULL})
     product_@ = Mul (ff_@, bb_@)
     crossed_@ = Mul (fb_@, fb_@)
@@ -115,9 +114,10 @@ OP: Final = Op(
     + resize("alpha", "x_size", "full_maps")
     + alpha_of("full_maps", "x", "full_alpha")
     + """
-    alpha_squared = Mul (full_alpha, full_alpha)
+    rest = Sub (#1.0, full_alpha)
+    mixed = Mul (full_alpha, rest)
     alpha_colour = Mul (full_alpha, x)
-    pixels = Concat <axis = 1> (full_alpha, alpha_squared, x, alpha_colour)
+    pixels = Concat <axis = 1> (full_alpha, mixed, x, alpha_colour)
     """
     + _ROWS
     + _COLUMNS

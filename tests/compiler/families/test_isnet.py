@@ -121,8 +121,9 @@ def test_the_default_preparation(file, frame, network, tmp_path):
     with torch.no_grad():
         bright = torch.from_numpy((frame // 2) / (frame // 2).max()).float() - 0.5
         alpha = network(bright)[0].numpy()
-    alpha = (alpha - alpha.min()) / (alpha.max() - alpha.min())
-    assert reference.largest_difference(pha, alpha) <= 5e-4
+    alpha = np.floor((alpha - alpha.min()) / (alpha.max() - alpha.min()) * 255) / 255
+    assert np.abs(pha - alpha).max() <= 1.5 / 255  # a value near a step may fall on its other side
+    assert np.abs(pha - alpha).mean() <= 1e-4
 
 
 def test_mean_and_deviation(file, frame, network, tmp_path):

@@ -80,7 +80,7 @@ FAMILY: Final = Family(
             "small",
             44_342_436,
             "7001d60734fdc112dd9c062635fb59cd401fb82a9d4213134bce4dbd655c803a",
-            "isnet in a quarter of the size, less exact: the 8-bit file of @imgly/background-removal",
+            "isnet in a quarter of the size, less exact; of @imgly/background-removal",
         ),
         Model(
             "bria-rmbg-1.4",

@@ -47,8 +47,12 @@ def compare(engine: EngineFile, path: Path, *, runs: int, **options: Any) -> Bef
         raise SettingError("the documented loop makes a matte of one frame at a time; leave out segmentation and batch")
     frames = [generated_frames(program.size, 1, seed) for seed in range(3)]
     plate = frames[2]
+    if program.settings.get("garment"):
+        raise SettingError("clothing has no documented loop; `trtmatte bench --engine` times its engine alone")
     if PLATE in program.pictures:
         options["plate"] = plate
+    if any(isinstance(stage, OpStage) and stage.op == "ForegroundEstimate" for stage in program.stages):
+        options["raw_foreground"] = True  # the documented loops show the frame's own colours
     with Session(engine, outputs=("composite",), background=_GREEN, **options) as session:
         model = _model(program, path)
         loop = _loop(program, model, plate)
@@ -126,7 +130,7 @@ def _in_torch(program: Program, path: Path) -> _Model:
             setattr(network, option, value)
     elif program.family == "bgmv2" and options.get("backbone_scale", 1) != 1:
         raise SettingError(f"{name} has no documented loop for another backbone_scale than 1; leave it out")
-    call: Any = network.alpha if program.family in ("modnet", "u2net", "birefnet") else network
+    call: Any = network.alpha if hasattr(network, "alpha") else network
     more = {"downsample_ratio": program.settings["downsample_ratio"]} if program.family == "rvm" else {}
 
     def infer(values: Sequence[Array]) -> Sequence[Array]:
@@ -192,19 +196,17 @@ def _of_one_picture(program: Program, model: _Model) -> Callable[[Array], Array]
 
 def _normalisation(program: Program) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
     """The functions for the planes before the network and for the alpha after it."""
-    if program.family == "u2net":
-        mean, std = (_column(values) for values in _IMAGENET)
-        return lambda x: (x / x.max() - mean) / std, _stretched
-    if program.family == "birefnet":
-        return _of_birefnet(program)
+    if "stretch" in program.settings:
+        return _as_rembg(program)
     settings = program.settings if program.family == "generic" else {"mean": (0.5,) * 3, "std": (0.5,) * 3}
     mean, std = _column(settings["mean"]), _column(settings["std"])
     return lambda x: (x - mean) / std, lambda alpha: alpha
 
 
-def _of_birefnet(program: Program) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
-    mean, std = (_column(values) for values in _IMAGENET)
-    divide, stretch, logits = (program.settings.get(name) for name in ("divide_by_maximum", "stretch", "logits"))
+def _as_rembg(program: Program) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    given = program.settings
+    mean, std = (_column(given.get(name, usual)) for name, usual in zip(("mean", "std"), _IMAGENET, strict=True))
+    divide, stretch, logits = (given.get(name) for name in ("divide_by_maximum", "stretch", "logits"))
 
     def finish(result: Array) -> Array:
         alpha = 1 / (1 + np.exp(-result)) if logits else result

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 import trtmatte
 from tests import exports, reference
+from tests.compiler.families.rembg import finished, prepared
 from tests.program_runner import StagedRunner, WholeRunner
 from trtmatte.backends import tensorrt
 from trtmatte.compiler.families import reading as importing
@@ -64,16 +65,6 @@ def read(model: onnx.ModelProto, folder: Any, **settings: Any) -> onnx.ModelProt
     return importing.read(folder / "model.onnx", **settings)
 
 
-def prepared(frame: np.ndarray, size: tuple[int, int], *, divide: bool = False) -> Any:
-    """uint8 [B,3,H,W] → what the network sees, by PyTorch's own resize."""
-    width, height = size
-    x = torch.from_numpy(frame.astype(np.float32) / 255)
-    x = torch.nn.functional.interpolate(x, (height, width), mode="bilinear", antialias=True)
-    if divide:
-        x = x / x.amax((1, 2, 3), keepdim=True)
-    return (x - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
-
-
 def frame(height: int = 64, width: int = 96, seed: int = 0) -> np.ndarray:
     """Smooth colours, uint8 [1,3,H,W]."""
     coarse = torch.rand(1, 3, 5, 6, generator=torch.Generator().manual_seed(seed))
@@ -94,7 +85,7 @@ def test_both_backbones_become_graphs() -> None:
         assert program.variant == kind
         assert has_deform_conv(network)
         result = StagedRunner(graph)(frame=frame())["pha"]
-        expected = alpha_of(tiny(kind), prepared(frame(), SEEN))
+        expected = alpha_of(tiny(kind), prepared(frame(), SEEN, divide=False))
         assert expected.std() > 0.02
         assert reference.largest_difference(result, expected) <= STEP
 
@@ -115,11 +106,9 @@ def test_networks_are_free_of_shapes() -> None:
 def test_rembgs_habits(settings: dict[str, bool], tmp_path: Any) -> None:
     dark = frame(50, 70) // 3
     run = StagedRunner(read(official(), tmp_path, size=(70, 50), **settings))
-    expected = alpha_of(tiny(), prepared(dark, SEEN, divide=settings.get("divide_by_maximum", True)))
-    if settings.get("stretch", True):
-        expected = (expected - expected.min()) / (expected.max() - expected.min())
-    way_back = torch.nn.functional.interpolate(torch.from_numpy(expected), (50, 70), mode="bilinear").numpy()
-    assert reference.largest_difference(run(frame=dark)["pha"], way_back) <= 2 * STEP
+    alpha = alpha_of(tiny(), prepared(dark, SEEN, settings.get("divide_by_maximum", True)))
+    expected = finished(alpha, (70, 50), settings.get("stretch", True))
+    assert reference.largest_difference(run(frame=dark)["pha"], expected) <= 2 * STEP
 
 
 @pytest.mark.parametrize(
@@ -131,7 +120,7 @@ def test_official_files(form: str, options: dict[str, bool], tmp_path: Any) -> N
     assert has_deform_conv(model) == (form == "nodes")
     graph = read(model, tmp_path, **PLAIN, size=SEEN)
     assert cut(graph)[0].family == "birefnet"
-    expected = alpha_of(tiny(), prepared(frame(), SEEN))
+    expected = alpha_of(tiny(), prepared(frame(), SEEN, divide=False))
     assert reference.largest_difference(StagedRunner(graph)(frame=frame())["pha"], expected) <= STEP
 
 
@@ -148,13 +137,13 @@ def test_decomposed_deform_conv_is_recognised(tmp_path: Any) -> None:
 def test_maltreated_files(treatment: str, tmp_path: Any) -> None:
     model = exports.renamed(official()) if treatment == "renamed" else exports.simplified(official(), tmp_path)
     run = StagedRunner(read(model, tmp_path, **PLAIN, size=SEEN))
-    expected = alpha_of(tiny(), prepared(frame(), SEEN))
+    expected = alpha_of(tiny(), prepared(frame(), SEEN, divide=False))
     assert reference.largest_difference(run(frame=frame())["pha"], expected) <= STEP
 
 
 def test_the_graph_runs_whole(tmp_path: Any) -> None:
     run = WholeRunner(read(official(), tmp_path, **PLAIN, size=SEEN))
-    expected = alpha_of(tiny(), prepared(frame(), SEEN))
+    expected = alpha_of(tiny(), prepared(frame(), SEEN, divide=False))
     assert reference.largest_difference(run(frame=frame())["pha"], expected) <= STEP
 
 
@@ -172,7 +161,7 @@ def test_engines(form: str, tmp_path: Any) -> None:
     engine = trtmatte.build(tmp_path / "model.onnx", size=SEEN, target="onnxruntime", **PLAIN)
     assert engine.program.family == "birefnet"
     picture = frame()
-    expected = alpha_of(tiny(), prepared(picture, SEEN))[0, 0] * 255
+    expected = alpha_of(tiny(), prepared(picture, SEEN, divide=False))[0, 0] * 255
     for backend in ("onnxruntime", "openvino"):
         if backend == "openvino":
             pytest.importorskip("openvino")
@@ -200,7 +189,7 @@ def test_the_lite_network_at_its_own_size(backend: str, tmp_path: Any) -> None:
     picture = frame(1024, 1024)
     with engine.session(device="cpu", backend=backend, outputs=("pha",)) as session:
         (pha,) = session(np.ascontiguousarray(picture[0].transpose(1, 2, 0)))
-    expected = alpha_of(network, prepared(picture, (1024, 1024)))[0, 0] * 255
+    expected = alpha_of(network, prepared(picture, (1024, 1024), divide=False))[0, 0] * 255
     assert np.abs(pha[..., 0] - expected).max() <= 1
 
 
@@ -209,7 +198,7 @@ def test_official_files_run_in_onnx_runtime(opset: int) -> None:
     """The helper that decomposes DeformConv computes what the node does."""
     model = official("nodes" if opset == 19 else "gathers")
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    picture = prepared(frame(), SEEN)
+    picture = prepared(frame(), SEEN, divide=False)
     (logits,) = session.run(None, {session.get_inputs()[0].name: picture.numpy()})
     with torch.inference_mode():
         assert reference.largest_difference(logits, tiny()(picture).numpy()) <= 1e-3

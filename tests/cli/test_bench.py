@@ -220,7 +220,7 @@ def test_both_sides_make_the_same_composite(model: str, tmp_path: Path) -> None:
     engine = trtmatte.build(path, size=size, target="onnxruntime")
     frame, plate = (generated_frames(size, 1, seed) for seed in range(2))
     loop = matting._loop(engine.program, matting._model(engine.program, path), plate)
-    options = {"plate": plate} if model.startswith("bgmv2") else {}
+    options: dict[str, Any] = {"plate": plate} if model.startswith("bgmv2") else {}
     options |= {"raw_foreground": True} if model in ("modnet", "u2netp") else {}
     with engine.session(outputs=("composite",), background=(120, 255, 155), device="cpu", **options) as session:
         for _ in range(2):

@@ -9,7 +9,6 @@ import torch
 
 from tests import exports, reference
 from tests.program_runner import StagedRunner
-from trtmatte.compiler.families import networks
 from trtmatte.compiler.families import reading as importing
 from trtmatte.compiler.graph.cut import cut
 from trtmatte.errors import ModelError, SettingError
@@ -22,10 +21,7 @@ MEAN, STD = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 @pytest.fixture(scope="module")
 def network():
-    made = networks.network("u2net_cloth")
-    shapes = {key: tuple(value.shape) for key, value in made.state_dict().items()}
-    made.load_state_dict({key: torch.from_numpy(value) for key, value in reference.weights(shapes).items()})
-    return made.eval()
+    return reference.network("u2net_cloth")
 
 
 @pytest.fixture(scope="module")

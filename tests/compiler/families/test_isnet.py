@@ -11,7 +11,7 @@ import torch
 
 from tests import exports, reference
 from tests.program_runner import StagedRunner
-from trtmatte.compiler.families import catalog, networks
+from trtmatte.compiler.families import catalog
 from trtmatte.compiler.families import reading as importing
 from trtmatte.compiler.graph.cut import cut
 from trtmatte.compiler.source import completed, locate
@@ -24,10 +24,7 @@ OUTPUTS = tuple(f"d{level}" for level in range(1, 7))
 
 @pytest.fixture(scope="module")
 def network():
-    made = networks.network("isnet")
-    shapes = {key: tuple(value.shape) for key, value in made.state_dict().items()}
-    made.load_state_dict({key: torch.from_numpy(value) for key, value in reference.weights(shapes).items()})
-    return made.eval()
+    return reference.network("isnet")
 
 
 @pytest.fixture(scope="module")

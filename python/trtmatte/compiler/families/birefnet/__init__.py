@@ -4,19 +4,18 @@ from typing import Final
 
 from trtmatte.compiler.families.birefnet.spec import NAME, Settings
 from trtmatte.compiler.families.registry import Family, Variant
+from trtmatte.compiler.families.shared.published import of_rembg
 from trtmatte.compiler.graph.keep_fp32 import KeepFp32
-from trtmatte.models.model import Address, Model
+from trtmatte.models.model import Model
 
 __all__ = ["FAMILY"]
 
 _PAGE: Final = "https://github.com/ZhengPeng7/BiRefNet"
-_FILES: Final = "https://github.com/danielgatis/rembg/releases/download/v0.0.0"
 _BACKBONES: Final = ("swin_t", "swin_l", "pvt_b0", "pvt_b1", "pvt_b2", "pvt_b5")
 
 
 def _model(name: str, file: str, md5: str, advice: str, *, category: str = "things") -> Model:
-    source = Address(f"{_FILES}/{file}")
-    return Model(f"{NAME}-{name}", NAME, file, "MIT", _PAGE, None, None, (source,), category, advice, md5=md5)
+    return Model(f"{NAME}-{name}", NAME, file, "MIT", _PAGE, None, None, (of_rembg(file),), category, advice, md5=md5)
 
 
 FAMILY: Final = Family(
@@ -78,7 +77,7 @@ FAMILY: Final = Family(
             "CC-BY-NC-4.0",
             "https://huggingface.co/briaai/RMBG-2.0",
             sha256="5b486f08200f513f460da46dd701db5fbb47d79b4be4b708a19444bcd4e79958",
-            sources=(Address(f"{_FILES}/bria-rmbg-2.0.onnx"),),
+            sources=(of_rembg("bria-rmbg-2.0.onnx"),),
             advice="cut-outs of products and people for shops, of the newest version",
             commercial=False,
             also=("bria-rmbg",),

@@ -4,12 +4,12 @@ from typing import Any, Final
 
 from trtmatte.compiler.families.isnet.spec import NAME, Settings
 from trtmatte.compiler.families.registry import Family, Variant
+from trtmatte.compiler.families.shared.published import of_rembg
 from trtmatte.compiler.graph.keep_fp32 import KeepFp32
-from trtmatte.models.model import Address, Model, Package
+from trtmatte.models.model import Model, Package
 
 __all__ = ["FAMILY"]
 
-_FILES: Final = "https://github.com/danielgatis/rembg/releases/download/v0.0.0"
 _IMGLY: Final[dict[str, Any]] = {
     "mean": (128 / 255,) * 3,
     "std": (256 / 255,) * 3,
@@ -21,7 +21,7 @@ _IMGLY: Final[dict[str, Any]] = {
 
 def _rembg(name: str, licence: str, page: str, md5: str, **more: Any) -> Model:
     file = f"{name}.onnx"
-    return Model(name, NAME, file, licence, page, sources=(Address(f"{_FILES}/{file}"),), md5=md5, **more)
+    return Model(name, NAME, file, licence, page, sources=(of_rembg(file),), md5=md5, **more)
 
 
 def _imgly(name: str, size: int, sha256: str, advice: str) -> Model:

@@ -4,22 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from trtmatte.compiler.families.shared.layers import resize_like
-from trtmatte.compiler.families.shared.rsu import SideMaps
-
-# Of each stage, its inputs, inner width and outputs.
-_WIDTHS = {
-    "stage1": (64, 32, 64),
-    "stage2": (64, 32, 128),
-    "stage3": (128, 64, 256),
-    "stage4": (256, 128, 512),
-    "stage5": (512, 256, 512),
-    "stage6": (512, 256, 512),
-    "stage5d": (1024, 256, 512),
-    "stage4d": (1024, 128, 256),
-    "stage3d": (512, 64, 128),
-    "stage2d": (256, 32, 64),
-    "stage1d": (128, 16, 64),
-}
+from trtmatte.compiler.families.shared.rsu import FULL, SideMaps
 
 
 class ISNet(SideMaps):
@@ -29,7 +14,7 @@ class ISNet(SideMaps):
     """
 
     def __init__(self) -> None:
-        super().__init__(_WIDTHS)
+        super().__init__(FULL)
         self.conv_in = nn.Conv2d(3, 64, 3, stride=2, padding=1)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:

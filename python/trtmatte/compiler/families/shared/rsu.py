@@ -26,6 +26,21 @@ _HEIGHTS = {
 }
 """The height of each stage's U; 0 is the flat one."""
 
+FULL: Mapping[str, Widths] = {
+    "stage1": (64, 32, 64),
+    "stage2": (64, 32, 128),
+    "stage3": (128, 64, 256),
+    "stage4": (256, 128, 512),
+    "stage5": (512, 256, 512),
+    "stage6": (512, 256, 512),
+    "stage5d": (1024, 256, 512),
+    "stage4d": (1024, 128, 256),
+    "stage3d": (512, 64, 128),
+    "stage2d": (256, 32, 64),
+    "stage1d": (128, 16, 64),
+}
+"""The widths of the large networks, whose first stage reads 64 maps."""
+
 _SIDES = ("stage1d", "stage2d", "stage3d", "stage4d", "stage5d", "stage6")
 
 

@@ -3,20 +3,20 @@
 from typing import Any, Final
 
 from trtmatte.compiler.families.registry import Family, Variant
+from trtmatte.compiler.families.shared.published import of_rembg
 from trtmatte.compiler.families.u2net.spec import NAME, Settings
 from trtmatte.compiler.graph.keep_fp32 import KeepFp32
-from trtmatte.models.model import Address, Model, Source, Wheel
+from trtmatte.models.model import Model, Source, Wheel
 
 __all__ = ["FAMILY"]
 
 _PAGE: Final = "https://github.com/xuebinqin/U-2-Net"
-_FILES: Final = "https://github.com/danielgatis/rembg/releases/download/v0.0.0"
 
 
 def _model(
     name: str, file: str, size: int | None, sha256: str | None, *sources: Source, page: str = _PAGE, **more: Any
 ) -> Model:
-    sources = (Address(f"{_FILES}/{file}"), *sources)
+    sources = (of_rembg(file), *sources)
     return Model(name, NAME, file, more.pop("licence", "Apache-2.0"), page, size, sha256, sources, **more)
 
 

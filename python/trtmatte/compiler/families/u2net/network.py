@@ -4,22 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from trtmatte.compiler.families.shared.layers import resize_like
-from trtmatte.compiler.families.shared.rsu import SideMaps
+from trtmatte.compiler.families.shared.rsu import FULL, SideMaps
 
-# Of each stage, its inputs, inner width and outputs in either network.
-_FULL = {
-    "stage1": (3, 32, 64),
-    "stage2": (64, 32, 128),
-    "stage3": (128, 64, 256),
-    "stage4": (256, 128, 512),
-    "stage5": (512, 256, 512),
-    "stage6": (512, 256, 512),
-    "stage5d": (1024, 256, 512),
-    "stage4d": (1024, 128, 256),
-    "stage3d": (512, 64, 128),
-    "stage2d": (256, 32, 64),
-    "stage1d": (128, 16, 64),
-}
+_FULL = {**FULL, "stage1": (3, 32, 64)}
 _SMALL = {name: (128 if name.endswith("d") else 64, 16, 64) for name in _FULL} | {"stage1": (3, 16, 64)}
 
 

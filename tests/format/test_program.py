@@ -144,8 +144,8 @@ DAMAGE = {
     "an attribute left out": (lambda data: data["stages"][0]["attributes"].pop("height"), "FrameSample lacks height"),
     "an attribute more": (lambda data: data["stages"][0]["attributes"].update(out=1), "FrameSample has 'out'"),
     "no method": (
-        lambda data: data["stages"][0]["attributes"].update(method=4),
-        "method of FrameSample is 4; expected",
+        lambda data: data["stages"][0]["attributes"].update(method=6),
+        "method of FrameSample is 6; expected",
     ),
     "a step of nothing": (
         lambda data: data["stages"][0]["attributes"].update(step_y=[1, 0]),

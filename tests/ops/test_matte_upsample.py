@@ -35,7 +35,7 @@ def test_maps_of_any_size(device, small, method, kind):
     check(device, picture(37, 301), small, kind, method=method, dtype="float32")
 
 
-@pytest.mark.parametrize("size", SIZES[:-1], ids=str)
+@pytest.mark.parametrize("size", SIZES[1:-1], ids=str)
 @pytest.mark.parametrize("small", [(1, 1), (48, 64), (320, 320)], ids=str)
 @pytest.mark.parametrize("method", ["lanczos", "bicubic"])
 def test_two_passes(device, size, small, method):

@@ -204,6 +204,7 @@ def test_networks_touch_small_tensors_alone(tmp_path):
     assert {name: tensor.shape for name, tensor in program.tensors.items()} == {
         "image": (1, 3, 512, 896),
         "alpha": (1, 1, 512, 896),
+        "colours": (1, 6, 128, 128),
     }
     assert not {node.op_type for node in network.graph.node} & {"Shape", "Cast", "Constant", "Gather", "Unsqueeze"}
     onnx.checker.check_model(network, full_check=True)

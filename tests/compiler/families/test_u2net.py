@@ -168,6 +168,7 @@ def test_networks_touch_small_tensors_alone(tmp_path):
     assert {name: tensor.shape for name, tensor in program.tensors.items()} == {
         "image": (1, 3, 320, 320),
         "alpha": (1, 1, 320, 320),
+        "colours": (1, 6, 128, 128),
     }
     assert not {node.op_type for node in network.graph.node} & {"Shape", "Cast", "Constant", "Gather", "Unsqueeze"}
     assert sum(node.op_type == "Sigmoid" for node in network.graph.node) == 1

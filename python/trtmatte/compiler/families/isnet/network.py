@@ -14,8 +14,7 @@ class ISNet(SideMaps):
     """
 
     def __init__(self) -> None:
-        super().__init__(FULL)
-        self.conv_in = nn.Conv2d(3, 64, 3, stride=2, padding=1)
+        super().__init__(FULL, conv_in=nn.Conv2d(3, 64, 3, stride=2, padding=1))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         d1, d2, d3, d4, d5, d6 = self._levels(self.conv_in(image))

@@ -1,7 +1,8 @@
 """The preparation of pictures and alphas that rembg and U-2-Net have, as part of a network.
 
 The division by a picture's maximum and the stretch of an alpha both need all of the small picture. The stretched alpha
-is cut off to steps of 1/255, as rembg's masks are, which are bytes before they are resized.
+is cut off to steps of 1/255, as rembg's masks are, which are bytes before they are resized; not for a refinement, which
+resizes nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def complete_as_rembg(
         _divide_by_maximum(graph, mean, std)
         preparation = Preparation(seen, settings.method)
     if settings.stretch:
-        _stretch(graph)
+        _stretch(graph, in_steps=not settings.refine)
     kept = {
         "input_size": list(seen),
         "divide_by_maximum": settings.divide_by_maximum,
@@ -53,14 +54,18 @@ def _divide_by_maximum(graph: Graph, mean: Sequence[float], std: Sequence[float]
     graph.add("Div", [centred, _planes(graph, std)], normal)
 
 
-def _stretch(graph: Graph) -> None:
-    """`ALPHA` becomes `(alpha - minimum) / (maximum - minimum)`, cut off to steps of 1/255."""
+def _stretch(graph: Graph, *, in_steps: bool) -> None:
+    """`ALPHA` becomes `(alpha - minimum) / (maximum - minimum)`, cut off to steps of 1/255 if it is to be a mask."""
     plain = graph.fresh("alpha")
     graph.rename(ALPHA, plain)
     lowest, highest = (_reduced(graph, kind, plain) for kind in ("ReduceMin", "ReduceMax"))
     extent = _at_least(graph, graph.add("Sub", [highest, lowest]), _TINY)
+    above = graph.add("Sub", [plain, lowest])
+    if not in_steps:
+        graph.add("Div", [above, extent], ALPHA)
+        return
     steps = graph.add_constant(np.array(255, np.float32), "steps")
-    stretched = graph.add("Div", [graph.add("Sub", [plain, lowest]), extent])
+    stretched = graph.add("Div", [above, extent])
     whole = graph.add("Floor", [graph.add("Mul", [stretched, steps])])
     graph.add("Div", [whole, steps], ALPHA)
 

@@ -94,8 +94,11 @@ def _shrink(x: Tensor) -> Tensor:
 class SideMaps(nn.Module):
     """Six stages down, five up, and from six of them a map each, its `classes` being channels."""
 
-    def __init__(self, widths: Mapping[str, Widths], classes: int = 1) -> None:
+    def __init__(self, widths: Mapping[str, Widths], classes: int = 1, conv_in: nn.Module | None = None) -> None:
+        """`conv_in` is in front of them, in the state_dict as well."""
         super().__init__()
+        if conv_in is not None:
+            self.conv_in = conv_in
         stages = [SmallU(height, *widths[name]) for name, height in _HEIGHTS.items()]
         self.stage1, self.stage2, self.stage3, self.stage4, self.stage5, self.stage6 = stages[:6]
         self.stage5d, self.stage4d, self.stage3d, self.stage2d, self.stage1d = stages[6:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from tests import real_models
 rembg = pytest.importorskip("rembg")
 pictures = pytest.importorskip("skimage.data")
 
-MODELS = ("u2netp",)
-"""The names of models in the store that rembg knows as well, with the same file."""
+AS_REMBG = {"mean": (0.5, 0.5, 0.5), "std": (1.0, 1.0, 1.0), "divide_by_maximum": True, "stretch": True}
+MODELS = {"u2netp": ("u2netp", {}), "isnet-general-use": ("isnet-imgly-medium", AS_REMBG)}
+"""Sessions of rembg, each with a file of the store, and the settings with which rembg prepares pictures for it."""
 BACKENDS = ("openvino", "onnxruntime")
 
 
@@ -38,14 +40,15 @@ PICTURES = {
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def model(request: pytest.FixtureRequest) -> tuple[str, Path]:
-    return request.param, real_models.model(request.param)
+def model(request: pytest.FixtureRequest) -> tuple[str, Path, dict[str, Any]]:
+    name, settings = MODELS[request.param]
+    return request.param, real_models.model(name), settings
 
 
 @pytest.fixture(scope="module")
-def session(model: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+def session(model: tuple[str, Path, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """A session of rembg that finds the file in its folder and does not ask for it elsewhere."""
-    name, path = model
+    name, path, _ = model
     folder = tmp_path_factory.mktemp("rembg")
     shutil.copy(path, folder / f"{name}.onnx")
     with pytest.MonkeyPatch.context() as patch:
@@ -74,7 +77,7 @@ def test_masks_are_those_of_rembg(model, session, name, backend, request):
         request.getfixturevalue("rows_first")
     expected = np.asarray(rembg.remove(Image.fromarray(picture), session=session, only_mask=True)).astype(int)
     height, width = picture.shape[:2]
-    engine = trtmatte.build(model[1], size=(width, height))
+    engine = trtmatte.build(model[1], size=(width, height), **model[2])
     with engine.session(backend=backend, outputs=("pha",)) as ours:
         alpha = np.array(ours(picture).pha)[..., 0]
     difference = np.abs(alpha - expected)

@@ -41,8 +41,9 @@ class Arena:
     """Memory with an array in it. What lies around the array must stay as it is; of an input, all."""
 
     def __init__(self, values: np.ndarray[Any, Any], *, written: bool, start: int = 0) -> None:
-        self.memory = np.full(_ROOM, 0xA5, np.uint8)
-        middle = _ROOM // 2 + start
+        room = _ROOM if values.nbytes < _ROOM // 2 else _ROOM + 2 * values.nbytes
+        self.memory = np.full(room, 0xA5, np.uint8)
+        middle = room // 2 + start
         self.array: Any = np.ndarray(values.shape, values.dtype, self.memory, middle)
         if start % values.dtype.itemsize == 0:
             self.array[...] = values
@@ -231,9 +232,7 @@ def make(record: bytes, arena: Arena) -> Any:
             ("__array_interface__", "__dlpack_device__", "__dlpack__", "mask", "shape")[rest[0] % 5],
             _ERRORS[rest[1] % len(_ERRORS)],
         ),
-        lambda: np.ndarray(
-            array.shape, array.dtype, arena.memory, _ROOM // 2 + 1 if array.itemsize > 1 else _ROOM // 2
-        ),
+        lambda: np.ndarray(array.shape, array.dtype, arena.memory, len(arena.memory) // 2 + (array.itemsize > 1)),
         lambda: array.view(np.matrix if array.ndim == 2 else np.recarray),
     )
     return makers[kind]()

@@ -167,7 +167,8 @@ def test_in_float16_it_stays_near(case: str) -> None:
         scale = 255 if made.dtype == np.uint8 else 1
         difference = np.abs(made.astype(np.float32) - expected.astype(np.float32)) / scale
         assert difference.mean() < 2e-3, name
-        assert chosen or difference.max() < 0.01, name
+        most = 0.02 if name == "fgr" else 0.01  # its colours may be estimated, from an alpha that is rounded
+        assert chosen or difference.max() < most, name
 
 
 @pytest.mark.parametrize(
@@ -316,7 +317,9 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> fake.World:
     monkeypatch.setitem(sys.modules, "tensorrt", fake.bindings(world, "tensorrt", "10.16.1"))
     monkeypatch.setattr(driver, "_driver", lambda: fake.Driver())
     monkeypatch.setattr(exporting, "_library", lambda: library)
-    world.layers = [fake.Layer(name, fake.LayerType.PLUGIN_V3) for name in ("FrameSample", "MatteUpsample")]
+    world.layers = [
+        fake.Layer(name, fake.LayerType.PLUGIN_V3) for name in ("FrameSample", "ForegroundEstimate", "MatteUpsample")
+    ]
     return world
 
 
@@ -336,7 +339,7 @@ def test_a_plan_is_built_with_the_plugins(world: fake.World, model: Path, tmp_pa
 def test_ops_that_did_not_become_plugins(world: fake.World, model: Path) -> None:
     """Their bodies would be built in their place, slowly, and nobody would know."""
     world.layers.pop()
-    with pytest.raises(BackendError, match="1 of 2 ops became plugins"):
+    with pytest.raises(BackendError, match="2 of 3 ops became plugins"):
         trtmatte.export(model, out="m.plan", **SMALL)
     assert [path.name for path in model.parent.iterdir()] == ["model.onnx"]
 

@@ -66,7 +66,7 @@ def test_validation_finds_what_is_wrong(small: Path, monkeypatch: pytest.MonkeyP
     found = validation.measure(wrong.with_plans([plan]))
     assert found["frames"] == 4
     assert found["measured"]["onnxruntime"]["pha"]["mean"] > 0.05
-    assert found["measured"]["onnxruntime"]["fgr"]["max"] == 0
+    assert found["measured"]["onnxruntime"]["fgr"]["mean"] > 0, "its colours are estimated with that alpha"
     assert "onnxruntime" not in validation.measure(right)["measured"]
 
 

@@ -93,11 +93,14 @@ def _fused(graph: Graph) -> tuple[str, int]:
     fusions = [node for node in graph.all("Conv") if _is_fusion(graph, node)]
     sides = {len(_joined(graph, node)) for node in fusions}
     classes = {graph.constants[node.input[1]].shape[0] for node in fusions}
-    if sides != {_SIDES} or classes not in ({1}, {_CLASSES}):
+    if sides != {_SIDES}:
         found = ", ".join(map(str, sorted(sides))) or "no"
+        raise ModelError(f"this looks like U-2-Net, but fuses {found} side maps; expected {_SIDES}")
+    if classes not in ({1}, {_CLASSES}):
+        found = ", ".join(map(str, sorted(classes)))
         raise ModelError(
-            f"this looks like U-2-Net, but fuses {found} side maps of {', '.join(map(str, sorted(classes)))} classes; "
-            f"expected {_SIDES}, of one class or of {_CLASSES} kinds of clothing"
+            f"this looks like U-2-Net, but has {found} classes; expected 1, or {_CLASSES} of clothing: the background, "
+            f"{', '.join(GARMENTS[1:])}"
         )
     for name in graph.outputs:
         sigmoid = graph.up(name, "Sigmoid")

@@ -112,7 +112,7 @@ def test_family(tmp_path):
     checkout.follow()
     help_text = " ".join(checkout.python("-m", "trtmatte.cli.build", "--help").split())
     assert "--sharpness S selfie: how steep the alpha is at the edge of the subject (default: 1)" in help_text
-    assert "u2net, selfie, generic (default: recognised from the content)" in help_text
+    assert "u2net, isnet, selfie, generic (default: recognised from the content)" in help_text
     assert re.search(
         r"^people\n(  .*\n)*  selfie-demo +\? +MIT +by hand +portraits from a telephone$",
         checkout.python("-m", "trtmatte.cli.main", "models"),
@@ -139,7 +139,7 @@ def test_the_new_family_leaves_the_others_alone(tmp_path):
             print(error)
     """
     assert checkout.python("-c", _dedented(code)).splitlines() == [
-        "rvm bgmv2 modnet u2net selfie generic",
+        "rvm bgmv2 modnet birefnet u2net isnet selfie generic",
         "1.0",
         "sharpness is 0.5; expected a number from 1",
     ]

@@ -28,7 +28,7 @@ class Settings(Contrast):
     """
 
     input_size: Size | None = field(default=None, metadata=INPUT_SIZE)
-    garment: str = flag("all", "u2net-cloth: the clothing to cut out (default: all)", choices=GARMENTS)
+    garment: str = flag("all", "the clothing that u2net-cloth cuts out (default: all)", choices=GARMENTS)
 
     def __post_init__(self) -> None:
         super().__post_init__()

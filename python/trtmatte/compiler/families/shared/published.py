@@ -1,4 +1,4 @@
-"""Where models are published that several families list."""
+"""The addresses of models that several families list."""
 
 from typing import Final
 

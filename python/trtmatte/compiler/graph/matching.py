@@ -121,3 +121,11 @@ def _numbers(graph: Graph, node: NodeProto, index: int) -> list[int] | None:
 def _scalar(graph: Graph, node: NodeProto, index: int) -> float | None:
     array = graph.constant(node.input[index]) if index < len(node.input) else None
     return None if array is None or array.size != 1 else float(array.ravel()[0])
+
+
+def is_map(graph: Graph, name: str, channels: int) -> bool:
+    """Report if a value, resized or not, is what a convolution to so many channels makes."""
+    resize = graph.up(name, "Resize")
+    head = graph.up(name if resize is None else resize.input[0], "Conv")
+    weights = None if head is None else graph.constant(head.input[1])
+    return weights is not None and weights.shape[0] == channels

@@ -62,8 +62,8 @@ def _bias(graph: Graph, product: NodeProto, channels: int) -> tuple[NodeProto, l
     if len(sums) == 1 and sums[0].op_type == "Add" and product.output[0] not in graph.outputs:
         added = graph.up(graph.other_input(sums[0], product.output[0]), "Reshape")
         values = None if added is None else graph.constant(added.input[0])
-        if values is not None and values.shape == (channels,):
-            return sums[0], [added.input[0]] if added is not None else []
+        if added is not None and values is not None and values.shape == (channels,):
+            return sums[0], [added.input[0]]
     return product, []
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto
 
 from trtmatte.compiler.families.isnet.spec import NAME, SIZE, Settings
 from trtmatte.compiler.families.shared.alpha import ALPHA, IMAGE, isolate, network_size, the_picture
 from trtmatte.compiler.families.shared.contrast import complete_as_rembg
 from trtmatte.compiler.families.shared.exporting import export
 from trtmatte.compiler.families.shared.sizes import Size, checked_size
-from trtmatte.compiler.graph.matching import describe
+from trtmatte.compiler.graph.matching import describe, is_map
 from trtmatte.compiler.graph.matte_graph import Spec
 from trtmatte.compiler.graph.onnx_graph import Graph, attributes
 from trtmatte.errors import ModelError
@@ -58,7 +58,7 @@ def _complete(graph: Graph, seen: Size, size: Size, batch: int, settings: Settin
 
 def _finest(graph: Graph) -> str:
     """The map that most of the network is needed for."""
-    maps = {name: len(graph.ancestors([name])) for name in graph.outputs if _is_map(graph, name)}
+    maps = {name: len(graph.ancestors([name])) for name in graph.outputs if _is_alpha(graph, name)}
     if not maps:
         given = ", ".join(f"{name}: {describe(graph, name)}" for name in graph.outputs)
         raise ModelError(
@@ -69,14 +69,7 @@ def _finest(graph: Graph) -> str:
     return finest
 
 
-def _is_map(graph: Graph, name: str) -> bool:
-    """Report if an output is the sigmoid of a convolution to one channel, resized or not."""
+def _is_alpha(graph: Graph, name: str) -> bool:
+    """Report if an output is the sigmoid of a map of one channel."""
     sigmoid = graph.up(name, "Sigmoid")
-    return sigmoid is not None and _head(graph, sigmoid.input[0]) is not None
-
-
-def _head(graph: Graph, name: str) -> NodeProto | None:
-    resize = graph.up(name, "Resize")
-    head = graph.up(name if resize is None else resize.input[0], "Conv")
-    weights = None if head is None else graph.constant(head.input[1])
-    return head if weights is not None and weights.shape[0] == 1 else None
+    return sigmoid is not None and is_map(graph, sigmoid.input[0], 1)

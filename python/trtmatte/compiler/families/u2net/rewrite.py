@@ -13,7 +13,7 @@ from trtmatte.compiler.families.shared.contrast import complete_as_rembg
 from trtmatte.compiler.families.shared.exporting import export
 from trtmatte.compiler.families.shared.sizes import Size, checked_size
 from trtmatte.compiler.families.u2net.spec import CLOTHING_SIZE, GARMENTS, MEAN, NAME, SIZE, STD, Settings
-from trtmatte.compiler.graph.matching import describe
+from trtmatte.compiler.graph.matching import describe, is_map
 from trtmatte.compiler.graph.matte_graph import Spec
 from trtmatte.compiler.graph.onnx_graph import Graph
 from trtmatte.errors import ModelError, SettingError
@@ -121,15 +121,7 @@ def _is_fusion(graph: Graph, node: NodeProto) -> bool:
     if weights is None or count < _FEWEST_SIDES or weights.shape[2:] != (1, 1):
         return False
     classes, channels = weights.shape[:2]
-    return bool(channels == count * classes and all(_makes(graph, each, classes) for each in _joined(graph, node)))
-
-
-def _makes(graph: Graph, name: str, channels: int) -> bool:
-    """Report if a map, resized or not, is a convolution's to so many channels."""
-    resize = graph.up(name, "Resize")
-    head = graph.up(name if resize is None else resize.input[0], "Conv")
-    weights = None if head is None else graph.constant(head.input[1])
-    return weights is not None and weights.shape[0] == channels
+    return bool(channels == count * classes and all(is_map(graph, each, classes) for each in _joined(graph, node)))
 
 
 def _joined(graph: Graph, node: NodeProto) -> list[str]:

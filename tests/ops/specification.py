@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import PIL
 from onnx import helper
 from PIL import Image
 
@@ -134,10 +135,14 @@ def batched(frame: np.ndarray) -> np.ndarray:
 
 
 def resized_by_pillow(pixels: np.ndarray, size: tuple[int, int], method: str) -> np.ndarray:
-    """Bytes, along the rows first: Pillow 13 begins with the columns where the height shrinks far more."""
+    """Bytes in the order of Pillow 13. Earlier versions always begin with the rows."""
     filters = Image.Resampling[method.upper()]
-    wide = Image.fromarray(pixels).resize((size[1], pixels.shape[0]), filters)
-    return np.asarray(wide.resize(size[::-1], filters)).astype(int)
+    (height, width), lower = pixels.shape[:2], pixels.shape[0] - size[0]
+    between = (width, size[0]) if lower > max(0, 2 * (width - size[1])) else (size[1], height)
+    resized = Image.fromarray(pixels).resize(between, filters).resize(size[::-1], filters)
+    if int(PIL.__version__.split(".")[0]) >= 13:
+        assert resized == Image.fromarray(pixels).resize(size[::-1], filters)
+    return np.asarray(resized).astype(int)
 
 
 def planes(frame: np.ndarray) -> np.ndarray:

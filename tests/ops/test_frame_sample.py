@@ -92,7 +92,7 @@ def test_sizes(device, size, method):
     check(device, picture(*size), 270, 480, method=method, sigma=2.5)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 2), (37, 62), (149, 251), (150, 252), (400, 600)], ids=str)
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (37, 62), (149, 251), (150, 252), (400, 600), (40, 240)], ids=str)
 @pytest.mark.parametrize(
     ("method", "sigma"),
     [*((method, 1.0) for method in METHODS if method != "gaussian"), ("gaussian", 0.25), ("gaussian", 7.0)],
@@ -115,9 +115,10 @@ def test_stated_steps(device, high, wide, ratio, method):
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 @pytest.mark.parametrize(("layout", "color"), [("HWC", "rgb"), ("HWC", "bgr"), ("CHW", "rgb"), ("CHW", "bgr")])
 @pytest.mark.parametrize("method", ["linear", "antialias", "lanczos"])
-def test_types_and_layouts(device, frame, dtype, layout, color, method):
+@pytest.mark.parametrize("size", [(13, 20), (9, 40)], ids=str)
+def test_types_and_layouts(device, frame, dtype, layout, color, method, size):
     frame = picture(29, 45, batch=2, dtype=frame)
-    check(device, frame, 13, 20, dtype=dtype, layout=layout, color=color, method=method, **IMAGENET)
+    check(device, frame, *size, dtype=dtype, layout=layout, color=color, method=method, **IMAGENET)
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
@@ -165,7 +166,9 @@ def require_pillow_s_bytes(sample: np.ndarray, frame: np.ndarray, method: str, o
 
 
 @pytest.mark.parametrize("method", IN_STEPS)
-@pytest.mark.parametrize("size", [(1080, 1920), (1279, 853), (97, 131), (160, 160), (640, 640), (5, 7)], ids=str)
+@pytest.mark.parametrize(
+    "size", [(1080, 1920), (1920, 1080), (1279, 853), (97, 131), (160, 160), (640, 640), (5, 7)], ids=str
+)
 @pytest.mark.parametrize("network", [(320, 320), (137, 411)], ids=str)
 def test_bytes_become_those_of_pillow(method, size, network):
     frame = hard_edges(*size)

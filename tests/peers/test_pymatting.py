@@ -22,7 +22,7 @@ def test_composites_are_as_good_as_those_of_pymatting(side):
             excess[name].append(foreground.error(scene, method(scene)) - best)
     means = {name: np.mean(values) for name, values in excess.items()}
     assert means["trtmatte"] <= 1.1 * means["pymatting"], means
-    assert means["trtmatte"] <= 0.35 * means["raw"], means
+    assert means["trtmatte"] <= 0.45 * means["raw"], means
 
 
 @pytest.mark.slow

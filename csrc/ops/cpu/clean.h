@@ -39,8 +39,13 @@ class Clean {
 
     MattePixels at(int x, int i, const Floats (&rgb)[3]) const {
       MattePixels pixels = row_.at(x, i, rgb);
-      const Stretched stretched(clean_.columns_, x + i);
       const Floats alpha = pixels.pha, one = 1.0f, rest = one - alpha;
+      if (all_zero(rest)) return pixels;
+      const Stretched stretched(clean_.columns_, x + i);
+      if (all_zero(alpha)) {
+        for (int c = 0; c < 3; ++c) pixels.fgr[c] = clamp01(stretched(maps_[c]));
+        return pixels;
+      }
       const Floats share = one / (one - Floats(2.0f) * alpha * rest);
       for (int c = 0; c < 3; ++c) {
         const Floats foreground = stretched(maps_[c]), background = stretched(maps_[3 + c]);

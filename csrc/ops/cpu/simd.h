@@ -10,6 +10,7 @@
 // Each simd_<set>.h defines:
 //   kFloats                        the number of pixels in one vector and in one table look-up
 //   Floats                         kFloats floats with +, -, *, /, clamp01; a number converts to kFloats copies
+//   all_zero(x)                    true if each of the floats is 0
 //   unpack(from, order, rgb)       converts kFloats pixels of three bytes to floats in 0...1
 //   pack(channels, order, to)      converts kFloats pixels of 1, 3 or 4 channels to bytes, rounded to nearest
 //   Lookup(shuffle, weight)(row)   returns lerp(row[shuffle[i]], row[shuffle[i] + 1], weight[i]) for kFloats pixels i

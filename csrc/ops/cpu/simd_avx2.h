@@ -26,6 +26,9 @@ static inline Floats operator-(Floats a, Floats b) { return _mm256_sub_ps(a.v, b
 static inline Floats operator*(Floats a, Floats b) { return _mm256_mul_ps(a.v, b.v); }
 static inline Floats operator/(Floats a, Floats b) { return _mm256_div_ps(a.v, b.v); }
 static inline Floats clamp01(Floats x) { return _mm256_min_ps(_mm256_max_ps(x.v, Floats(0.0f).v), Floats(1.0f).v); }
+static inline bool all_zero(Floats x) {
+  return _mm256_movemask_ps(_mm256_cmp_ps(x.v, _mm256_setzero_ps(), _CMP_EQ_OQ)) == 0xff;
+}
 
 static inline __m256i in_lanes(const int8_t (&mask)[16]) {
   return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(mask)));

@@ -26,6 +26,7 @@ static inline Floats operator-(Floats a, Floats b) { return _mm512_sub_ps(a.v, b
 static inline Floats operator*(Floats a, Floats b) { return _mm512_mul_ps(a.v, b.v); }
 static inline Floats operator/(Floats a, Floats b) { return _mm512_div_ps(a.v, b.v); }
 static inline Floats clamp01(Floats x) { return _mm512_min_ps(_mm512_max_ps(x.v, Floats(0.0f).v), Floats(1.0f).v); }
+static inline bool all_zero(Floats x) { return _mm512_cmp_ps_mask(x.v, _mm512_setzero_ps(), _CMP_EQ_OQ) == 0xffff; }
 
 static inline __m512i in_lanes(const int8_t (&mask)[16]) {
   return _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(mask)));

@@ -46,6 +46,11 @@ static inline Floats operator/(const Floats& a, const Floats& b) {
 static inline Floats clamp01(const Floats& x) {
   return each([&](int i) { return trtmatte::clamp01(x.v[i]); });
 }
+static inline bool all_zero(const Floats& x) {
+  bool zero = true;
+  for (float value : x.v) zero = zero && value == 0.0f;
+  return zero;
+}
 
 static inline void unpack(const uint8_t* from, const Order& order, Floats (&rgb)[3]) {
   for (int c = 0; c < 3; ++c) {

@@ -114,62 +114,118 @@ void sample_weighted(const FrameSample& op, Parallel& parallel) {
   });
 }
 
-// Note [Two passes]. Both work with steps of 1/255; the first stores its rows as bytes, one channel after the other.
+// Note [Two passes]. Both work with steps of 1/255. With the rows first, all rows of the frame become narrow ones,
+// which are stored as bytes, one channel after the other. With the columns first, each few rows of the sample are made
+// at once.
 class TwoPasses {
  public:
   TwoPasses(const FrameSample& op, Parallel& parallel)
       : op_(op),
+        parallel_(parallel),
         height_(op.rows.axis.out),
         width_(op.columns.axis.out),
-        lanes_floats_(side_by_side_floats(op.columns.axis.in, 3)) {
-    const size_t per_worker = Arena::size_for<float>(lanes_floats_);
-    const size_t bytes = static_cast<size_t>(op.rows.axis.in) * 3 * static_cast<size_t>(width_);
+        source_width_(op.columns.axis.in) {
+    const bool down_first = columns_first(op.rows.axis, op.columns.axis);
+    const size_t narrow_bytes = down_first ? 0 : int64_t{op.rows.axis.in} * 3 * width_;
+    const size_t row_floats = down_first ? side_by_side_floats(width_, 3) : 0;
+    own_bytes_ = Arena::size_for<float>(side_by_side_floats(source_width_, 3)) + Arena::size_for<float>(row_floats);
     Arena arena{static_cast<char*>(parallel.scratch(Taps::bytes(op.rows) + Taps::bytes(op.columns) +
-                                                    Arena::size_for<uint8_t>(bytes) +
-                                                    per_worker * static_cast<size_t>(parallel.workers())))};
+                                                    Arena::size_for<uint8_t>(narrow_bytes) +
+                                                    own_bytes_ * static_cast<size_t>(parallel.workers())))};
     down_.build(op.rows, arena);
     along_.build(op.columns, arena);
-    narrow_ = arena.take<uint8_t>(bytes);
-    for (int n = 0; n < op.frame.size[0]; ++n) {
-      parallel.for_each((op.rows.axis.in + kFloats - 1) / kFloats, 1, [&](int64_t begin, int64_t end, int worker) {
-        Arena own{arena.next + per_worker * static_cast<size_t>(worker)};
-        float* lanes = own.take<float>(lanes_floats_);
-        for (int64_t group = begin; group < end; ++group) resample_along(n, static_cast<int>(group) * kFloats, lanes);
-      });
-      parallel.for_each(height_, 2, [&](int64_t begin, int64_t end, int) {
-        for (int64_t y = begin; y < end; ++y) resample_down(n, static_cast<int>(y));
-      });
-    }
+    narrow_ = arena.take<uint8_t>(narrow_bytes);
+    own_ = arena.next;
+    for (int n = 0; n < op.frame.size[0]; ++n) down_first ? columns_then_rows(n) : rows_then_columns(n);
   }
 
  private:
-  static constexpr int kPart =
-      64;  // pixels that are put beside others at once, so that they stay in the first-level cache
+  // Pixels that are put beside others at once, so that they stay in the first-level cache.
+  static constexpr int kPart = 64;
 
   uint8_t* narrow(int y, int c) const { return narrow_ + (int64_t{y} * 3 + c) * width_; }
+  Arena own(int worker) const { return Arena{own_ + own_bytes_ * static_cast<size_t>(worker)}; }
 
-  void resample_along(int n, int y, float* lanes) const {
-    const int source_width = op_.columns.axis.in, last = op_.rows.axis.in - 1, count = smaller(kFloats, last + 1 - y);
-    for (int x = 0; x < source_width; x += kPart) {
-      const int part = smaller(kPart, source_width - x);
+  void rows_then_columns(int n) const {
+    const int source_height = op_.rows.axis.in;
+    parallel_.for_each((source_height + kFloats - 1) / kFloats, 1, [&](int64_t begin, int64_t end, int worker) {
+      auto* lanes = own(worker).take<float>(side_by_side_floats(source_width_, 3));
+      for (int64_t group = begin; group < end; ++group) {
+        const int y = static_cast<int>(group) * kFloats;
+        resample_along(
+            y, source_height, lanes, [&](int row, int x, int part, Line* rgb) { load_steps(n, row, x, part, rgb); },
+            [&](int r, int c, int x, int step) { narrow(y + r, c)[x] = static_cast<uint8_t>(step); });
+      }
+    });
+    parallel_.for_each(height_, 2, [&](int64_t begin, int64_t end, int) {
+      for (int64_t y = begin; y < end; ++y) resample_down(n, static_cast<int>(y));
+    });
+  }
+
+  void columns_then_rows(int n) const {
+    parallel_.for_each((height_ + kFloats - 1) / kFloats, 1, [&](int64_t begin, int64_t end, int worker) {
+      Arena arena = own(worker);
+      auto* lanes = arena.take<float>(side_by_side_floats(source_width_, 3));
+      auto* finished = arena.take<float>(side_by_side_floats(width_, 3));
+      for (int64_t group = begin; group < end; ++group) {
+        const int y = static_cast<int>(group) * kFloats;
+        const auto row = [&](int r, int c) { return finished + (int64_t{r} * 3 + c) * width_; };
+        resample_along(
+            y, height_, lanes, [&](int at, int x, int part, Line* rgb) { sum_down(n, at, x, part, rgb); },
+            [&](int r, int c, int x, int step) {
+              row(r, c)[x] = normalise(byte_value(static_cast<float>(step)), op_.mean[c], op_.scale[c]);
+            });
+        for (int r = 0; r < smaller(kFloats, height_ - y); ++r) {
+          for (int c = 0; c < 3; ++c) store_channel(row(r, c), width_, op_.sample, n, c, y + r, 0);
+        }
+      }
+    });
+  }
+
+  // Resamples kFloats rows, or those that are left before `end`. load(row, x, part, rgb) makes a part of a row, and
+  // store(r, c, x, step) takes a pixel of row y + r.
+  template <typename Load, typename Store>
+  void resample_along(int y, int end, float* lanes, const Load& load, const Store& store) const {
+    const int count = smaller(kFloats, end - y);
+    for (int x = 0; x < source_width_; x += kPart) {
+      const int part = smaller(kPart, source_width_ - x);
       for (int r = 0; r < kFloats; ++r) {
         Line rgb[3];
-        load_rgb(op_.frame, n, smaller(y + r, last), x, part, rgb);
-        for (int c = 0; c < 3; ++c) {
-          to_steps(rgb[c].v, part, op_.frame.dtype == DType::kUint8);
-          put_beside(rgb[c].v, part, lanes, x, 3, c, r);
-        }
+        load(smaller(y + r, end - 1), x, part, rgb);
+        for (int c = 0; c < 3; ++c) put_beside(rgb[c].v, part, lanes, x, 3, c, r);
       }
     }
     resample_rows<3>(along_, width_, lanes, [&](int x, const Floats(&sums)[3]) {
       for (int c = 0; c < 3; ++c) {
         alignas(64) float values[kFloats];
         sums[c].store(values);
-        uint8_t steps[kFloats];
-        for (int r = 0; r < kFloats; ++r) steps[r] = static_cast<uint8_t>(whole_step(values[r]));
-        for (int r = 0; r < count; ++r) narrow(y + r, c)[x] = steps[r];
+        int steps[kFloats];
+        for (int r = 0; r < kFloats; ++r) steps[r] = whole_step(values[r]);
+        for (int r = 0; r < count; ++r) store(r, c, x, steps[r]);
       }
     });
+  }
+
+  void load_steps(int n, int y, int x, int count, Line* rgb) const {
+    load_rgb(op_.frame, n, y, x, count, rgb);
+    for (int c = 0; c < 3; ++c) to_steps(rgb[c].v, count, op_.frame.dtype == DType::kUint8);
+  }
+
+  // Sums a part of the frame's columns.
+  void sum_down(int n, int y, int x, int count, Line* sums) const {
+    const TapRange rows = down_.range[y];
+    for (int c = 0; c < 3; ++c) memset(sums[c].v, 0, sizeof(float) * static_cast<size_t>(count));
+    for (int j = rows.begin; j < rows.end; ++j) {
+      Line rgb[3];
+      load_steps(n, j, x, count, rgb);
+      const float weight = down_.weights(y)[j - rows.begin];
+      for (int c = 0; c < 3; ++c) {
+        for (int i = 0; i < count; ++i) sums[c].v[i] += weight * rgb[c].v[i];
+      }
+    }
+    for (int c = 0; c < 3; ++c) {
+      for (int i = 0; i < count; ++i) sums[c].v[i] = static_cast<float>(whole_step(sums[c].v[i]));
+    }
   }
 
   void resample_down(int n, int y) const {
@@ -202,8 +258,10 @@ class TwoPasses {
   }
 
   const FrameSample& op_;
-  int height_, width_;
-  size_t lanes_floats_;
+  Parallel& parallel_;
+  int height_, width_, source_width_;
+  size_t own_bytes_ = 0;
+  char* own_ = nullptr;
   Taps down_{}, along_{};
   uint8_t* narrow_ = nullptr;
 };

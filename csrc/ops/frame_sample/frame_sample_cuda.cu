@@ -32,33 +32,36 @@ __device__ void linear(const FrameSample& op, int n, int y, int x, float (&rgb)[
   }
 }
 
-// Note [Two passes], without storing the first one: each pixel sums its columns in a few rows at once, so that a
-// column's weight is computed once for all of them.
+// Note [Two passes], without storing the first one: each pixel makes the first pass along a few lines at once, so that
+// a weight is computed once for all of them.
 __device__ void two_passes(const FrameSample& op, int n, int y, int x, float (&rgb)[3]) {
-  constexpr int kRows = 4;
+  constexpr int kLines = 4;
   const bool bytes = op.frame.dtype != DType::kFloat16 && op.frame.dtype != DType::kFloat32;
-  const TapRange rows = tap_range(op.rows, y), columns = tap_range(op.columns, x);
-  float down_total = 0.0f;
-  for (int i = rows.begin; i < rows.end; i += kRows) {
-    float sums[kRows][3] = {}, across_total = 0.0f;
-    for (int j = columns.begin; j < columns.end; ++j) {
-      const float weight = tap_weight(op.columns, x, j);
-      across_total += weight;
-      for (int r = 0; r < kRows; ++r) {
-        const int row = i + r < rows.end ? i + r : rows.end - 1;
+  const bool down = columns_first(op.rows.axis, op.columns.axis);
+  const Filter first = down ? op.rows : op.columns, second = down ? op.columns : op.rows;
+  const int a = down ? y : x, b = down ? x : y;
+  const TapRange inner = tap_range(first, a), outer = tap_range(second, b);
+  float outer_total = 0.0f;
+  for (int i = outer.begin; i < outer.end; i += kLines) {
+    float sums[kLines][3] = {}, inner_total = 0.0f;
+    for (int j = inner.begin; j < inner.end; ++j) {
+      const float weight = tap_weight(first, a, j);
+      inner_total += weight;
+      for (int r = 0; r < kLines; ++r) {
+        const int line = i + r < outer.end ? i + r : outer.end - 1;
         for (int c = 0; c < 3; ++c) {
-          const float value = load(op.frame, offset(op.frame, n, c, row, j));
+          const float value = load(op.frame, offset(op.frame, n, c, down ? j : line, down ? line : j));
           sums[r][c] += weight * (bytes ? nearest_byte(value) : value * 255.0f);
         }
       }
     }
-    for (int r = 0; r < kRows && i + r < rows.end; ++r) {
-      const float weight = tap_weight(op.rows, y, i + r);
-      down_total += weight;
-      for (int c = 0; c < 3; ++c) rgb[c] += weight * static_cast<float>(whole_step(sums[r][c] / across_total));
+    for (int r = 0; r < kLines && i + r < outer.end; ++r) {
+      const float weight = tap_weight(second, b, i + r);
+      outer_total += weight;
+      for (int c = 0; c < 3; ++c) rgb[c] += weight * static_cast<float>(whole_step(sums[r][c] / inner_total));
     }
   }
-  for (float& value : rgb) value = byte_value(static_cast<float>(whole_step(value / down_total)));
+  for (float& value : rgb) value = byte_value(static_cast<float>(whole_step(value / outer_total)));
 }
 
 constexpr int kPixelsAcross = 32;

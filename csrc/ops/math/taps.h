@@ -11,8 +11,14 @@ enum class Method : int { kLinear, kArea, kAntialias, kGaussian, kLanczos, kBicu
 
 // Note [Two passes]
 // Lanczos and bicubic weights are negative in places, so that sums over them overshoot. These methods follow Pillow:
-// first along the rows, clamped; then down the columns, clamped again. The result depends on this order.
+// first along the rows, clamped; then down the columns, clamped again. The result depends on the order, which Pillow 13
+// turns round where the height shrinks by more than twice as many pixels as the width.
 TRTMATTE_HD bool in_two_passes(Method method) { return method == Method::kLanczos || method == Method::kBicubic; }
+
+TRTMATTE_HD bool columns_first(const Axis& rows, const Axis& columns) {
+  const int64_t lower = int64_t{rows.in} - rows.out, narrower = int64_t{columns.in} - columns.out;
+  return lower > 0 && lower > 2 * narrower;
+}
 
 // A sampling method along one axis.
 struct Filter {

@@ -92,12 +92,13 @@ struct Form {
 };
 
 // Note [Two passes]: the first pass makes rows as wide as the frame, from all rows of the alpha. The second one is part
-// of the matte.
+// of the matte. With the columns first, rows of the frame's number are summed and widened, and the matte reads them.
 struct TwoPasses {
   const MatteUpsample& op;
   Parallel& parallel;
   Filter rows;
   Filter across;
+  bool down_first;
   Taps down{};
   float* wide = nullptr;
 
@@ -105,13 +106,15 @@ struct TwoPasses {
       : op(of),
         parallel(on),
         rows{of.method, make_axis(of.alpha.size[2], of.frame.size[2]), 1.0f},
-        across{of.method, make_axis(of.alpha.size[3], of.frame.size[3]), 1.0f} {}
+        across{of.method, make_axis(of.alpha.size[3], of.frame.size[3]), 1.0f},
+        down_first(columns_first(rows.axis, across.axis)) {}
 
   int small_width() const { return across.axis.in; }
+  int wide_height() const { return down_first ? rows.axis.out : rows.axis.in; }
   int wide_row() const { return round_up(across.axis.out, kLanes); }
-  int64_t wide_rows() const { return int64_t{op.alpha.size[0]} * rows.axis.in; }
+  int64_t wide_rows() const { return int64_t{op.alpha.size[0]} * wide_height(); }
   size_t beside() const { return side_by_side_floats(small_width(), 1); }
-  size_t own_bytes() const { return Arena::size_for<float>(beside()) + Arena::size_for<float>(small_width()); }
+  size_t own_bytes() const { return Arena::size_for<float>(beside()) + 2 * Arena::size_for<float>(small_width()); }
   size_t shared_bytes() const {
     const size_t floats = static_cast<size_t>(wide_rows()) * static_cast<size_t>(wide_row());
     return Taps::bytes(rows) + Taps::bytes(across) + Arena::size_for<float>(floats) +
@@ -129,19 +132,24 @@ struct TwoPasses {
       Arena own{own_memory + own_bytes() * static_cast<size_t>(worker)};
       float* lanes = own.take<float>(beside());
       float* line = own.take<float>(small_width());
-      for (int64_t group = begin; group < end; ++group) widen(along, group * kFloats, lanes, line);
+      float* spare = own.take<float>(small_width());
+      for (int64_t group = begin; group < end; ++group) widen(along, group * kFloats, lanes, line, spare);
     });
   }
 
   // Computes kFloats rows, or those that are left.
-  void widen(const Taps& along, int64_t first, float* lanes, float* line) const {
+  void widen(const Taps& along, int64_t first, float* lanes, float* line, float* spare) const {
     const int64_t left = wide_rows() - first;
     const int count = left < kFloats ? static_cast<int>(left) : kFloats;
     for (int r = 0; r < kFloats; ++r) {
       if (r < count) {
         const int64_t row = first + r;
-        const int n = static_cast<int>(row / rows.axis.in), y = static_cast<int>(row % rows.axis.in);
-        load_channel(op.alpha, n, 0, y, 0, small_width(), line);
+        const int n = static_cast<int>(row / wide_height()), y = static_cast<int>(row % wide_height());
+        if (down_first) {
+          sum_down(n, y, spare, line);
+        } else {
+          load_channel(op.alpha, n, 0, y, 0, small_width(), line);
+        }
       }
       put_beside(line, small_width(), lanes, 0, 1, 0, r);
     }
@@ -152,7 +160,20 @@ struct TwoPasses {
     });
   }
 
+  void sum_down(int n, int y, float* spare, float* sums) const {
+    const TapRange range = down.range[y];
+    const float* weights = down.weights(y);
+    for (int x = 0; x < small_width(); ++x) sums[x] = 0.0f;
+    for (int j = range.begin; j < range.end; ++j) {
+      load_channel(op.alpha, n, 0, j, 0, small_width(), spare);
+      const float weight = weights[j - range.begin];
+      for (int x = 0; x < small_width(); ++x) sums[x] += weight * spare[x];
+    }
+    for (int x = 0; x < small_width(); ++x) sums[x] = trtmatte::clamp01(sums[x]);
+  }
+
   struct Row {
+    static constexpr float kAlone = 1.0f;
     const TwoPasses& form;
     const float* first = nullptr;
     const float* weights = nullptr;
@@ -161,9 +182,9 @@ struct TwoPasses {
     Row(const TwoPasses& of, Arena&) : form(of) {}
 
     void begin(int n, int y) {
-      const TapRange range = form.down.range[y];
-      first = form.wide + (int64_t{n} * form.rows.axis.in + range.begin) * form.wide_row();
-      weights = form.down.weights(y);
+      const TapRange range = form.down_first ? TapRange{y, y + 1} : form.down.range[y];
+      first = form.wide + (int64_t{n} * form.wide_height() + range.begin) * form.wide_row();
+      weights = form.down_first ? &kAlone : form.down.weights(y);
       count = range.end - range.begin;
     }
 

@@ -22,26 +22,30 @@ TRTMATTE_HD float area_mean(const TapRange& rows, const TapRange& columns, const
 // Computes one output pixel of the methods of Note [Two passes], without storing the first pass.
 template <typename Load>
 TRTMATTE_HD float two_passes(const Filter& rows, const Filter& columns, int y, int x, const Load& load) {
-  const TapRange down = tap_range(rows, y), across = tap_range(columns, x);
-  constexpr int kFew = 8;  // columns that an alpha smaller than the frame needs: their weights stay in registers
-  float few[kFew] = {}, across_total = 0.0f;
+  const bool down = columns_first(rows.axis, columns.axis);
+  const Filter first = down ? rows : columns, second = down ? columns : rows;
+  const int a = down ? y : x, b = down ? x : y;
+  const auto value = [&](int i, int j) { return down ? load(j, i) : load(i, j); };
+  const TapRange inner = tap_range(first, a), outer = tap_range(second, b);
+  constexpr int kFew = 8;  // pixels that an alpha smaller than the frame needs: their weights stay in registers
+  float few[kFew] = {}, inner_total = 0.0f;
   for (int i = 0; i < kFew; ++i) {
-    if (across.begin + i < across.end) few[i] = tap_weight(columns, x, across.begin + i);
-    across_total += few[i];
+    if (inner.begin + i < inner.end) few[i] = tap_weight(first, a, inner.begin + i);
+    inner_total += few[i];
   }
-  for (int j = across.begin + kFew; j < across.end; ++j) across_total += tap_weight(columns, x, j);
-  float sum = 0.0f, down_total = 0.0f;
-  for (int i = down.begin; i < down.end; ++i) {
-    float row = 0.0f;
+  for (int j = inner.begin + kFew; j < inner.end; ++j) inner_total += tap_weight(first, a, j);
+  float sum = 0.0f, outer_total = 0.0f;
+  for (int i = outer.begin; i < outer.end; ++i) {
+    float line = 0.0f;
     for (int j = 0; j < kFew; ++j) {
-      if (across.begin + j < across.end) row += few[j] * load(i, across.begin + j);
+      if (inner.begin + j < inner.end) line += few[j] * value(i, inner.begin + j);
     }
-    for (int j = across.begin + kFew; j < across.end; ++j) row += tap_weight(columns, x, j) * load(i, j);
-    const float weight = tap_weight(rows, y, i);
-    sum += weight * clamp01(row / across_total);
-    down_total += weight;
+    for (int j = inner.begin + kFew; j < inner.end; ++j) line += tap_weight(first, a, j) * value(i, j);
+    const float weight = tap_weight(second, b, i);
+    sum += weight * clamp01(line / inner_total);
+    outer_total += weight;
   }
-  return sum / down_total;
+  return sum / outer_total;
 }
 
 }  // namespace trtmatte

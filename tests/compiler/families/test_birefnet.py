@@ -193,6 +193,24 @@ def test_the_lite_network_at_its_own_size(backend: str, tmp_path: Any) -> None:
     assert np.abs(pha[..., 0] - expected).max() <= 1
 
 
+@pytest.mark.slow
+def test_swin_l(tmp_path: Any) -> None:
+    """The large network as a file, an engine and a plan; 512x512, so that it fits a small machine."""
+    network, size = reference.network("birefnet_swin_l"), (512, 512)
+    onnx.save(exports.birefnet(network, size, "nodes"), tmp_path / "model.onnx")
+    settings = {"divide_by_maximum": False, "stretch": False}
+    engine = trtmatte.build(tmp_path / "model.onnx", size=size, target="onnxruntime", **settings)
+    picture = frame(*size)
+    expected = alpha_of(network, prepared(picture, size, divide=False))[0, 0] * 255
+    for backend in ("onnxruntime", "openvino"):
+        with engine.session(device="cpu", backend=backend, outputs=("pha",)) as session:
+            (pha,) = session(np.ascontiguousarray(picture[0].transpose(1, 2, 0)))
+        assert np.abs(pha[..., 0] - expected).max() <= 1
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed (pip install tensorrt-rtx)")
+    engine = trtmatte.build(tmp_path / "model.onnx", size=size, target="tensorrt-rtx", **settings)
+    assert "tensorrt-rtx" in engine.plans
+
+
 @pytest.mark.parametrize("opset", [17, 19])
 def test_official_files_run_in_onnx_runtime(opset: int) -> None:
     """The helper that decomposes DeformConv computes what the node does."""

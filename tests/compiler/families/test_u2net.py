@@ -138,9 +138,10 @@ def test_preparation(divide, stretch, opset, tmp_path):
     difference = np.abs(outputs["pha"] - finished(alpha, size, stretch))
     if stretch:  # a value near a step may fall on its other side
         assert difference.max() <= 1.5 / 255
-        assert difference.mean() <= 4e-4
-    else:
-        assert difference.max() <= 5e-4
+        assert difference.mean() <= 5e-4
+    else:  # one byte of the small picture may be the next one
+        assert difference.max() <= 0.5 / 255
+        assert difference.mean() <= 3e-4
     require_clean_foreground(outputs["fgr"], dark, finished(alpha, seen, stretch), "lanczos")
 
 

@@ -164,27 +164,45 @@ def sample(x: str, out: str, *, steps: int | None = None) -> str:
     """Apply `weights_y` and `weights_x` to a picture, along its rows first.
 
     With `lanczos` and `bicubic` the result of either pass is clamped to 0…1 and, with `steps`, rounded to that many
-    steps, half up.
+    steps, half up. They begin with the columns where the height shrinks by more than twice as many pixels as the width.
     """
-    source, first, second = f"{out}_source", f"{out}_first", f"{out}_second"
-    scale = float(steps or 1)
+    scale, rounds = float(steps or 1), steps is not None
+
+    def passed(product: str, value: str) -> str:
+        """`<value>`: the result of a pass, from the product that it is."""
+        return (
+            f"""
+    {value}_sum = {product}
+    """
+            + _kept(f"{value}_sum", scale, rounds=rounds)
+            + f"""
+    {value} = Where ({out}_overshoots, {value}_sum_whole, {value}_sum)
+    """
+        )
+
     return (
         f"""
     {out}_overshoots = Greater (@method, #3)
     {out}_scale = Where ({out}_overshoots, #{scale}, #1.0)
-    {source} = Mul ({x}, {out}_scale)
+    {out}_source = Mul ({x}, {out}_scale)
     {out}_right = Transpose <perm = [1, 0]> (weights_x)
-    {first} = MatMul ({source}, {out}_right)
     """
-        + _kept(first, scale, rounds=steps is not None)
+        + passed(f"MatMul ({out}_source, {out}_right)", f"{out}_narrow")
+        + passed(f"MatMul (weights_y, {out}_narrow)", f"{out}_rows_first")
+        + passed(f"MatMul (weights_y, {out}_source)", f"{out}_low")
+        + passed(f"MatMul ({out}_low, {out}_right)", f"{out}_columns_first")
         + f"""
-    {first}_kept = Where ({out}_overshoots, {first}_whole, {first})
-    {second} = MatMul (weights_y, {first}_kept)
-    """
-        + _kept(second, scale, rounds=steps is not None)
-        + f"""
-    {second}_kept = Where ({out}_overshoots, {second}_whole, {second})
-    {out} = Div ({second}_kept, {out}_scale)
+    {out}_size_y = Shape (weights_y)
+    {out}_signed_y = Mul ({out}_size_y, #[-1,1])
+    {out}_lower = ReduceSum <keepdims = 0> ({out}_signed_y)
+    {out}_size_x = Shape (weights_x)
+    {out}_signed_x = Mul ({out}_size_x, #[-2,2])
+    {out}_twice_narrower = ReduceSum <keepdims = 0> ({out}_signed_x)
+    {out}_at_least = Max ({out}_twice_narrower, #0)
+    {out}_much_lower = Greater ({out}_lower, {out}_at_least)
+    {out}_turns = And ({out}_overshoots, {out}_much_lower)
+    {out}_scaled = Where ({out}_turns, {out}_columns_first, {out}_rows_first)
+    {out} = Div ({out}_scaled, {out}_scale)
     """
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -27,6 +28,7 @@ _COMPUTES: Final = frozenset(_FOLDED.split())
 _GROWING: Final = {"ConstantOfShape", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile", "Upsample"}
 _LARGEST_FOLDED: Final = 1 << 22  # elements; a constant larger than that is better computed than stored
 _MOST_FOLDED: Final = 1 << 28  # bytes of all constants that are made
+_WORTH_SHARING: Final = 1 << 10  # bytes
 _SMALL: Final = 64  # elements; what shape inference may want to know the values of
 _WITHOUT_EFFECT: Final = {"Identity", "Dropout", "Cast", "Expand", "Reshape", "Slice", "Pad", "Transpose", "Resize"}
 
@@ -44,6 +46,7 @@ def specialise(graph: Graph, shapes: Mapping[str, Sequence[int | str]]) -> None:
         infer_shapes(graph)
         remove_void(graph)
         graph.prune()
+    _share_constants(graph)
     infer_shapes(graph)
     _fit_pools(graph)
     for name in graph.outputs:
@@ -60,6 +63,19 @@ def fold_constants(graph: Graph) -> None:
     folded = _evaluate(graph, _constant_nodes(graph))
     graph.nodes = [node for node in graph.nodes if id(node) not in folded]
     graph.changed()
+
+
+def _share_constants(graph: Graph) -> None:
+    """Let nodes read one of the constants that are equal: a network that runs twice has its weights once."""
+    found: dict[tuple[object, ...], str] = {}
+    shared: dict[str, str] = {}
+    for name, array in graph.constants.items():
+        if array.nbytes >= _WORTH_SHARING:
+            content = hashlib.sha256(np.ascontiguousarray(array).data).digest()
+            shared[name] = found.setdefault((array.dtype, array.shape, content), name)
+    for node in graph.nodes:
+        node.input[:] = [shared.get(name, name) for name in node.input]
+    graph.prune()
 
 
 def _evaluate(graph: Graph, nodes: Sequence[NodeProto]) -> set[int]:

@@ -76,11 +76,9 @@ class WindowAttention(nn.Module):
         pixels = int(x.shape[1])
         bias = self.relative_position_bias_table[self.relative_position_index.view(-1)]
         bias = bias.view(pixels, pixels, self.heads).permute(2, 0, 1)[None]
-        if mask is not None:
-            bias = bias + mask.to(x).repeat(int(x.shape[0]) // int(mask.shape[0]), 1, 1, 1)
         parts = zip(self.qkv.weight.chunk(3), self.qkv.bias.chunk(3), strict=True)
         q, k, v = (heads_of(x, weight, offset, self.heads) for weight, offset in parts)
-        y: Tensor = self.proj(attend(q, k, v, bias))
+        y: Tensor = self.proj(attend(q, k, v, bias, None if mask is None else mask.to(x)))
         return y
 
 

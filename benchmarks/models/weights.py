@@ -34,6 +34,8 @@ def engine(subject: Subject, folder: Path) -> Path:
         settings["downsample_ratio"] = subject.scale
     if subject.family == "bgmv2":
         settings |= {"backbone_scale": subject.scale, "refine_sample_pixels": subject.sample_pixels}
+    if subject.family in ("u2net", "birefnet"):
+        settings["method"] = "antialias"  # all contenders resample alike; PyTorch has no Lanczos
     trtmatte.build(published(subject) if subject.real else state(subject, folder), out=path, **settings)
     return path
 

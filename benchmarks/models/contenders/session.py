@@ -69,11 +69,13 @@ class Sessions(Contender):
 
     def _of(self, question: str) -> list[Any]:
         if question not in self._sessions:
+            alpha_alone = self.subject.family in ("modnet", "u2net", "birefnet")
             form: dict[str, Any] = {"outputs": ("composite",), "background": GREEN}
             if question == "tensor":
-                matte = ("pha",) if self.subject.family in ("modnet", "u2net", "birefnet") else ("fgr", "pha")
                 dtype = "float32" if self.device == "cpu" else "float16"
-                form = {"outputs": matte, "dtype": dtype, "layout": "CHW"}
+                form = {"outputs": ("pha",) if alpha_alone else ("fgr", "pha"), "dtype": dtype, "layout": "CHW"}
+            elif alpha_alone:
+                form["raw_foreground"] = True  # what the others show
             if self.subject.family == "bgmv2":
                 form["plate"] = plate(self.subject)
             self._sessions[question] = [

@@ -163,7 +163,7 @@ class _Writer:
 
     def add(self, kind: str, *inputs: str, output: str = "", **settings: Any) -> str:
         output = output or f"v{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [output], **settings))
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **settings))
         return output
 
     def reshape(self, name: str, *shape: int, output: str = "") -> str:

@@ -24,6 +24,10 @@ def case(request):
 
 
 def run(model, arrays):
+    """Older versions of ONNX Runtime know no newer opsets."""
+    known = 22 if tuple(map(int, onnxruntime.__version__.split(".")[:2])) >= (1, 22) else 21
+    if model.opset_import[0].version > known:
+        pytest.skip(f"ONNX Runtime {onnxruntime.__version__} knows opset {known} at most")
     onnx.checker.check_model(model, full_check=True)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {each.name: arrays[each.name] for each in session.get_inputs()})[0]

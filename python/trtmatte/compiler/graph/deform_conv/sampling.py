@@ -37,6 +37,8 @@ def sampled(model: ModelProto) -> ModelProto:
     if not replaced:
         return model
     graph.prune()
+    for node in graph.nodes:
+        node.name = node.name or graph.fresh(node.op_type.lower())  # ONNX Runtime 1.20 gives those without one name
     changed = graph.model(name=model.graph.name)
     changed.metadata_props.extend(model.metadata_props)
     return changed

@@ -100,6 +100,10 @@ def test_networks_are_free_of_shapes() -> None:
     weights = {each.name: list(each.dims) for each in network.graph.initializer}
     read = [weights[node.input[1]] for node in network.graph.node if node.op_type == "Conv"]
     assert [1, 3, 5, 5] in read  # the last block that reads the picture, joined with the head
+    pixels = 7 * 7  # of a window
+    tables = [shape for shape in weights.values() if shape[-2:] == [pixels, pixels]]
+    assert tables
+    assert all(shape[0] == 1 or shape[1] == 1 for shape in tables), "masks and biases are summed: a gigabyte in Swin-L"
 
 
 @pytest.mark.parametrize("settings", [{}, {"stretch": False}, {"divide_by_maximum": False}])

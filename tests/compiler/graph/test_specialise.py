@@ -161,6 +161,18 @@ def test_constants_fold_whatever_the_input():
     assert each.constant("c") == 5
 
 
+def test_equal_constants_become_one():
+    made = graph("a = Add(x, first) b = Add(a, second) c = Add(b, other) y = Add(c, small)")
+    weights = np.random.default_rng(0).random((3, 16, 24), np.float32)
+    made.constants |= {"first": weights, "second": weights.copy(), "other": weights[::-1], "small": np.zeros(1, "f")}
+    x = np.zeros((1, 3, 16, 24), np.float32)
+    (before,) = run(made.model(), x=x)
+    specialise(made, {"x": (1, 3, 16, 24)})
+    assert [node.input[1] for node in made.nodes] == ["first", "first", "other", "small"]
+    assert set(made.constants) == {"first", "other", "small"}
+    np.testing.assert_array_equal(run(made.model(), x=x)[0], before)
+
+
 def test_values_get_out_of_the_way_of_new_names():
     each = graph("A = Relu (x)  t = Neg (A)  y = Add (A, t)")
     each.rename("t", "A")

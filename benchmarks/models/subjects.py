@@ -44,6 +44,11 @@ class Subject:
         return {"u2netp": "u2net"}.get(head := self.model.split("_")[0], head)
 
     @property
+    def alpha_alone(self) -> bool:
+        """Report if the network makes an alpha of a small picture, and no foreground."""
+        return self.family in ("modnet", "u2net", "birefnet")
+
+    @property
     def network_size(self) -> Size:
         """The size of tensors for networks that never see the frame's size: MODNet, U-2-Net, BiRefNet."""
         if self.family == "modnet":

@@ -39,10 +39,10 @@ class Official(Contender):
         if question == "tensor":
             return self._matte(given)
         planes = self._planes(given)
-        if self.subject.family in ("rvm", "bgmv2"):
-            fgr, pha = self._matte(planes)
-        else:
+        if self.subject.alpha_alone:
             fgr, pha = planes, self._enlarged(self._matte(self._small(given))[1])
+        else:
+            fgr, pha = self._matte(planes)
         composite = fgr[0] * pha[0] + self._green * (1 - pha[0])
         return (composite * 255).astype(np.uint8).transpose(1, 2, 0)
 

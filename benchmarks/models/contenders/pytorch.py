@@ -77,7 +77,7 @@ class Torch(Contender):
 
     def _small(self, source: Any) -> Any:
         """The resized picture for a network with its own size."""
-        if self.subject.family not in ("modnet", "u2net", "birefnet"):
+        if not self.subject.alpha_alone:
             return source
         width, height = self.subject.network_size
         if self.subject.family == "modnet":

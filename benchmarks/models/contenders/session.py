@@ -69,7 +69,7 @@ class Sessions(Contender):
 
     def _of(self, question: str) -> list[Any]:
         if question not in self._sessions:
-            alpha_alone = self.subject.family in ("modnet", "u2net", "birefnet")
+            alpha_alone = self.subject.alpha_alone
             form: dict[str, Any] = {"outputs": ("composite",), "background": GREEN}
             if question == "tensor":
                 dtype = "float32" if self.device == "cpu" else "float16"

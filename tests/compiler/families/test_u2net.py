@@ -128,7 +128,7 @@ def test_files_of_one_picture_serve_batches(simplify, tmp_path):
 @pytest.mark.parametrize(("divide", "stretch"), [(True, True), (True, False), (False, True), (False, False)])
 def test_preparation(divide, stretch, opset, tmp_path):
     size, seen = (149, 251), (64, 80)
-    dark = np.random.default_rng(3).integers(0, 100, (2, 3, size[1], size[0]), dtype=np.uint8)
+    dark = np.random.default_rng(6).integers(0, 100, (2, 3, size[1], size[0]), dtype=np.uint8)  # no sum is half a byte
     dark[1] //= 2  # each picture has a maximum of its own
     settings = {"divide_by_maximum": divide, "stretch": stretch}
     run = StagedRunner(read(official(opset=opset), tmp_path, size=size, batch=2, input_size=seen, **settings))
@@ -138,10 +138,9 @@ def test_preparation(divide, stretch, opset, tmp_path):
     difference = np.abs(outputs["pha"] - finished(alpha, size, stretch))
     if stretch:  # a value near a step may fall on its other side
         assert difference.max() <= 1.5 / 255
-        assert difference.mean() <= 5e-4
-    else:  # one byte of the small picture may be the next one
-        assert difference.max() <= 0.5 / 255
-        assert difference.mean() <= 3e-4
+        assert difference.mean() <= 4e-4
+    else:
+        assert difference.max() <= 5e-4
     require_clean_foreground(outputs["fgr"], dark, finished(alpha, seen, stretch), "lanczos")
 
 

@@ -162,14 +162,16 @@ def test_constants_fold_whatever_the_input():
 
 
 def test_equal_constants_become_one():
-    made = graph("a = Add(x, first) b = Add(a, second) c = Add(b, other) y = Add(c, small)")
+    sums = "a = Add(x, first) b = Add(a, second) c = Add(b, other) d = Add(c, small) e = Add(d, zeros)"
+    made = graph(f"{sums} y = Add(e, minus)")
     weights = np.random.default_rng(0).random((3, 16, 24), np.float32)
     made.constants |= {"first": weights, "second": weights.copy(), "other": weights[::-1], "small": np.zeros(1, "f")}
+    made.constants |= {"zeros": np.zeros((16, 24), "f"), "minus": -np.zeros((16, 24), "f")}
     x = np.zeros((1, 3, 16, 24), np.float32)
     (before,) = run(made.model(), x=x)
     specialise(made, {"x": (1, 3, 16, 24)})
-    assert [node.input[1] for node in made.nodes] == ["first", "first", "other", "small"]
-    assert set(made.constants) == {"first", "other", "small"}
+    assert [node.input[1] for node in made.nodes] == ["first", "first", "other", "small", "zeros", "minus"]
+    assert set(made.constants) == {"first", "other", "small", "zeros", "minus"}
     np.testing.assert_array_equal(run(made.model(), x=x)[0], before)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -67,15 +66,26 @@ def fold_constants(graph: Graph) -> None:
 
 def _share_constants(graph: Graph) -> None:
     """Let nodes read one of the constants that are equal: a network that runs twice has its weights once."""
-    found: dict[tuple[object, ...], str] = {}
+    alike: dict[tuple[object, ...], list[str]] = {}  # of one type and shape, which begin with the same bytes
     shared: dict[str, str] = {}
     for name, array in graph.constants.items():
-        if array.nbytes >= _WORTH_SHARING:
-            content = hashlib.sha256(np.ascontiguousarray(array).data).digest()
-            shared[name] = found.setdefault((array.dtype, array.shape, content), name)
+        if array.nbytes < _WORTH_SHARING or array.dtype.hasobject:
+            continue
+        known = alike.setdefault((array.dtype, array.shape, array.flat[:_SMALL].tobytes()), [])
+        twin = next((each for each in known if _same_bytes(graph.constants[each], array)), None)
+        if twin is None:
+            known.append(name)
+        else:
+            shared[name] = twin
     for node in graph.nodes:
         node.input[:] = [shared.get(name, name) for name in node.input]
     graph.prune()
+
+
+def _same_bytes(first: Array, second: Array) -> bool:
+    """Report if two arrays of one shape are equal also in the signs of their zeros."""
+    a, b = (np.ascontiguousarray(each).view(np.uint8) for each in (first, second))
+    return np.array_equal(a, b)
 
 
 def _evaluate(graph: Graph, nodes: Sequence[NodeProto]) -> set[int]:

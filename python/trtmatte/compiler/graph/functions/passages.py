@@ -165,6 +165,7 @@ def sample(x: str, out: str, *, steps: int | None = None) -> str:
 
     With `lanczos` and `bicubic` the result of either pass is clamped to 0…1 and, with `steps`, rounded to that many
     steps, half up. They begin with the columns where the height shrinks by more than twice as many pixels as the width.
+    Otherwise that order is computed for one pixel.
     """
     scale, rounds = float(steps or 1), steps is not None
 
@@ -186,12 +187,6 @@ def sample(x: str, out: str, *, steps: int | None = None) -> str:
     {out}_scale = Where ({out}_overshoots, #{scale}, #1.0)
     {out}_source = Mul ({x}, {out}_scale)
     {out}_right = Transpose <perm = [1, 0]> (weights_x)
-    """
-        + passed(f"MatMul ({out}_source, {out}_right)", f"{out}_narrow")
-        + passed(f"MatMul (weights_y, {out}_narrow)", f"{out}_rows_first")
-        + passed(f"MatMul (weights_y, {out}_source)", f"{out}_low")
-        + passed(f"MatMul ({out}_low, {out}_right)", f"{out}_columns_first")
-        + f"""
     {out}_size_y = Shape (weights_y)
     {out}_signed_y = Mul ({out}_size_y, #[-1,1])
     {out}_lower = ReduceSum <keepdims = 0> ({out}_signed_y)
@@ -201,6 +196,16 @@ def sample(x: str, out: str, *, steps: int | None = None) -> str:
     {out}_at_least = Max ({out}_twice_narrower, #0)
     {out}_much_lower = Greater ({out}_lower, {out}_at_least)
     {out}_turns = And ({out}_overshoots, {out}_much_lower)
+    {out}_ends = Where ({out}_turns, #[2147483647,2147483647], #[1,1])
+    {out}_seen = Slice ({out}_source, #[0,0], {out}_ends, #[2,3])
+    {out}_seen_y = Slice (weights_y, #[0,0], {out}_ends)
+    {out}_seen_right = Slice ({out}_right, #[0,0], {out}_ends)
+    """
+        + passed(f"MatMul ({out}_source, {out}_right)", f"{out}_narrow")
+        + passed(f"MatMul (weights_y, {out}_narrow)", f"{out}_rows_first")
+        + passed(f"MatMul ({out}_seen_y, {out}_seen)", f"{out}_low")
+        + passed(f"MatMul ({out}_low, {out}_seen_right)", f"{out}_columns_first")
+        + f"""
     {out}_scaled = Where ({out}_turns, {out}_columns_first, {out}_rows_first)
     {out} = Div ({out}_scaled, {out}_scale)
     """

@@ -12,7 +12,7 @@ COPY cmake cmake
 COPY csrc csrc
 COPY python python
 RUN python -m venv /opt/trtmatte \
-  && TRTMATTE_CUDA=OFF TRTMATTE_WERROR=OFF /opt/trtmatte/bin/pip install --no-cache-dir ".[cpu,video]"
+  && TRTMATTE_CUDA=OFF TRTMATTE_WERROR=OFF /opt/trtmatte/bin/pip install --no-cache-dir ".[cpu,serve,video]"
 
 FROM python:3.12-slim-bookworm
 COPY --from=build /opt/trtmatte /opt/trtmatte

@@ -10,14 +10,14 @@ PIP := $(RUN)python -m pip install --quiet --disable-pip-version-check
 CORE := $(shell find csrc cmake -type f 2>/dev/null) CMakeLists.txt
 CPP := $(shell find csrc tests/native examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: help demo test core lint types unit test-one slow emulated minimum cuda-core plugins tensorrt peers kernels wheels gpu fuzz faults sanitize bench format clean FORCE
+.PHONY: help demo test core lint types unit browser test-one slow emulated minimum cuda-core plugins tensorrt peers kernels wheels gpu fuzz faults sanitize bench format clean FORCE
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
 demo: $(VENV)/.core ## build the core, fetch a model and a film, and put a green background behind the person
 	$(RUN)python examples/demo.py
 
-test: lint types unit emulated sanitize ## run all checks: what CI runs
+test: lint types unit browser emulated sanitize ## run all checks: what CI runs
 
 # One step of `make test` each
 
@@ -32,8 +32,12 @@ types: $(VENV)/.test $(VENV)/.core ## check the types of the package, the tests 
 	$(RUN)mypy $(CHECKED_AS)
 
 unit: $(VENV)/.test $(VENV)/.core ## run the tests, without the slow ones
-	$(RUN)python -m pytest -n 2 -m "not slow and not alone"
-	$(RUN)python -m pytest -m "alone and not slow"
+	$(RUN)python -m pytest -n 2 -m "not slow and not alone and not browser"
+	$(RUN)python -m pytest -m "alone and not slow and not browser"
+
+browser: $(VENV)/.test $(VENV)/.core ## open the live page in Chromium, which is installed if there is none
+	tools/install_chromium.sh
+	TRTMATTE_REQUIRE_BROWSER=1 $(RUN)python -m pytest -m browser tests/serve
 
 # The CUDA forms are compiled for the CPU; everything else is as on a GPU.
 emulated: $(VENV)/.test $(VENV)/.core ## rehearse the GPU checks on the CPU
@@ -41,7 +45,8 @@ emulated: $(VENV)/.test $(VENV)/.core ## rehearse the GPU checks on the CPU
 
 minimum: $(VENV)/.core build/minimum ## test with the oldest versions of the packages that are allowed
 	PYTHONPATH=python:. build/minimum/bin/python -m pytest --ignore tests/compiler/graph/test_functions.py \
-	  --ignore tests/compiler/graph/test_precision.py tests/compiler/graph tests/media tests/models tests/format
+	  --ignore tests/compiler/graph/test_precision.py tests/compiler/graph tests/media tests/models tests/format \
+	  tests/serve
 
 build/minimum: requirements/minimum.txt
 	$(PYTHON) -m venv $@

@@ -9,6 +9,6 @@ native: dict[str, Any] = {} if os.environ.get("TRTMATTE_WITHOUT_CORE") == "1" el
 setup(
     packages=find_packages("python"),
     package_dir={"": "python"},
-    package_data={"trtmatte": ["py.typed", "*.pyi"]},
+    package_data={"trtmatte": ["py.typed", "*.pyi"], "trtmatte.serve": ["page/*"]},
     **native,
 )

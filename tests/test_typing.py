@@ -32,6 +32,8 @@ trtmatte.Session("rvm.trtm", dtype=np.dtype("uint8"), ring=None, outputs=None)
 with engine.session() as session:
     fgr, pha = session(np.zeros((2, 2, 3)))
     print(session(np.zeros((2, 2, 3))).copy().pil().pha, session.stats().p50)
+with trtmatte.StreamPool(engine, slots=4, outputs="pha", background="blur", safe=True).join() as stream:
+    print(stream(np.zeros((2, 2, 3)), background="red").pha, stream.submit(np.zeros((2, 2, 3))).result().pha)
 trtmatte.build("rvm.onnx", size=(1920, 1080), downsample_ratio=0.25, target=["tensorrt"], precision="tf32", family="x")
 trtmatte.export("rvm.onnx", "plan", layout="CHW", outputs=("pha",), downsample_ratio=0.25)
 """
@@ -43,6 +45,8 @@ REFUSED = {
     'engine.session(ring="3")': "ring",
     'engine.session(outpus="pha")': "outpus",
     'trtmatte.Session("rvm.trtm", layout="NCHW")': "layout",
+    'trtmatte.StreamPool(engine, 4, layout="NCHW")': "layout",
+    "trtmatte.StreamPool(engine, 4, ring=3)": "ring",
     'trtmatte.build("rvm.onnx", precision="fp8")': "precision",
     'trtmatte.build("rvm.onnx", target="cuda")': "target",
     'trtmatte.export("rvm.onnx", "engine")': "Argument 2",

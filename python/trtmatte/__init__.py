@@ -12,6 +12,7 @@ from trtmatte.errors import (
     DownloadError,
     EngineError,
     FrameError,
+    FullError,
     InputError,
     ModelError,
     OutputError,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from trtmatte.api import export as export
     from trtmatte.api import load as load
     from trtmatte.apps.cut_out import cut_out as cut_out
+    from trtmatte.apps.stream_pool import StreamPool as StreamPool
     from trtmatte.apps.video import convert_video as convert_video
     from trtmatte.reports.comparison import compare as compare
     from trtmatte.reports.doctor import doctor as doctor
@@ -42,6 +44,7 @@ _LAZY: Final = {
     "Limits": "trtmatte.support.limits",
     "Matte": "trtmatte.runtime.session",
     "Session": "trtmatte.api",
+    "StreamPool": "trtmatte.apps.stream_pool",
     "build": "trtmatte.api",
     "compare": "trtmatte.reports.comparison",
     "convert_video": "trtmatte.apps.video",
@@ -81,6 +84,7 @@ __all__ = [
     "Engine",
     "EngineError",
     "FrameError",
+    "FullError",
     "InputError",
     "Limits",
     "Matte",
@@ -88,6 +92,7 @@ __all__ = [
     "OutputError",
     "Session",
     "SettingError",
+    "StreamPool",
     "TrtmatteError",
     "TruncatedError",
     "__version__",

@@ -47,6 +47,10 @@ class OutputError(TrtmatteError, OSError):
     """A video or a picture cannot be written."""
 
 
+class FullError(TrtmatteError, RuntimeError):
+    """There is no room for more at the moment: for another live stream, or for another picture that waits."""
+
+
 def printable(text: str) -> str:
     """Text from files and libraries as it may be shown: control characters, which could drive a terminal, are escapes.
 

@@ -20,13 +20,12 @@ pytest.importorskip("PIL")
 from PIL import Image
 
 from tests.runtime.session import engines
-from trtmatte.apps import batch
-from trtmatte.apps.batch import Groups, Job, Service
+from trtmatte.apps import batch, picture_queue
+from trtmatte.apps.batch import Service
 from trtmatte.apps.matting import Matting
 from trtmatte.errors import SettingError
 from trtmatte.format.op_forms import LARGEST_SIDE
 from trtmatte.media.request_lines import RequestLines
-from trtmatte.media.still import Still
 from trtmatte.support.limits import Limits
 
 SIZES = [(32, 24), (31, 45), (32, 24), (64, 20), (32, 24), (31, 45), (32, 24), (32, 24)]
@@ -96,19 +95,6 @@ def test_each_picture_is_matted_by_itself(width: int) -> None:
         np.testing.assert_array_equal(decoded(each), expected(picture(int(each["id"][1:]))))
 
 
-def job(number: int) -> Job:
-    return Job({"id": number}, Still(picture(number)))
-
-
-def test_pictures_of_one_shape_are_a_group() -> None:
-    groups = Groups(3, shape=lambda size: size[0] // size[1])
-    assert [groups.add(job(number)) for number in range(4)] == [[]] * 4
-    assert [each.key["id"] for each in groups.add(job(4))] == [0, 2, 4]
-    assert groups.add(job(6)) == []
-    assert [[each.key["id"] for each in groups.oldest()] for _ in range(3)] == [[1], [3], [6]]
-    assert not groups
-
-
 class Noted:
     """A matting that notes how many pictures it gets together."""
 
@@ -128,7 +114,7 @@ class Noted:
 def test_a_batch_that_is_less_than_half_full_is_matted_one_by_one(
     count: int, alone: list[int], together: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "_LINGER", 600)  # until the lines end
+    monkeypatch.setattr(picture_queue, "_LINGER", 600)  # until the lines end
     lines = b"".join(request(number, engines.noise(number)) for number in range(count))
     ones, many = [], []
     answers(lines, Noted(matting(), ones), Noted(matting(5), many), batch=5)

@@ -232,7 +232,7 @@ def test_a_model_is_built_for_one_picture_and_for_a_batch(
     monkeypatch.setattr("trtmatte.cli.sessions.build", build)
     monkeypatch.setattr("trtmatte.apps.matting.follows_the_frame", lambda family: True)
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(requests())))
-    monkeypatch.setattr("trtmatte.apps.batch._LINGER", 600)
+    monkeypatch.setattr("trtmatte.apps.picture_queue._LINGER", 600)
     assert main.main(["batch", "--model", "u2netp", "--batch", "3", "--backend", "onnxruntime"]) == 0
     assert sorted(asked) == [("u2netp", (31, 45), 1), ("u2netp", (32, 24), 3), ("u2netp", (64, 20), 1)]
     found = [json.loads(line) for line in capsysbinary.readouterr().out.splitlines()]

@@ -343,7 +343,7 @@ def test_rembg_s_alpha_matting_is_explained(flags: str, here: Path, capsys: pyte
     ("command", "ours"),
     [
         *(("i", "trtmatte image"), ("p", "trtmatte image"), ("b", "trtmatte video - OUT --raw WIDTHxHEIGHT")),
-        *(("d", "trtmatte models pull"), ("s", "trtmatte batch")),
+        *(("d", "trtmatte models pull"), ("s", "trtmatte serve")),
     ],
 )
 def test_the_commands_of_rembg_are_answered_with_ours(

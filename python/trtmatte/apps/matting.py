@@ -26,7 +26,7 @@ from trtmatte.runtime.session.background import read_background
 from trtmatte.support.limits import Limits
 from trtmatte.support.options import option
 
-__all__ = ["EngineForSize", "Matting"]
+__all__ = ["EngineForSize", "Matting", "shape_of"]
 
 Array = np.ndarray[Any, Any]
 
@@ -130,7 +130,7 @@ class Matting:
 
     def shape(self, size: tuple[int, int]) -> int:
         """Return a number that is the same for pictures that share a session."""
-        return 0 if self._one_engine else _shape(size)
+        return 0 if self._one_engine else shape_of(size)
 
     def together(self, pictures: Sequence[Array], behind: FrameBackground) -> list[dict[str, Array]]:
         """Return the mattes of pictures of one `shape`, at most as many as the sessions have streams.
@@ -247,7 +247,7 @@ class Matting:
             self._tell(message)
 
 
-def _shape(size: tuple[int, int]) -> int:
+def shape_of(size: tuple[int, int]) -> int:
     """Return a number for the aspect ratio and, of small pictures, for the size: a network that is built for a small
     one would see too little of a large one."""
     small = max(_SMALLEST, min(0, math.floor(math.log2(max(size) / _FULL))))

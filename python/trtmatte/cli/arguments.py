@@ -51,7 +51,7 @@ _OF_REMBG: Final = {
     "p": "rembg's p is trtmatte image",
     "b": "rembg's b is trtmatte video - OUT --raw WIDTHxHEIGHT",
     "d": "rembg's d is trtmatte models pull",
-    "s": "there is no server; trtmatte batch answers requests on standard input",
+    "s": "rembg's s is trtmatte serve",
 }
 """What stands in the place of the commands of rembg."""
 

@@ -5,7 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from trtmatte.cli import batch, bench, cache, compare, doctor, image, inspect, live, models, process, scripts, video
+from trtmatte.cli import (
+    batch,
+    bench,
+    cache,
+    compare,
+    doctor,
+    image,
+    inspect,
+    live,
+    models,
+    process,
+    scripts,
+    serve,
+    video,
+)
 from trtmatte.cli.arguments import Parser, add_version_flag
 
 
@@ -17,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_version_flag(parser)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    for command in (video, image, batch, live, models, cache, inspect, doctor, bench, compare):
+    for command in (video, image, batch, live, serve, models, cache, inspect, doctor, bench, compare):
         command.add_parser(commands)
     chosen = process.parsed(parser, scripts.words(sys.argv[1:] if arguments is None else arguments) or ["--help"])
     return process.finished(f"trtmatte {chosen.command}", lambda: chosen.run(chosen))

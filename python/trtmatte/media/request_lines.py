@@ -14,7 +14,7 @@ from trtmatte.media.still import Encoded
 from trtmatte.support.limits import SAFE, Limits
 from trtmatte.support.stoppable import StoppableInput
 
-__all__ = ["Key", "Request", "RequestError", "RequestLines", "answer", "refusal"]
+__all__ = ["Key", "LineSplitter", "Request", "RequestError", "RequestLines", "answer", "read_request", "refusal"]
 
 _CHUNK: Final = 1 << 20
 _EXPECTED: Final = "expected an id and an image, a picture's file in base64"
@@ -40,56 +40,77 @@ class RequestError(InputError):
         self.key = key
 
 
+class LineSplitter:
+    """The lines of a text that comes in parts, each with its number. Empty lines are left out, but counted."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._most = _longest(limits)
+        self._line, self._number = bytearray(), 1
+
+    def split(self, part: bytes) -> Iterator[tuple[int, bytes]]:
+        """Give the lines that end in this part. One that is too long is cut, which makes it no request."""
+        *ended, rest = part.split(b"\n")
+        for each in ended:
+            self._line += each
+            yield from self.rest()
+            self._number += 1
+        if len(self._line) <= self._most:
+            self._line += rest
+
+    def rest(self) -> Iterator[tuple[int, bytes]]:
+        """Give what follows the last end of a line."""
+        line, self._line = bytes(self._line), bytearray()
+        if line.strip():
+            yield self._number, line
+
+
 class RequestLines:
-    """The lines of a pipe, in turn, each with its number. Empty lines are left out, but counted."""
+    """The lines of a pipe, in turn, each with its number."""
 
     def __init__(self, pipe: BinaryIO, limits: Limits | None = None) -> None:
         self._input = StoppableInput(pipe)
-        self._most = (limits or SAFE).file_bytes * 4 // 3 + _CHUNK  # in base64, with room for the id
+        self._limits = limits
 
     def stop(self) -> None:
         """End the lines, even if the pipe is silent."""
         self._input.stop()
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        """Give the lines. One that is too long is cut, which makes it no request."""
-        line, number, chunk = bytearray(), 1, bytearray(_CHUNK)
+        splitter, chunk = LineSplitter(self._limits), bytearray(_CHUNK)
         while count := self._read(memoryview(chunk)):
-            *ended, rest = bytes(chunk[:count]).split(b"\n")
-            for each in ended:
-                line += each
-                if line.strip():
-                    yield number, bytes(line)
-                line, number = bytearray(), number + 1
-            if len(line) <= self._most:
-                line += rest
-        if line.strip() and not self._input.is_stopped:
-            yield number, bytes(line)
+            yield from splitter.split(bytes(chunk[:count]))
+        if not self._input.is_stopped:
+            yield from splitter.rest()
 
     def request(self, number: int, line: bytes) -> Request:
         """Return the request in a line. Raises a RequestError if it is none."""
-        if len(line) > self._most:
-            raise RequestError(_key(None, number), f"line {number} has more than {self._most} bytes: it is too long")
-        try:
-            given = json.loads(line, parse_constant=_refuse)
-        except (ValueError, RecursionError) as error:
-            raise RequestError(_key(None, number), f"line {number} is no JSON: {error}; {_EXPECTED}") from error
-        key = _key(given.get("id") if isinstance(given, dict) else None, number)
-        text = given.get("image") if isinstance(given, dict) else None
-        if not isinstance(text, str):
-            raise RequestError(key, f"line {number} has no image; {_EXPECTED}")
-        if text.startswith("data:"):  # an address with the picture in it, as browsers write it
-            text = text.partition(",")[2]
-        try:
-            return Request(key, Encoded(base64.b64decode(text, validate=True)))
-        except ValueError as error:
-            raise RequestError(key, f"the image of line {number} is no base64: {error}") from error
+        return read_request(number, line, self._limits)
 
     def _read(self, chunk: memoryview) -> int:
         try:
             return self._input.readinto(chunk)
         except (OSError, ValueError) as error:
             raise InputError(f"standard input cannot be read: {reason(error)}") from error
+
+
+def read_request(number: int, line: bytes, limits: Limits | None = None) -> Request:
+    """Return the request in a line. Raises a RequestError if it is none."""
+    if len(line) > (most := _longest(limits)):
+        raise RequestError(_key(None, number), f"line {number} has more than {most} bytes: it is too long")
+    try:
+        given = json.loads(line, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(_key(None, number), f"line {number} is no JSON: {error}; {_EXPECTED}") from error
+    key = _key(given.get("id") if isinstance(given, dict) else None, number)
+    text = given.get("image") if isinstance(given, dict) else None
+    if not isinstance(text, str):
+        raise RequestError(key, f"line {number} has no image; {_EXPECTED}")
+    if text.startswith("data:"):  # an address with the picture in it, as browsers write it
+        text = text.partition(",")[2]
+    try:
+        return Request(key, Encoded(base64.b64decode(text, validate=True)))
+    except ValueError as error:
+        raise RequestError(key, f"the image of line {number} is no base64: {error}") from error
 
 
 def answer(key: Key, image: bytes) -> bytes:
@@ -100,6 +121,11 @@ def answer(key: Key, image: bytes) -> bytes:
 def refusal(key: Key, error: object) -> bytes:
     """Return the line that answers a request that failed."""
     return _line({**key, "error": str(error)})
+
+
+def _longest(limits: Limits | None) -> int:
+    """The bytes of a line, at most: a file in base64, with room for the id."""
+    return (limits or SAFE).file_bytes * 4 // 3 + _CHUNK
 
 
 def _key(id: Any, number: int) -> Key:

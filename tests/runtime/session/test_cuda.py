@@ -15,6 +15,7 @@ import pytest
 from tests import real_models as models
 from tests import reference
 from tests.runtime.session import engines
+from tests.runtime.session.stepping import Streams
 from trtmatte import _core
 from trtmatte.backends import onnxruntime_cuda, registry, tensorrt
 
@@ -202,6 +203,15 @@ def test_pictures_of_several_sizes_together(open_session):
         for expected, actual in zip(on_cpu.each(pictures), on_cuda.each(pictures), strict=True):
             assert steps(actual.pha, expected.pha) <= 1
             assert steps(actual.fgr, expected.fgr) <= 1
+
+
+def test_frames_in_some_of_the_streams(open_session):
+    def same(expected, actual):
+        assert steps(actual["pha"], expected["pha"]) <= 1
+        assert steps(actual["fgr"], expected["fgr"]) <= 1
+
+    alone = [engines.memory().session(backend="onnxruntime", device="cpu") for _ in range(4)]
+    Streams(open_session(engine=engines.memory(4)), alone, same).run(60)
 
 
 def test_ten_thousand_frames(open_session):

@@ -22,7 +22,9 @@ import pytest
 from tests import reference
 from tests.runtime.session import engines, fake_driver
 from tests.runtime.session.fake_driver import OnDevice, OverDlpack, StreamByProtocol, WithoutStream
+from tests.runtime.session.stepping import Streams
 from trtmatte import _core
+from trtmatte.apps.stream_pool import StreamPool
 from trtmatte.backends import onnxruntime_cuda
 from trtmatte.errors import FrameError
 from trtmatte.runtime.session.cuda.from_device import from_device
@@ -119,6 +121,81 @@ def test_pictures_of_the_device_together(driver):
             assert_same(expected, actual)
         assert isinstance(mattes[2].pha, np.ndarray)
     assert on_cuda.stats().bytes_in == 4 * pictures[2].nbytes
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_frames_in_some_of_the_streams(options, seed, driver):
+    session = on_device(engines.memory((1, 2, 4)[seed % 3]), batch=4, **OPTIONS[options])
+    alone = [engines.memory().session(backend="onnxruntime", **OPTIONS[options]) for _ in range(4)]
+    Streams(session, alone, assert_same, seed).run(12)
+
+
+def test_frames_in_some_of_the_streams_are_one_launch(driver):
+    """For each combination of streams, on each side, once it has come twice. Nothing is allocated."""
+    session = on_device(engines.memory(4), outputs=("pha", "alpha"))
+    alone = [engines.memory().session(backend="onnxruntime", outputs=("pha", "alpha")) for _ in range(4)]
+    combinations = [[0, 1, 2, 3], [0], [3, 1], [1, 2, 3], [2]]
+    for turn in range(8):
+        for slots in combinations:
+            frames = {slot: engines.noise(turn + slot) for slot in slots}
+            before, allocated = session.stats(), session._memory.buffers
+            for slot, matte in session.step(frames).items():
+                assert_same(alone[slot](frames[slot]), matte)
+            if turn > 4:
+                assert session.stats().launches == before.launches + 1
+                assert session._memory.buffers == allocated
+    assert session.stats().note == ""
+
+
+def test_frames_of_the_device_in_some_of_the_streams(driver):
+    """Nobody waits for their mattes, which stay there, before the next frames come."""
+    session = on_device(engines.memory(3), outputs=("alpha", "pha"))
+    alone = [engines.memory().session(backend="onnxruntime", outputs=("alpha", "pha")) for _ in range(3)]
+    sizes = [(32, 24), (64, 48), (8, 40)]
+    frames = [OnDevice(engines.noise(0, *size)) for size in sizes]
+    found = []
+    for seed, slots in enumerate([[0, 1], [2], [1, 0, 2], [1], [2, 0], [1], [1], [0, 1]] * 2):
+        pictures = {slot: engines.noise(seed + slot, *sizes[slot]) for slot in slots}
+        for slot in slots:
+            frames[slot].overwrite(pictures[slot])
+        mattes = session.step({slot: frames[slot] for slot in slots})
+        for slot in slots:
+            frames[slot].overwrite(np.full_like(pictures[slot], 77))
+            found.append((alone[slot](pictures[slot]).copy(), mattes[slot]))
+    for expected, matte in found:
+        assert_same(expected, matte)
+    assert (session.stats().bytes_in, session.stats().bytes_out) == (0, 0)
+
+
+def test_steps_while_a_frame_is_on_its_way_out(driver):
+    """A frame of `stream`, which is one ahead, has small outputs for the host; the steps' frames stay on the device."""
+    on_cpu, on_cuda = pair(batch=2, outputs=("alpha", "ones", "pha"))
+    frames = [np.stack([engines.noise(2 * seed + stream) for stream in range(2)]) for seed in range(8)]
+    there = [OnDevice(engines.noise(seed)) for seed in range(4)]
+    expected = [on_cpu(frames[0]).copy()]
+    mattes = on_cuda.stream(frames)
+    for number in range(1, 8):
+        expected.append(on_cpu(frames[number]).copy())
+        assert_same(expected[number - 1], next(mattes))
+        for seed in range(number % 4):
+            slot = seed % 2
+            assert_same(on_cpu.step({slot: engines.noise(seed)})[slot], on_cuda.step({slot: there[seed]})[slot])
+
+
+def test_live_streams_of_a_pool(driver):
+    """Their frames are run on a thread of the pool's own."""
+    before = fake_driver.alive()
+    alone = [engines.memory().session(backend="onnxruntime", outputs=("pha",)) for _ in range(3)]
+    with StreamPool(engines.memory(2), 3, backend="onnxruntime", device="cuda", outputs=("pha",)) as pool:
+        streams = [pool.join() for _ in range(3)]
+        for seed in range(6):
+            frames = [engines.noise(3 * seed + number, 32 + 8 * number, 24) for number in range(3)]
+            futures = [stream.submit(frame) for stream, frame in zip(streams, frames, strict=True)]
+            for session, frame, future in zip(alone, frames, futures, strict=True):
+                assert_same(session(frame), future.result(30))
+    del pool, streams, futures, future
+    gc.collect()
+    assert fake_driver.alive() == before
 
 
 def test_frames_of_the_device_stay_there(driver):

@@ -79,8 +79,9 @@ class Blur:
         return blurred[:, ::-1] if self._color == "bgr" else blurred
 
     def _allocate(self, stream: int, shape: tuple[int, ...]) -> tuple[Array, Array]:
-        """Allocate a pair, and free those for other sizes."""
-        self._buffers = {key: value for key, value in self._buffers.items() if key[1] == shape}
+        """Allocate a pair. For frames of other shapes in the same streams, only the last pair is kept."""
+        for key in [key for key in self._buffers if key[0] == stream][:-1]:
+            del self._buffers[key]
         pair = self._memory.zeros(shape, "float32"), self._memory.zeros(shape, "float32")
         self._buffers[stream, shape] = pair
         return pair

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,14 @@ from trtmatte.backends.interface import Network
 from trtmatte.format.program import Program
 from trtmatte.runtime.session.background import Background
 from trtmatte.runtime.session.cuts import SceneCuts
-from trtmatte.runtime.session.lanes import BoundSteps, steps_of_each, stream_groups
+from trtmatte.runtime.session.lanes import (
+    Lanes,
+    lanes_of_groups,
+    lanes_of_streams,
+    shared_steps,
+    stream_groups,
+    streams_of,
+)
 from trtmatte.runtime.session.memory import Array, HostMemory
 from trtmatte.runtime.session.pending import DONE, Pending
 from trtmatte.runtime.session.states import States
@@ -34,10 +41,10 @@ class Executor:
         self._cuts = None if scene_cut is None else SceneCuts([each.small_frame for each in self.groups], scene_cut)
 
     def schedule(self, program: Program) -> FrameSchedule:
-        return FrameSchedule([group.bind(program) for group in self.groups], self.states, self._cuts)
+        return FrameSchedule(lanes_of_groups(self.groups, program), self.states, self._cuts)
 
-    def schedule_each(self, programs: Sequence[Program]) -> FrameSchedule:
-        return FrameSchedule(steps_of_each(self.groups, programs), self.states, None)
+    def schedule_streams(self, programs: Mapping[int, Program]) -> FrameSchedule:
+        return FrameSchedule(lanes_of_streams(self.groups, programs), self.states, self._cuts)
 
     def background_of(self, background: Background, frame: Array, time: int, streams: slice) -> Array:
         return background.at(frame, time, streams)
@@ -54,23 +61,27 @@ class Executor:
 
 
 class FrameSchedule:
-    """The steps of every group for frames of one size, for both sides of the states."""
+    """The steps of every lane, for both sides of the states."""
 
-    def __init__(self, groups: Sequence[Sequence[BoundSteps]], states: States, cuts: SceneCuts | None) -> None:
-        self._sides = list(zip(*groups, strict=True))
-        self._states, self._cuts = states, cuts
+    def __init__(self, lanes: Lanes, states: States, cuts: SceneCuts | None) -> None:
+        self._lanes, self._states, self._cuts = lanes, states, cuts
 
-    def run(self, frames: Sequence[LaneFrame]) -> Pending:
-        groups = self._sides[self._states.side]
-        for steps, frame in zip(groups, frames, strict=True):
+    def run(self, frames: Mapping[int, LaneFrame]) -> Pending:
+        lanes = [(self._lanes[number][self._states.side], frame) for number, frame in frames.items()]
+        for steps, frame in lanes:
             for step in steps.sample:
                 step(frame)
-        if self._cuts is not None and (slots := self._cuts.detect()):
-            self._states.save()
+        streams = streams_of(steps for steps, _ in lanes)
+        if self._cuts is not None and (slots := self._cuts.detect(streams)):
+            self._states.save(slots)
             self._states.zero(slots)
-        for steps, frame in zip(groups, frames, strict=True):
+        for shared in shared_steps(steps for steps, _ in lanes):
+            shared()
+        for steps, frame in lanes:
             for step in steps.finish:
                 step(frame)
             for name, array in frame.small.items():
                 np.copyto(array, steps.tensors[name])
+        if self._cuts is not None:
+            self._cuts.remember(streams)
         return DONE

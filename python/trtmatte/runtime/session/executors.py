@@ -25,10 +25,13 @@ __all__ = ["Executor", "FrameSchedule", "open_executor"]
 
 
 class FrameSchedule(Protocol):
-    """All steps for frames of one size, for all streams."""
+    """All steps for frames of certain sizes."""
 
-    def run(self, frames: Sequence[LaneFrame]) -> Pending:
-        """Run one frame of every stream. It counts once `states.flip` is called."""
+    def run(self, frames: Mapping[int, LaneFrame]) -> Pending:
+        """Run the frames of lanes, by the lanes' numbers. Lanes without a frame do nothing.
+
+        The frames count once `states.flip` or `states.advance` is called.
+        """
 
 
 class Executor(Protocol):
@@ -50,10 +53,10 @@ class Executor(Protocol):
         """The groups that the streams are divided into."""
 
     def schedule(self, program: Program) -> FrameSchedule:
-        """The steps for frames of the size that `program` is for."""
+        """The steps for frames of the size that `program` is for. Each group of streams is a lane."""
 
-    def schedule_each(self, programs: Sequence[Program]) -> FrameSchedule:
-        """The steps for a picture of its own size in each stream, or in the first ones."""
+    def schedule_streams(self, programs: Mapping[int, Program]) -> FrameSchedule:
+        """The steps for frames of a size of its own in each of these streams. Each stream is a lane."""
 
     def background_of(self, background: Background, frame: Array, time: int, streams: slice) -> Any:
         """The picture behind these streams at one time, or the instruction to make it from the frame."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from trtmatte.backends.interface import Network, Run
@@ -28,14 +28,34 @@ from trtmatte.runtime.session.steps import (
 LaneStep = Callable[[LaneFrame], object]
 """A step, or what watches it."""
 
-__all__ = ["BoundSteps", "StreamGroup", "steps_of_each", "stream_groups"]
+SharedStep = Callable[[], object]
+"""The same of a step that runs once for several lanes."""
+
+Lanes = Mapping[int, Sequence["BoundSteps"]]
+"""The steps of each lane by its number, for both sides of the states."""
+
+__all__ = [
+    "BoundSteps",
+    "Lanes",
+    "StreamGroup",
+    "lanes_of_groups",
+    "lanes_of_streams",
+    "shared_steps",
+    "stream_groups",
+    "streams_of",
+]
 
 
 @dataclass(frozen=True)
 class BoundSteps:
-    """All steps of a frame, for one side of the states. `sample` makes the small pictures, `finish` does the rest."""
+    """All steps of a frame, for one side of the states. `sample` makes the small pictures, `finish` does the rest.
 
+    `shared` come between them: the networks of lanes that have one stream each, and share them.
+    """
+
+    streams: slice
     sample: tuple[LaneStep, ...]
+    shared: tuple[SharedStep, ...]
     finish: tuple[LaneStep, ...]
     tensors: Tensors  # the program's outputs are found here afterwards
     samples: Tensors  # the pictures as the network sees them, by the pictures' names
@@ -73,13 +93,13 @@ class StreamGroup:
             }
             for side in states.sides
         ]
+        self._networks = [stage for stage in needed if isinstance(stage, NetworkStage)]
         self._runs = [
             {
                 stage.name: networks[stage.name].bind(
                     {name: tensors[name] for name in stage.inputs}, {name: tensors[name] for name in stage.outputs}
                 )
-                for stage in needed
-                if isinstance(stage, NetworkStage)
+                for stage in self._networks
             }
             for tensors in self._sides
         ]
@@ -93,16 +113,20 @@ class StreamGroup:
         """The steps for frames of the size that `program` is for: one set for each side of the states."""
         return [self._bound(program, tensors, runs) for tensors, runs in zip(self._sides, self._runs, strict=True)]
 
-    def bind_each(self, programs: Sequence[Program]) -> list[list[BoundSteps]]:
-        """The steps for a picture of its own size in each stream, or in the first ones: for each, a set for each side.
+    def bind_streams(self, programs: Mapping[int, Program]) -> dict[int, list[BoundSteps]]:
+        """The steps for a frame of its own size in each of these streams: for each, a set for each side.
 
-        The networks run with the first stream, once for all.
+        The networks run once for all. What they make for streams without a frame counts for nothing.
         """
-        sides = list(zip(self._sides, self._runs, strict=True))
-        return [
-            [self._bound(program, _of_stream(number, tensors), {} if number else runs) for tensors, runs in sides]
-            for number, program in enumerate(programs)
-        ]
+        bound: dict[int, list[BoundSteps]] = {stream: [] for stream in programs}
+        for tensors, runs in zip(self._sides, self._runs, strict=True):
+            shared = tuple(self._watched(RunNetwork(stage, runs[stage.name])) for stage in self._networks)
+            for stream, program in programs.items():
+                lane = stream - self.streams.start
+                own = {name: array[lane : lane + 1] for name, array in tensors.items()}
+                steps = self._bound(program, own, {})
+                bound[stream].append(replace(steps, streams=slice(stream, stream + 1), shared=shared))
+        return bound
 
     def _bound(self, program: Program, tensors: Tensors, runs: Mapping[str, Run]) -> BoundSteps:
         """`runs` has no network where others run it."""
@@ -132,14 +156,10 @@ class StreamGroup:
                 finish.append(self._watched(WriteMatte(stage, tensors, self._spec, cuda_stream)))
         samples = {picture: tensors[name] for picture, name in self._samples.items() if name in tensors}
         tensors = {**tensors, **(selection.tensors if selection else {})}
-        return BoundSteps(tuple(sample), tuple(finish), tensors, samples)
+        return BoundSteps(self.streams, tuple(sample), (), tuple(finish), tensors, samples)
 
     def _watched(self, step: Step) -> Callable[..., object]:
         return self.watch(step.title, step)
-
-
-def _of_stream(number: int, tensors: Tensors) -> Tensors:
-    return {name: array[number : number + 1] for name, array in tensors.items()}
 
 
 def stream_groups(
@@ -158,9 +178,28 @@ def stream_groups(
     ]
 
 
-def steps_of_each(groups: Sequence[StreamGroup], programs: Sequence[Program]) -> list[list[BoundSteps]]:
-    """The steps for a picture of its own size in each of the first streams. Groups without a picture do nothing."""
-    return [steps for group in groups for steps in group.bind_each(programs[group.streams])]
+def lanes_of_groups(groups: Sequence[StreamGroup], program: Program) -> Lanes:
+    """A lane for each group: a frame of one size in every stream."""
+    return {number: group.bind(program) for number, group in enumerate(groups)}
+
+
+def lanes_of_streams(groups: Sequence[StreamGroup], programs: Mapping[int, Program]) -> Lanes:
+    """A lane for each of these streams: a frame of its own size in each. A group without a frame does nothing."""
+    lanes: dict[int, list[BoundSteps]] = {}
+    for group in groups:
+        members = range(group.streams.start, group.streams.stop)
+        lanes |= group.bind_streams({stream: programs[stream] for stream in members if stream in programs})
+    return lanes
+
+
+def streams_of(lanes: Iterable[BoundSteps]) -> list[int]:
+    """The streams that pass through these lanes."""
+    return [stream for steps in lanes for stream in range(steps.streams.start, steps.streams.stop)]
+
+
+def shared_steps(lanes: Iterable[BoundSteps]) -> Iterable[SharedStep]:
+    """The steps that lanes share, each once."""
+    return dict.fromkeys(step for steps in lanes for step in steps.shared)
 
 
 def _needed(program: Program, spec: OutputSpec) -> list[Stage]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from trtmatte.ops import Color, Layout
 
-__all__ = ["BackendName", "Device", "Dtype", "Outputs", "SessionOptions"]
+__all__ = ["BackendName", "Device", "Dtype", "Outputs", "SessionOptions", "StreamOptions"]
 
 
 class _TorchDtype(Protocol):
@@ -53,3 +53,17 @@ class SessionOptions(TypedDict, total=False):
     scene_cut: float | None
     raw_foreground: bool
     backdrop: Any
+
+
+class StreamOptions(TypedDict, total=False):
+    """The options of a session that `trtmatte.StreamPool` takes."""
+
+    backend: BackendName
+    device: Device | None
+    outputs: Outputs | None
+    dtype: Dtype
+    layout: Layout
+    color: Color
+    background: Any
+    scene_cut: float | None
+    raw_foreground: bool

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -44,16 +44,27 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 _READ_AHEAD: Final = 2  # frames
+_SCHEDULES: Final = 2  # for streams with frames of their own sizes, which on a GPU have buffers for all of them
+
+Size = tuple[int, int]
 
 
 @dataclass
 class _Sized:
     """Everything that depends on the size of the frames."""
 
-    size: tuple[int, int]
+    size: Size
     schedule: FrameSchedule
     program: Program
     places: Ring | Pool | None = None
+
+
+@dataclass
+class _Stream:
+    """One stream of a session."""
+
+    size: Size | None = None  # of its last frame
+    places: Ring | Pool | None = None  # of the mattes of `step`
 
 
 @dataclass(frozen=True)
@@ -158,6 +169,8 @@ class Session:
                 None if background is None else snapshot_background(self._read_background(background), self._memory)
             )
         self._sized: _Sized | None = None
+        self._streams = [_Stream() for _ in range(settings.batch)]
+        self._schedules: OrderedDict[tuple[Size | None, ...], FrameSchedule] = OrderedDict()  # by the streams' sizes
         self._has_plate = False  # the small plate that the network sees is the session's own
         self._counters = Counters(self._memory)
         self._matte_names = settings.spec.matte
@@ -217,6 +230,17 @@ class Session:
         with self._alone():
             return self._run_each(list(pictures), backgrounds)
 
+    def step(self, frames: Mapping[int, Any], *, backgrounds: Mapping[int, Any] | None = None) -> dict[int, Matte]:
+        """The mattes of one frame in each of some streams, by the numbers of the streams.
+
+        The frames may be of different sizes. The other streams stay as they are. `backgrounds` has those of streams
+        that want another one than the session's. For models that need no plate.
+
+        >>> mattes = session.step({0: frame, 3: another})
+        """
+        with self._alone():
+            return self._step(frames, backgrounds or {})
+
     # -----------------------------------------------------------------------------------------------------------------
     # States
 
@@ -246,8 +270,7 @@ class Session:
             twin = object.__new__(type(self))
             twin._open(self._engine, self._settings, self._choice)
             twin._states.set(self._states.get())
-            if self._sized is not None:
-                twin._sized = twin._scheduled(self._sized.size)
+            twin._streams = [_Stream(stream.size) for stream in self._streams]
             return twin
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -287,6 +310,7 @@ class Session:
             self._require_open()
             self._executor.watch(watch)
             self._sized = None  # bind the steps again
+            self._schedules.clear()
 
     def close(self) -> None:
         """Free the buffers. Results that were handed out stay valid."""
@@ -295,6 +319,7 @@ class Session:
                 self._executor.close()
             self._closed = True
             self._sized = None
+            self._schedules.clear()
             self.__dict__.pop("_executor", None)
             self.__dict__.pop("_states", None)
 
@@ -327,7 +352,9 @@ class Session:
         """Begin a frame; with `wait`, complete it. Nothing counts unless all of it succeeds."""
         began = perf_counter()
         self._require_open()
-        call = self._read(frame, plate, background, backdrop)
+        return self._run_call(self._read(frame, plate, background, backdrop), out, wait, began)
+
+    def _run_call(self, call: _Call, out: Any, wait: bool, began: float) -> _Begun:
         sized = self._for_size(call.frames)
         results = self._results(sized, call, out)
         before, side = self._sized, self._states.side
@@ -340,27 +367,55 @@ class Session:
             self._sized = before
             self._states.restore(side)
             raise
-        return _Begun(Matte(results.for_caller, self._settings.layout, self._settings.color), pending)
+        return _Begun(self._matte(results), pending)
 
     def _run_each(self, pictures: list[Any], backgrounds: Sequence[Any] | None) -> list[Matte]:
         began = perf_counter()
         self._require_open()
         calls = self._read_each(pictures, backgrounds)
-        programs = [self._engine.for_frame(*call.frames.size) for call in calls]
-        results = [
-            self._shapes(program, call.frames).allocate(self._memory)
-            for program, call in zip(programs, calls, strict=True)
-        ]
+        programs = {number: self._engine.for_frame(*call.frames.size) for number, call in calls.items()}
+        results = {
+            number: self._shapes(programs[number], call.frames).allocate(self._memory) for number, call in calls.items()
+        }
         self._states.zero()  # a frame writes the other side, which never counts here
         self._has_plate = False
-        frames = [
-            self._lane_frame(call, result, 0, slice(number, number + 1), False)
-            for number, (call, result) in enumerate(zip(calls, results, strict=True))
-        ]
-        self._executor.schedule_each(programs).run(frames).wait()
-        small = sum(result.arrays[name].nbytes for result in results for name in self._small_names)
-        self._counters.count(1, perf_counter() - began, sum(call.frames.copied for call in calls), small)
-        return [Matte(result.for_caller, self._settings.layout, self._settings.color) for result in results]
+        try:
+            self._executor.schedule_streams(programs).run(self._stream_frames(calls, results)).wait()
+        finally:
+            self._states.forget()
+        self._count(calls.values(), results.values(), perf_counter() - began)
+        return [self._matte(result) for result in results.values()]
+
+    def _step(self, frames: Mapping[int, Any], backgrounds: Mapping[int, Any]) -> dict[int, Matte]:
+        began = perf_counter()
+        self._require_open()
+        calls = self._read_step(frames, backgrounds)
+        if not calls:
+            return {}
+        if self._settings.batch == 1:  # as any other call
+            return {slot: self._run_call(call, None, True, began).matte for slot, call in calls.items()}
+        sizes = [calls[slot].frames.size if slot in calls else each.size for slot, each in enumerate(self._streams)]
+        schedule = self._schedule_for(tuple(sizes))
+        places = {slot: self._places_in(self._streams[slot], call) for slot, call in calls.items()}
+        results = {slot: each.take() for slot, each in places.items()}
+        side = self._states.side
+        try:
+            self._begin_streams({slot: call.frames.size for slot, call in calls.items()})
+            self._has_plate = False
+            schedule.run(self._stream_frames(calls, results)).wait()
+            self._states.advance(calls.keys())
+            self._count(calls.values(), results.values(), perf_counter() - began)
+            self._states.forget()
+        except BaseException:
+            self._states.restore(side)
+            raise
+        for slot, call in calls.items():
+            self._streams[slot] = _Stream(call.frames.size, places[slot])
+            places[slot].count(results[slot])
+        return {slot: self._matte(result) for slot, result in results.items()}
+
+    def _matte(self, results: Results) -> Matte:
+        return Matte(results.for_caller, self._settings.layout, self._settings.color)
 
     def _finished(self, begun: _Begun) -> Matte:
         with self._alone():
@@ -391,25 +446,41 @@ class Session:
         plates = self._plate_of(plate, frames)
         return _Call(frames, plates, self._background_of(background, frames), plates is self._plate)
 
-    def _read_each(self, pictures: list[Any], backgrounds: Sequence[Any] | None) -> list[_Call]:
-        program, batch = self._program, self._settings.batch
-        if program.capacity or self._needs_plate:
-            raise FrameError(f"{program.family} needs a plate for each picture; pass one picture after another")
+    def _read_each(self, pictures: list[Any], backgrounds: Sequence[Any] | None) -> dict[int, _Call]:
+        batch = self._settings.batch
+        self._require_no_plate("pass one picture after another")
         if not 1 <= len(pictures) <= batch:
             raise FrameError(f"there are {len(pictures)} pictures; expected 1 to {batch}, the streams of this session")
         behind = [None] * len(pictures) if backgrounds is None else list(backgrounds)
         if len(behind) != len(pictures):
             raise FrameError(f"there are {len(behind)} backgrounds; expected one for each of {len(pictures)} pictures")
-        calls = []
-        for number, (picture, background) in enumerate(zip(pictures, behind, strict=True)):
-            frames = read_frames(picture, f"picture {number}", self._settings.color, self._memory)
-            if frames.front:
-                raise FrameError(
-                    f"picture {number} is {frames.array.dtype} {frames.array.shape}; expected a single picture, "
-                    "(H, W, 3) or (3, H, W); batches and chunks are for session(frames)"
-                )
-            calls.append(_Call(frames, None, self._background_of(background, frames), False))
-        return calls
+        return {
+            number: self._read_single(picture, f"picture {number}", background)
+            for number, (picture, background) in enumerate(zip(pictures, behind, strict=True))
+        }
+
+    def _read_step(self, frames: Mapping[int, Any], backgrounds: Mapping[int, Any]) -> dict[int, _Call]:
+        self._require_no_plate("pass one frame of every stream: session(frames, plates)")
+        checked_slots([*frames, *backgrounds], self._settings.batch)
+        if without := backgrounds.keys() - frames.keys():
+            raise FrameError(f"stream {min(without)} has a background and no frame; expected backgrounds of frames")
+        return {
+            slot: self._read_single(frame, FRAME if len(frames) == 1 else f"{FRAME} {slot}", backgrounds.get(slot))
+            for slot, frame in frames.items()
+        }
+
+    def _require_no_plate(self, remedy: str) -> None:
+        if self._program.capacity or self._needs_plate:
+            raise FrameError(f"{self._program.family} needs a plate for each picture; {remedy}")
+
+    def _read_single(self, picture: Any, name: str, background: Any) -> _Call:
+        frames = read_frames(picture, name, self._settings.color, self._memory)
+        if frames.front:
+            raise FrameError(
+                f"{name} is {frames.array.dtype} {frames.array.shape}; expected a single picture, "
+                "(H, W, 3) or (3, H, W); batches and chunks are for session(frames)"
+            )
+        return _Call(frames, None, self._background_of(background, frames), False)
 
     def _plate_of(self, given: Any, frames: Frames) -> Frames | None:
         family = self._program.family
@@ -448,22 +519,39 @@ class Session:
     def _for_size(self, frames: Frames) -> _Sized:
         if self._sized is not None and self._sized.size == frames.size:
             return self._sized
-        return self._scheduled(frames.size)
+        program = self._engine.for_frame(*frames.size)
+        return _Sized(frames.size, self._executor.schedule(program), program)
 
-    def _scheduled(self, size: tuple[int, int]) -> _Sized:
-        program = self._engine.for_frame(*size)
-        return _Sized(size, self._executor.schedule(program), program)
+    def _schedule_for(self, sizes: tuple[Size | None, ...]) -> FrameSchedule:
+        """The steps for streams with frames of these sizes. Those used last are kept."""
+        if sizes not in self._schedules:
+            programs = {slot: self._engine.for_frame(*size) for slot, size in enumerate(sizes) if size is not None}
+            self._schedules[sizes] = self._executor.schedule_streams(programs)
+            if len(self._schedules) > _SCHEDULES:
+                self._schedules.popitem(last=False)
+        self._schedules.move_to_end(sizes)
+        return self._schedules[sizes]
 
     def _results(self, sized: _Sized, call: _Call, out: Any) -> Results:
-        settings, frames = self._settings, call.frames
-        if out is None and sized.places is not None and sized.places.shapes.serve(frames):
+        if out is None and sized.places is not None and sized.places.shapes.serve(call.frames):
             return sized.places.take()
-        shapes = self._shapes(sized.program, frames)
+        shapes = self._shapes(sized.program, call.frames)
         if out is not None:
-            return caller_results(out, settings.outputs, shapes, call.pictures, self._memory)
-        kind, count = (Pool, KEPT) if settings.ring is None else (Ring, settings.ring)
-        sized.places = kind(shapes, count + self._executor.in_flight, self._memory)
+            return caller_results(out, self._settings.outputs, shapes, call.pictures, self._memory)
+        sized.places = self._places(shapes)
         return sized.places.take()
+
+    def _places_in(self, stream: _Stream, call: _Call) -> Ring | Pool:
+        """The arrays for mattes of one stream."""
+        places, frames = stream.places, call.frames
+        if places is not None and stream.size == frames.size and places.shapes.serve(frames):
+            return places
+        return self._places(self._shapes(self._engine.for_frame(*frames.size), frames))
+
+    def _places(self, shapes: Shapes) -> Ring | Pool:
+        ring = self._settings.ring
+        kind, count = (Pool, KEPT) if ring is None else (Ring, ring)
+        return kind(shapes, count + self._executor.in_flight, self._memory)
 
     def _shapes(self, program: Program, frames: Frames) -> Shapes:
         settings = self._settings
@@ -471,18 +559,31 @@ class Session:
 
     def _run_times(self, sized: _Sized, call: _Call, results: Results) -> Pending:
         """Run a frame, or the frames of a chunk one after another. Returns the last one."""
-        if self._sized is not None and self._sized is not sized:  # frames of another size begin another stream
-            self._states.save()
-            self._states.zero()
+        self._begin_streams(dict.fromkeys(range(self._settings.batch), sized.size))
         if call.frames.times > 1:
             self._states.save()
         same_plate, self._has_plate = call.own_plate and self._has_plate, False
         for time in range(call.frames.times):
-            frames = [self._lane_frame(call, results, time, each.streams, same_plate) for each in self._executor.groups]
+            frames = {
+                lane: self._lane_frame(call, results, time, group.streams, same_plate)
+                for lane, group in enumerate(self._executor.groups)
+            }
             pending = sized.schedule.run(frames)
             self._states.flip()
             same_plate = call.own_plate
         return pending
+
+    def _begin_streams(self, sizes: Mapping[int, Size]) -> None:
+        """Reset the streams whose last frame had another size."""
+        if begun := [slot for slot, size in sizes.items() if self._streams[slot].size not in (None, size)]:
+            self._states.save(begun)
+            self._states.zero(begun)
+
+    def _stream_frames(self, calls: Mapping[int, _Call], results: Mapping[int, Results]) -> dict[int, LaneFrame]:
+        """Single pictures, each in a stream."""
+        return {
+            slot: self._lane_frame(call, results[slot], 0, slice(slot, slot + 1), False) for slot, call in calls.items()
+        }
 
     def _lane_frame(self, call: _Call, results: Results, time: int, streams: slice, same_plate: bool) -> LaneFrame:
         pictures = {FRAME: call.frames.at(time, streams)}
@@ -497,17 +598,21 @@ class Session:
 
     def _commit(self, sized: _Sized, call: _Call, results: Results, seconds: float) -> None:
         """Make the call count: it has succeeded."""
-        first = self._counters.frames == 0
         self._sized = sized
         self._has_plate = call.own_plate
         if sized.places is not None:
             sized.places.count(results)
-        small = sum(results.arrays[name].nbytes for name in self._small_names)
-        copied = call.frames.copied + (call.plate.copied if call.plate else 0)
-        self._counters.count(call.frames.times, seconds, copied, small)
+        self._count([call], [results], seconds)
+        self._states.forget()
+        self._streams = [each if each.size == sized.size else _Stream(sized.size) for each in self._streams]
+
+    def _count(self, calls: Collection[_Call], results: Iterable[Results], seconds: float) -> None:
+        first = self._counters.frames == 0
+        small = sum(each.arrays[name].nbytes for each in results for name in self._small_names)
+        copied = sum(call.frames.copied + (call.plate.copied if call.plate else 0) for call in calls)
+        self._counters.count(max(call.frames.times for call in calls), seconds, copied, small)
         if first:
             self._counters.warmed_up()
-        self._states.forget()
 
 
 @dataclass(frozen=True, slots=True)

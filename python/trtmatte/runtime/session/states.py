@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class States:
             {name: memory.zeros(shape, kinds[name]) for name, shape in shapes.items()} for _ in range(2)
         ]
         self._saved: dict[str, Array] | None = None
-        self._has_saved = False
+        self._saved_slots: set[int] = set()
         self.side = 0
 
     @property
@@ -52,6 +53,19 @@ class States:
         if self._states:
             self.side = 1 - self.side
 
+    def advance(self, slots: Collection[int]) -> None:
+        """Let these streams read next what was written. The others stay as they are. Copies the fewer of both.
+
+        If it is interrupted, `restore` returns to the states before.
+        """
+        others = [slot for slot in range(self.batch) if slot not in slots]
+        if 2 * len(slots) < len(others):  # they are copied twice: once for `restore`
+            self.save(slots)
+            self._copy(self._current, self._other, slots)
+        else:
+            self._copy(self._other, self._current, others)
+            self.flip()
+
     def get(self) -> dict[str, np.ndarray[Any, Any]]:
         return {name: self._memory.fetch(array) for name, array in self._current.items()}
 
@@ -69,31 +83,39 @@ class States:
             for each in (array,) if slots is None else (array[slot : slot + 1] for slot in slots):
                 self._memory.clear(each)
 
-    def save(self) -> None:
-        """Keep a copy for `restore`, for calls that change more than the other side."""
-        if self._has_saved or not self._states:
+    def save(self, slots: Iterable[int] | None = None) -> None:
+        """Keep copies of these streams' states, or of all, for `restore`: a call changes more than the other side."""
+        wanted = {*(range(self.batch) if slots is None else slots)} - self._saved_slots
+        if not wanted or not self._states:
             return
         if self._saved is None:
             self._saved = {name: self._memory.snapshot(array) for name, array in self._current.items()}
-        for name, array in self._current.items():
-            self._memory.copy(self._saved[name], array)
-        self._has_saved = True
+        self._copy(self._saved, self._current, wanted)
+        self._saved_slots |= wanted
 
     def restore(self, side: int) -> None:
         """Return to the states before a call, which were on this side."""
         self.side = side
-        if self._has_saved and self._saved is not None:
-            for name, array in self._saved.items():
-                self._memory.copy(self._current[name], array)
+        if self._saved is not None:
+            self._copy(self._current, self._saved, self._saved_slots)
         self.forget()
 
     def forget(self) -> None:
         """Drop the saved states: the call has succeeded."""
-        self._has_saved = False
+        self._saved_slots.clear()
 
     @property
     def _current(self) -> dict[str, Array]:
         return self._sides[self.side]
+
+    @property
+    def _other(self) -> dict[str, Array]:
+        return self._sides[1 - self.side]
+
+    def _copy(self, to: Mapping[str, Array], source: Mapping[str, Array], slots: Iterable[int]) -> None:
+        for streams in _slices(slots):
+            for name, array in source.items():
+                self._memory.copy(to[name][streams], array[streams])
 
     def _fitting(self, name: str, value: Any) -> Array:
         if name not in self._current:
@@ -109,6 +131,13 @@ class States:
                 "as `state` of a session over the same engine with the same batch gives it"
             )
         return array
+
+
+def _slices(slots: Iterable[int]) -> Iterator[slice]:
+    """The slots in slices of neighbours."""
+    for _, neighbours in groupby(enumerate(sorted(slots)), lambda pair: pair[1] - pair[0]):
+        found = [slot for _, slot in neighbours]
+        yield slice(found[0], found[-1] + 1)
 
 
 def checked_slots(slots: Sequence[int] | int | None, batch: int) -> list[int] | None:

@@ -23,7 +23,7 @@ class Stats:
     """
 
     frames: int
-    """Frames of each stream."""
+    """Frames of each stream. Calls of `step` and `each` count as one."""
     p50: float
     """Milliseconds a frame: half of the calls took no longer."""
     p90: float
@@ -57,6 +57,23 @@ class Stats:
         return "; ".join([*parts, self.note] if self.note else parts)
 
 
+class Latencies:
+    """The last 1,024 durations."""
+
+    def __init__(self) -> None:
+        self._seconds = array("d", bytes(8 * _WINDOW))
+        self._count = 0
+
+    def add(self, seconds: float) -> None:
+        self._seconds[self._count % _WINDOW] = seconds
+        self._count += 1
+
+    def percentiles(self, *percent: float) -> list[float]:
+        """Milliseconds that so many in a hundred took at most; zeros before the first."""
+        milliseconds = np.array(self._seconds[: min(self._count, _WINDOW)] or [0.0]) * 1000
+        return [float(each) for each in np.percentile(milliseconds, percent)]
+
+
 class Counters:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
@@ -65,8 +82,7 @@ class Counters:
         self.bytes_out = 0
         self._buffers_before = 0
         self._core_before = _core.allocations()
-        self._calls = 0
-        self._seconds = array("d", bytes(8 * _WINDOW))
+        self._latencies = Latencies()
 
     def warmed_up(self) -> None:
         """Allocations count from here."""
@@ -76,11 +92,9 @@ class Counters:
         self.frames += frames
         self.bytes_in += bytes_in
         self.bytes_out += bytes_out
-        self._seconds[self._calls % _WINDOW] = seconds / frames
-        self._calls += 1
+        self._latencies.add(seconds / frames)
 
     def stats(self) -> Stats:
-        latencies = np.array(self._seconds[: min(self._calls, _WINDOW)] or [0.0]) * 1000
-        p50, p90, p99, slowest = (float(each) for each in np.percentile(latencies, (50, 90, 99, 100)))
+        p50, p90, p99, slowest = self._latencies.percentiles(50, 90, 99, 100)
         grown = self._memory.buffers - self._buffers_before + _core.allocations() - self._core_before
         return Stats(self.frames, p50, p90, p99, slowest, self.bytes_in, self.bytes_out, grown)

@@ -1,8 +1,8 @@
-"""The steps for frames of one size on a CUDA device, and the buffers that frames and mattes pass through."""
+"""The steps for frames of certain sizes on a CUDA device, and the buffers that frames and mattes pass through."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from trtmatte.runtime.session.cuda.arrays import DeviceArray
 from trtmatte.runtime.session.cuda.graphs import Graphs
 from trtmatte.runtime.session.cuda.memory import DeviceMemory
 from trtmatte.runtime.session.cuda.relocation import Relocation
-from trtmatte.runtime.session.lanes import BoundSteps
+from trtmatte.runtime.session.lanes import BoundSteps, Lanes
 from trtmatte.runtime.session.memory import Array
 
 __all__ = ["Buffers", "Side"]
@@ -21,10 +21,10 @@ _SIDES: Final = 2
 
 
 class Side:
-    """The buffers through which every other frame of one size passes."""
+    """The buffers through which every other frame passes."""
 
-    def __init__(self, steps: Sequence[BoundSteps], memory: DeviceMemory) -> None:
-        self.steps = steps
+    def __init__(self, steps: Mapping[int, BoundSteps], memory: DeviceMemory) -> None:
+        self.steps = steps  # by the numbers of the lanes
         self.uploaded, self.computed, self.downloaded = (memory.event() for _ in range(3))
         self.arrivals: dict[Hashable, tuple[np.ndarray[Any, Any], DeviceArray]] = {}  # pinned, and on the device
         self.departures: dict[Hashable, DeviceArray] = {}
@@ -40,12 +40,10 @@ class Side:
 
 
 class Buffers:
-    """Both sides for frames of one size, and the graphs that are captured of their work."""
+    """Both sides for frames of certain sizes, and the graphs that are captured of their work."""
 
-    def __init__(
-        self, groups: Sequence[Sequence[BoundSteps]], memory: DeviceMemory, capture_obstacle: Callable[[], str]
-    ) -> None:
-        self.sides = [Side([group[side] for group in groups], memory) for side in range(_SIDES)]
+    def __init__(self, lanes: Lanes, memory: DeviceMemory, capture_obstacle: Callable[[], str]) -> None:
+        self.sides = [Side({number: steps[side] for number, steps in lanes.items()}, memory) for side in range(_SIDES)]
         self.graphs = Graphs(memory.compute, capture_obstacle)
         self.relocation = Relocation(memory, self.graphs)
         self._memory = memory

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from trtmatte.runtime.session.cuda.arrays import DeviceArray
 from trtmatte.runtime.session.cuda.buffers import Buffers, Side
 from trtmatte.runtime.session.cuda.memory import DeviceMemory
 from trtmatte.runtime.session.cuts import SceneCuts
-from trtmatte.runtime.session.lanes import StreamGroup
+from trtmatte.runtime.session.lanes import StreamGroup, shared_steps, streams_of
 from trtmatte.runtime.session.states import States
 from trtmatte.runtime.session.steps import LaneFrame
 
@@ -49,7 +49,7 @@ class Compute:
         self.obstacle = obstacle
         self.launches = self.captures = 0
 
-    def run(self, buffers: Buffers, side: Side, frames: Sequence[LaneFrame]) -> None:
+    def run(self, buffers: Buffers, side: Side, frames: Mapping[int, LaneFrame]) -> None:
         """Put the work on frames that are on the device on the CUDA stream for computing."""
         if self.obstacle:
             self._enqueue(side, frames)
@@ -57,30 +57,39 @@ class Compute:
         graphs = buffers.graphs
         launches, captures = graphs.launches, graphs.captures
         brought = buffers.relocation.bring(frames)
-        graphs.run((self._states.side, *map(_key, brought)), lambda: self._enqueue(side, brought))
+        key = (self._states.side, *((lane, _key(frame)) for lane, frame in brought.items()))
+        graphs.run(key, lambda: self._enqueue(side, brought))
         buffers.relocation.take_back(frames, brought)
         self.launches += graphs.launches - launches
         self.captures += graphs.captures - captures
 
-    def _enqueue(self, side: Side, frames: Sequence[LaneFrame]) -> object:
+    def remember(self, side: Side, frames: Mapping[int, LaneFrame]) -> None:
+        """Let the frames count where scene cuts are looked for."""
+        if self._cuts is not None:
+            self._cuts.remember(streams_of(side.steps[lane] for lane in frames))
+
+    def _enqueue(self, side: Side, frames: Mapping[int, LaneFrame]) -> object:
         """Launch all steps. Returns the buffers of blurs, which a captured graph must keep alive."""
-        for steps, frame in zip(side.steps, frames, strict=True):
+        lanes = [(side.steps[lane], frame) for lane, frame in frames.items()]
+        for steps, frame in lanes:
             for step in steps.sample:
                 step(frame)
         if self._cuts is not None:
-            self._begin_scenes(self._cuts)
-        for steps, frame in zip(side.steps, frames, strict=True):
+            self._begin_scenes(self._cuts, streams_of(steps for steps, _ in lanes))
+        for shared in shared_steps(steps for steps, _ in lanes):
+            shared()
+        for steps, frame in lanes:
             complete = self._with_background(frame)
             for step in steps.finish:
                 step(complete)
-        backgrounds = [frame.pictures.get(BACKGROUND) for frame in frames]
+        backgrounds = [frame.pictures.get(BACKGROUND) for frame in frames.values()]
         return [each.blur.buffers for each in backgrounds if isinstance(each, Blurred)]
 
-    def _begin_scenes(self, cuts: SceneCuts) -> None:
+    def _begin_scenes(self, cuts: SceneCuts, streams: Sequence[int]) -> None:
         for seen, group in zip(self._seen, self._groups, strict=True):
             self._memory.copy(seen, group.small_frame)
         self._memory.compute.sync()
-        if slots := cuts.detect():
+        if slots := cuts.detect(streams):
             self._states.save()
             self._states.zero(slots)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -32,29 +32,31 @@ class Download:
         self._memory = memory
         self.bytes = 0
 
-    def copy_small(self, side: Side, frames: Sequence[LaneFrame]) -> None:
+    def copy_small(self, side: Side, frames: Mapping[int, LaneFrame]) -> None:
         """Copy the small outputs that stay on the device."""
-        for steps, frame in zip(side.steps, frames, strict=True):
+        for lane, frame in frames.items():
             for name, to in frame.small.items():
                 if isinstance(to, DeviceArray):
-                    self._memory.copy(to, steps.tensors[name])
+                    self._memory.copy(to, side.steps[lane].tensors[name])
 
-    def fetch(self, buffers: Buffers, side: Side, frames: Sequence[LaneFrame], placed: Sequence[LaneFrame]) -> Pending:
+    def fetch(
+        self, buffers: Buffers, side: Side, frames: Mapping[int, LaneFrame], placed: Mapping[int, LaneFrame]
+    ) -> Pending:
         """Begin to copy the results to the host. The result is done at once if none of them goes there."""
         before = self.bytes
         self._memory.download.wait(side.computed)
-        for group, (steps, frame, there) in enumerate(zip(side.steps, frames, placed, strict=True)):
+        for lane, frame in frames.items():
+            sources = {**side.steps[lane].tensors, **placed[lane].matte}
             for name, to in (*frame.matte.items(), *frame.small.items()):
                 if not isinstance(to, DeviceArray):
-                    source = there.matte[name] if name in there.matte else steps.tensors[name]
-                    self._fetch_one(buffers, side, (group, name, "detour"), to, source)
+                    self._fetch_one(buffers, side, (lane, name, "detour"), to, sources[name])
         self._memory.download.record(side.downloaded)
         return PendingFrame(buffers, side) if self.bytes > before else DONE
 
-    def require_sane(self, side: Side, frames: Sequence[LaneFrame]) -> None:
+    def require_sane(self, side: Side, frames: Mapping[int, LaneFrame]) -> None:
         """Check the small pictures of the host's float frames. Frames on the device are not checked: it would wait."""
-        for steps, frame in zip(side.steps, frames, strict=True):
-            for picture, sample in steps.samples.items():
+        for lane, frame in frames.items():
+            for picture, sample in side.steps[lane].samples.items():
                 array = frame.pictures[picture]
                 if isinstance(array, np.ndarray) and array.dtype != np.uint8:
                     require_sane(picture, self._memory.fetch(sample).astype(np.float32))

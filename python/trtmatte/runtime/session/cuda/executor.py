@@ -8,7 +8,7 @@ only for results, and before it writes to pinned memory that the device still re
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from trtmatte.backends.interface import DeviceNetwork
@@ -20,7 +20,7 @@ from trtmatte.runtime.session.cuda.compute import Blurred, Compute
 from trtmatte.runtime.session.cuda.download import Download
 from trtmatte.runtime.session.cuda.memory import DeviceMemory
 from trtmatte.runtime.session.cuda.upload import Upload
-from trtmatte.runtime.session.lanes import BoundSteps, steps_of_each, stream_groups
+from trtmatte.runtime.session.lanes import Lanes, lanes_of_groups, lanes_of_streams, stream_groups
 from trtmatte.runtime.session.memory import Array
 from trtmatte.runtime.session.pending import Pending
 from trtmatte.runtime.session.states import States
@@ -73,15 +73,15 @@ class Executor:
         self._capture_obstacle = lambda: next(filter(None, (each.capture_obstacle() for each in networks.values())), "")
 
     def schedule(self, program: Program) -> FrameSchedule:
-        return self._schedule([group.bind(program) for group in self.groups])
+        return self._schedule(lanes_of_groups(self.groups, program))
 
-    def schedule_each(self, programs: Sequence[Program]) -> FrameSchedule:
-        return self._schedule(steps_of_each(self.groups, programs))
+    def schedule_streams(self, programs: Mapping[int, Program]) -> FrameSchedule:
+        return self._schedule(lanes_of_streams(self.groups, programs))
 
-    def _schedule(self, steps: Sequence[Sequence[BoundSteps]]) -> FrameSchedule:
+    def _schedule(self, lanes: Lanes) -> FrameSchedule:
         """Buffers of another size may be freed from here on, on one CUDA stream: wait for the work of the others."""
         self.memory.wait()
-        return FrameSchedule(self, Buffers(steps, self.memory, self._capture_obstacle))
+        return FrameSchedule(self, Buffers(lanes, self.memory, self._capture_obstacle))
 
     def background_of(self, background: Background, frame: Array, time: int, streams: slice) -> Any:
         return Blurred(background, streams) if isinstance(background, Blur) else background.at(frame, time, streams)
@@ -119,16 +119,18 @@ class Executor:
 
 
 class FrameSchedule:
-    """The steps for frames of one size: in, through, out."""
+    """The steps for frames of certain sizes: in, through, out."""
 
     def __init__(self, executor: Executor, buffers: Buffers) -> None:
         self._executor, self._buffers = executor, buffers
 
-    def run(self, frames: Sequence[LaneFrame]) -> Pending:
+    def run(self, frames: Mapping[int, LaneFrame]) -> Pending:
         executor, buffers, memory = self._executor, self._buffers, self._executor.memory
         side = buffers.sides[executor.states.side]
         if side.detours:
             side.settle()
+        if executor.buffers is not buffers:  # small outputs of its frames may still be on their way out
+            memory.compute.wait(memory.download)
         callers = [memory.caller(number) for number in sorted(_caller_streams(frames))]
         placed = executor.upload.place(buffers, side, frames)
         for before in (side.uploaded, side.downloaded, *callers):
@@ -141,13 +143,17 @@ class FrameSchedule:
             caller.wait(side.computed)
         pending = executor.download.fetch(buffers, side, frames, placed)
         executor.download.require_sane(side, frames)
+        executor.compute.remember(side, frames)
         side.held, executor.buffers = frames, buffers
         return pending
 
 
-def _caller_streams(frames: Sequence[LaneFrame]) -> set[int]:
+def _caller_streams(frames: Mapping[int, LaneFrame]) -> set[int]:
     """The CUDA streams on which the caller works with the given arrays."""
     arrays = [
-        array for frame in frames for each in (frame.pictures, frame.matte, frame.small) for array in each.values()
+        array
+        for frame in frames.values()
+        for each in (frame.pictures, frame.matte, frame.small)
+        for array in each.values()
     ]
     return {array.caller_stream for array in arrays if isinstance(array, DeviceArray) and array.caller_stream}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -33,35 +33,36 @@ class Relocation:
         """The copies that are made, and the remedy."""
         return _NOTES[self._level]
 
-    def bring(self, frames: Sequence[LaneFrame]) -> list[LaneFrame]:
+    def bring(self, frames: Mapping[int, LaneFrame]) -> Mapping[int, LaneFrame]:
         """The frames at places that repeat. Pictures are copied there, mattes are to be written there."""
         if self._graphs.keys_never_repeat and self._level < len(_NOTES) - 1:
             self._level += 1
             self._graphs.clear()
         if not self._level:
-            return list(frames)
-        return [self._brought(group, frame) for group, frame in enumerate(frames)]
+            return frames
+        return {lane: self._brought(lane, frame) for lane, frame in frames.items()}
 
-    def take_back(self, frames: Sequence[LaneFrame], brought: Sequence[LaneFrame]) -> None:
+    def take_back(self, frames: Mapping[int, LaneFrame], brought: Mapping[int, LaneFrame]) -> None:
         """Copy the mattes to where the frames want them."""
-        for frame, there in zip(frames, brought, strict=True):
+        for lane, frame in frames.items():
             for name, array in frame.matte.items():
-                if there.matte[name] is not array:
-                    self._memory.copy(array.whole.own, there.matte[name].whole)
+                there = brought[lane].matte[name]
+                if there is not array:
+                    self._memory.copy(array.whole.own, there.whole)
 
-    def _brought(self, group: int, frame: LaneFrame) -> LaneFrame:
+    def _brought(self, lane: int, frame: LaneFrame) -> LaneFrame:
         pictures, matte = dict(frame.pictures), dict(frame.matte)
         for name, array in frame.pictures.items():
             if not isinstance(array, DeviceArray) or not array.caller_stream:
                 continue
             whole = array.whole
             if whole.nbytes <= 2 * array.nbytes:
-                pictures[name] = self._buffer((group, name), array, whole)
+                pictures[name] = self._buffer((lane, name), array, whole)
                 self._memory.copy(pictures[name].whole, whole.own)
         for name, array in frame.matte.items():
             # What lies between the values of an array with gaps is not ours to write.
             if (array.caller_stream or self._level > 1) and (whole := array.whole).nbytes == array.nbytes:
-                matte[name] = self._buffer((group, name), array, whole)
+                matte[name] = self._buffer((lane, name), array, whole)
         return replace(frame, pictures=pictures, matte=matte)
 
     def _buffer(self, key: Hashable, array: DeviceArray, whole: DeviceArray) -> DeviceArray:

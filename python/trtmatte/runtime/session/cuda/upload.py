@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,20 +21,20 @@ class Upload:
         self._memory = memory
         self.bytes = 0
 
-    def place(self, buffers: Buffers, side: Side, frames: Sequence[LaneFrame]) -> list[LaneFrame]:
+    def place(self, buffers: Buffers, side: Side, frames: Mapping[int, LaneFrame]) -> dict[int, LaneFrame]:
         """The same frames with all arrays on the device: pictures are copied there, mattes get buffers there."""
         side.uploaded.sync()  # the device has read the pinned memory
         self._memory.upload.wait(side.computed)
-        placed = []
-        for group, frame in enumerate(frames):
+        placed = {}
+        for lane, frame in frames.items():
             pictures = {
-                name: self._brought(buffers, side, (group, name), picture) for name, picture in frame.pictures.items()
+                name: self._brought(buffers, side, (lane, name), picture) for name, picture in frame.pictures.items()
             }
             matte = {
-                name: array if isinstance(array, DeviceArray) else buffers.departure(side, (group, name), array)
+                name: array if isinstance(array, DeviceArray) else buffers.departure(side, (lane, name), array)
                 for name, array in frame.matte.items()
             }
-            placed.append(replace(frame, pictures=pictures, matte=matte))
+            placed[lane] = replace(frame, pictures=pictures, matte=matte)
         self._memory.upload.record(side.uploaded)
         return placed
 

@@ -1,0 +1,1 @@
+"""`trtmatte serve`: pictures over HTTP, and cameras matted in a browser."""

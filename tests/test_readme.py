@@ -32,6 +32,7 @@ MORE = {
     "trtmatte-build": ["--target", "onnxruntime", "--quiet"],
     "trtmatte live": ["--camera", "film.mp4", "--no-window", "--frames", "3"],
     "trtmatte live --model-type": ["--plate", "plate.png"],
+    "trtmatte serve": ["--port", "0"],
 }
 
 
@@ -95,7 +96,7 @@ def written_by(command):
 
 def test_the_table_is_found():
     assert {command.split()[1] for command in COMMANDS if command.startswith("trtmatte ")} == {
-        *("video", "image", "live", "inspect", "bench", "compare", "doctor")
+        *("video", "image", "live", "serve", "inspect", "bench", "compare", "doctor")
     }
     assert sum(command.startswith("trtmatte-build") for command in COMMANDS) >= 4
 
@@ -105,6 +106,8 @@ def test_commands(command, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     if " -w " in command:
         stop_after_the_first_picture(monkeypatch)
+    if command.startswith("trtmatte serve"):
+        stop_when_it_is_ready(monkeypatch)
     assert typed(command) == 0, capsys.readouterr().err
     for place in written_by(command):
         assert (folder / place).exists(), place
@@ -120,6 +123,18 @@ def stop_after_the_first_picture(monkeypatch):
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(watching, "write", write_and_stop)
+
+
+def stop_when_it_is_ready(monkeypatch):
+    site = pytest.importorskip("trtmatte.serve.site")
+    warm_up = site.Site.warm_up
+
+    def warm_up_and_stop(self):
+        warm_up(self)
+        assert not self._not_ready
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(site.Site, "warm_up", warm_up_and_stop)
 
 
 def test_every_project_is_there_and_no_row_is_partly():

@@ -22,8 +22,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as Late  # another one in Python 3.10
+from concurrent import futures
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,7 +40,6 @@ _BOX: Final = """(() => {{ const element = document.querySelector({});
   element.scrollIntoView({{ block: "nearest", behavior: "instant" }});
   const box = element.getBoundingClientRect(); return [box.x, box.y, box.width, box.height]; }})()"""
 _ANSWER_S: Final = 60.0
-_START_S: Final = 30.0
 _POLL_S: Final = 0.03
 
 Event = dict[str, Any]
@@ -94,13 +92,13 @@ class Browser:
         return page
 
     def _address(self) -> str:
-        port, end = self._profile / "DevToolsActivePort", time.monotonic() + _START_S
+        port, end = self._profile / "DevToolsActivePort", time.monotonic() + _ANSWER_S
         while time.monotonic() < end and self._process.poll() is None:
             lines = port.read_text().split() if port.exists() else []
             if len(lines) == 2:
                 return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
             time.sleep(_POLL_S)
-        raise BrowserError(f"the browser did not start in {_START_S:.0f} s; its exit code is {self._process.poll()}")
+        raise BrowserError(f"the browser did not start in {_ANSWER_S:.0f} s; its exit code is {self._process.poll()}")
 
     def _end(self, patience: float) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -165,7 +163,7 @@ class Page:
         """Click into the middle of an element."""
         x, y, width, height = self.evaluate(_BOX.format(json.dumps(selector)))
         if not width:
-            raise BrowserError(f"{selector}: the element is hidden")
+            raise BrowserError(f"{selector} is hidden")
         place = {"x": x + width / 2, "y": y + height / 2, "button": "left", "clickCount": 1}
         self.call("Input.dispatchMouseEvent", type="mousePressed", **place)
         self.call("Input.dispatchMouseEvent", type="mouseReleased", **place)
@@ -194,6 +192,8 @@ class Page:
             frame = event["response"]
             data = frame["payloadData"] if frame["opcode"] == 1 else base64.b64decode(frame["payloadData"])
             self.traffic.append((method.endswith("Sent"), data))
+        elif method == "Page.javascriptDialogOpening":  # as a page that would lose something is left
+            self._connection.send("Page.handleJavaScriptDialog", {"accept": True}, self._session)
         elif method == "Runtime.exceptionThrown":
             self.problems.append(_text(event["exceptionDetails"]))
         elif method == "Runtime.consoleAPICalled":
@@ -212,24 +212,27 @@ class _Connection:
 
     def __init__(self, address: str) -> None:
         self.listeners: dict[str, list[Callable[[str, Event], None]]] = defaultdict(list)  # by the page's session
-        self._answers: dict[int, Future[dict[str, Any]]] = {}
+        self._answers: dict[int, futures.Future[dict[str, Any]]] = {}
         self._numbers = itertools.count(1)
         self._opened = connect(address, max_size=None, compression=None)
         self._socket = self._opened.__enter__()
         threading.Thread(target=self._read, name="browser", daemon=True).start()
 
     def call(self, method: str, parameters: Event | None = None, session: str | None = None) -> dict[str, Any]:
-        number, answer = next(self._numbers), Future[dict[str, Any]]()
-        self._answers[number] = answer
-        message = {"id": number, "method": method, "params": parameters or {}}
         try:
-            self._socket.send(json.dumps(message | ({"sessionId": session} if session else {})))
-            got = answer.result(_ANSWER_S)
-        except (ConnectionClosed, Late) as error:
-            raise BrowserError(f"{method}: the browser did not answer ({error or f'in {_ANSWER_S:g} s'})") from error
+            got = self.send(method, parameters, session).result(_ANSWER_S)
+        except (ConnectionClosed, futures.TimeoutError) as error:
+            raise BrowserError(f"{method}: no answer: {str(error) or f'{_ANSWER_S:g} s have passed'}") from error
         if "error" in got:
             raise BrowserError(f"{method}: {got['error']['message']}")
         return dict(got["result"])
+
+    def send(self, method: str, parameters: Event | None, session: str | None) -> futures.Future[dict[str, Any]]:
+        number, answer = next(self._numbers), futures.Future[dict[str, Any]]()
+        self._answers[number] = answer
+        message = {"id": number, "method": method, "params": parameters or {}}
+        self._socket.send(json.dumps(message | ({"sessionId": session} if session else {})))
+        return answer
 
     def close(self) -> None:
         self._opened.__exit__(None, None, None)

@@ -44,6 +44,8 @@ LIMITS = {  # of NUMBERS, those that a flag takes
     "bgcolor": ["0"],
     "alpha_matting": ["0"],
     "trtmatte cache prune size": ["0"],
+    "trtmatte serve port": ["0"],
+    "trtmatte serve streams": ["0"],
 }
 WORDS = {str, values.name, values.path, scripts.backend, scripts.precision, None}
 

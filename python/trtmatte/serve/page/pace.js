@@ -25,6 +25,6 @@ export class Pace {
   }
 
   isNear(now) {
-    return now - this.#began > this.#service - 1.25 * this.#interval;
+    return now - this.#began > this.#service - this.#interval;
   }
 }

@@ -1,5 +1,5 @@
-// PNG files, with each value as it is. A 2D canvas multiplies colours by alpha and so loses some when it writes. When it
-// reads, a grey picture becomes RGBA, which takes twice as long as reading it here.
+// PNG files, with each value as it is. A 2D canvas multiplies colours by alpha and so loses some when it writes. When
+// it reads, a grey picture becomes RGBA, which takes twice as long as reading it here.
 
 const SIGNATURE = Uint8Array.of(137, 80, 78, 71, 13, 10, 26, 10);
 const CHANNELS = 4;

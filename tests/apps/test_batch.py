@@ -45,14 +45,6 @@ def request(id: Any, pixels: Any) -> bytes:
     return json.dumps({"id": id, "image": encoded(pixels)}).encode() + b"\n"
 
 
-def expected(pixels: Any, output: str = "rgba", **options: Any) -> Any:
-    with engines.memory().session(backend="onnxruntime", outputs=(output,), **options) as session:
-        matte = session(pixels)[0].copy()
-    if output == "rgba":
-        matte[matte[..., 3] == 0] = 0
-    return np.squeeze(matte)
-
-
 def matting(streams: int = 1, kind: str = "rgba", **options: Any) -> Matting:
     engine = engines.memory(streams, **options)
     return Matting(engine, [kind], backend="onnxruntime", **({"batch": streams} if streams > 1 else {}))
@@ -92,7 +84,7 @@ def test_each_picture_is_matted_by_itself(width: int) -> None:
         found = answers(lines, matting(), matting(width), batch=width)
     assert sorted(each["id"] for each in found) == [f"p{number}" for number in range(len(SIZES))]
     for each in found:
-        np.testing.assert_array_equal(decoded(each), expected(picture(int(each["id"][1:]))))
+        np.testing.assert_array_equal(decoded(each), engines.cut_out(picture(int(each["id"][1:]))))
 
 
 class Noted:
@@ -125,7 +117,7 @@ def test_without_an_engine_for_one_a_batch_is_filled_up() -> None:
     many: list[int] = []
     found = answers(request(1, picture(0)), None, Noted(matting(3), many), batch=3)
     assert many == [1]
-    np.testing.assert_array_equal(decoded(found[0]), expected(picture(0)))
+    np.testing.assert_array_equal(decoded(found[0]), engines.cut_out(picture(0)))
 
 
 def test_pictures_of_all_sizes_share_a_batch() -> None:
@@ -134,7 +126,7 @@ def test_pictures_of_all_sizes_share_a_batch() -> None:
     found = answers(lines, matting(), Noted(matting(4), many), batch=4, background="blur", kind="rgba")
     assert many == [4, 4]
     for each in found:
-        np.testing.assert_array_equal(decoded(each), expected(picture(each["id"])))
+        np.testing.assert_array_equal(decoded(each), engines.cut_out(picture(each["id"])))
 
 
 def test_a_picture_that_is_refused_fails_alone() -> None:
@@ -144,7 +136,7 @@ def test_a_picture_that_is_refused_fails_alone() -> None:
     found = {each["id"]: each for each in answers(lines, None, matting(4), batch=4)}
     assert f"a frame is {LARGEST_SIDE + 1}x1 pixels" in found.pop(1)["error"]
     for number, each in found.items():
-        np.testing.assert_array_equal(decoded(each), expected(picture(number)))
+        np.testing.assert_array_equal(decoded(each), engines.cut_out(picture(number)))
     assert found.keys() == {0, 2, 3}
 
 
@@ -220,14 +212,16 @@ def test_outputs(kind: str, output: str, background: str | None) -> None:
     )
     options = {} if background is None else {"background": background}
     for each in found:
-        np.testing.assert_array_equal(decoded(each), expected(picture(each["id"]), output or "composite", **options))
+        np.testing.assert_array_equal(
+            decoded(each), engines.cut_out(picture(each["id"]), output or "composite", **options)
+        )
 
 
 def test_formats() -> None:
     (found,) = answers(request(0, picture(0)), matting(), format="webp", quality=100)
     with Image.open(io.BytesIO(base64.b64decode(found["image"]))) as image:
         assert image.format == "WEBP"
-    np.testing.assert_array_equal(decoded(found), expected(picture(0)))
+    np.testing.assert_array_equal(decoded(found), engines.cut_out(picture(0)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -265,7 +259,7 @@ def test_data_urls_carriage_returns_and_a_last_line_without_an_end() -> None:
     line = json.dumps({"id": 1, "image": f"data:image/png;base64,{encoded(picture(0))}"}).encode()
     found = answers(line + b"\r\n" + line, matting())
     for each in found:
-        np.testing.assert_array_equal(decoded(each), expected(picture(0)))
+        np.testing.assert_array_equal(decoded(each), engines.cut_out(picture(0)))
     assert len(found) == 2
 
 

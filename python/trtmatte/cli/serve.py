@@ -9,10 +9,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from trtmatte.backends import registry as backends
-from trtmatte.cli import scripts, values
+from trtmatte.cli import values
 from trtmatte.cli.process import complain, log
-from trtmatte.cli.sessions import DEFAULT_MODEL
+from trtmatte.cli.sessions import DEFAULT_MODEL, add_device_flags
 from trtmatte.compiler.options import PRECISIONS
 from trtmatte.errors import SettingError
 from trtmatte.support import signals
@@ -55,14 +54,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help=f"the usual model (default: {DEFAULT_MODEL})",
     )
     what.add_argument("--models", type=values.name, nargs="+", metavar="MODEL", help=_MODELS)
-    what.add_argument("--device", type=values.name, metavar="D", help="cpu, cuda or cuda:N (default: a GPU if it can)")
-    what.add_argument(
-        "--backend",
-        type=scripts.backend,
-        default="auto",
-        metavar="B",
-        help=f"the library that runs the networks: {', '.join(backends.names())} (default: auto)",
-    )
+    add_device_flags(what)
     what.add_argument("--precision", choices=PRECISIONS, help="precision on a GPU (default: fp16)")
     what.add_argument("--batch", type=values.whole(1, 256), default=1, metavar="N", help=_BATCH)
     what.add_argument("--raw-foreground", action="store_true", help="keep the frame's own colours at soft edges")

@@ -16,7 +16,7 @@ from trtmatte.errors import SettingError
 from trtmatte.reports.fit import fit_warning
 from trtmatte.support import progress
 
-__all__ = ["DEFAULT_MODEL", "add_arguments", "engine", "model_or_engine", "session_arguments"]
+__all__ = ["DEFAULT_MODEL", "add_arguments", "add_device_flags", "engine", "model_or_engine", "session_arguments"]
 
 DEFAULT_MODEL: Final = "rvm-mobilenetv3"
 """For films, cameras and portraits: of the models that are downloaded by name it is the smallest, and it has a source
@@ -47,14 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, default: str | None = DEFA
         f"built at its first use, then kept in the cache{f' (default: {default})' if default else ''}",
     )
     scripts.add_model(what)
-    what.add_argument("--device", type=values.name, metavar="D", help=_DEVICE)
-    what.add_argument(
-        "--backend",
-        type=scripts.backend,
-        default="auto",
-        metavar="B",
-        help=f"the library that runs the networks: {', '.join(backends.names())} (default: auto)",
-    )
+    add_device_flags(what)
     what.add_argument(
         "--scene-cut",
         type=values.number(0, 1),
@@ -76,6 +69,18 @@ def add_arguments(parser: argparse.ArgumentParser, *, default: str | None = DEFA
         help="precision on a GPU (default: fp16); tf32 is fp32 with rounded products. The CPU always runs fp32",
     )
     add_family_flags(build)
+
+
+def add_device_flags(parser: argparse._ActionsContainer) -> None:
+    """Add `--device` and `--backend`."""
+    parser.add_argument("--device", type=values.name, metavar="D", help=_DEVICE)
+    parser.add_argument(
+        "--backend",
+        type=scripts.backend,
+        default="auto",
+        metavar="B",
+        help=f"the library that runs the networks: {', '.join(backends.names())} (default: auto)",
+    )
 
 
 def model_or_engine(args: argparse.Namespace) -> str | None:

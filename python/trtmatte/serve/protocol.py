@@ -37,13 +37,34 @@ class _Timer:
         self._late()
 
 
-class PatientHttp(H11Protocol):
+class _TakesItsAnswer(asyncio.Protocol):
+    """Ends a connection whose client does not take what it is sent."""
+
+    _taking: _Timer
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._taking = _Timer(_ANSWER, transport.abort)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._taking.start()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._taking.stop()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._taking.stop()
+        super().connection_lost(exc)
+
+
+class PatientHttp(_TakesItsAnswer, H11Protocol):
     """HTTP. The bodies of requests have a limit of their own (`patience`)."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._request = _Timer(_REQUEST, self._end)
-        self._answer = _Timer(_ANSWER, transport.abort)
         self._request.start()
 
     def data_received(self, data: bytes) -> None:
@@ -53,17 +74,8 @@ class PatientHttp(H11Protocol):
         else:
             self._request.start()
 
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._answer.start()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._answer.stop()
-
     def connection_lost(self, exc: Exception | None) -> None:
         self._request.stop()
-        self._answer.stop()
         super().connection_lost(exc)
 
     def _is_busy(self) -> bool:
@@ -74,21 +86,5 @@ class PatientHttp(H11Protocol):
             self.transport.abort()
 
 
-class PatientWebSocket(WebSocketsSansIOProtocol):
-    """WebSockets. A client that has gone does not answer pings, which end the connection as well."""
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._answer = _Timer(_ANSWER, transport.abort)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._answer.start()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._answer.stop()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._answer.stop()
-        super().connection_lost(exc)
+class PatientWebSocket(_TakesItsAnswer, WebSocketsSansIOProtocol):
+    """WebSockets."""

@@ -158,3 +158,12 @@ def grey(value, width=WIDTH, height=HEIGHT):
 
 def noise(seed, width=WIDTH, height=HEIGHT):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def cut_out(pixels, output="rgba", **options):
+    """An output that the tiny model's own session makes of a picture, in the form that apps give it."""
+    with memory().session(backend="onnxruntime", outputs=(output,), **options) as session:
+        matte = session(pixels)[0].copy()
+    if output == "rgba":
+        matte[matte[..., 3] == 0] = 0
+    return np.squeeze(matte)

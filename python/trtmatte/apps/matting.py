@@ -128,6 +128,11 @@ class Matting:
             if not self._one_engine and sum(each.is_alive() for each in self._coming.values()) < _OPENING:
                 self._coming[shape] = _Opening(lambda: self._opened(self._built(size)))
 
+    @property
+    def device(self) -> str | None:
+        """The device of its sessions; None before the first one is open."""
+        return next((each.session.device for each in list(self._sessions.values())), None)
+
     def shape(self, size: tuple[int, int]) -> int:
         """Return a number that is the same for pictures that share a session."""
         return 0 if self._one_engine else shape_of(size)

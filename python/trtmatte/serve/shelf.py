@@ -41,7 +41,8 @@ class ServedModel:
         self._settings = settings
         self._source: str | Path | None = None if isinstance(source, Engine) else source
         self._given = source if isinstance(source, Engine) else None
-        self._turn, self._building = threading.Lock(), threading.Lock()
+        self._turn = threading.Lock()  # held for moments
+        self._building, self._opening = threading.Lock(), threading.Lock()
         self._engines: WeakValueDictionary[tuple[int, int], Engine] = WeakValueDictionary()  # sessions keep them
         self._follows_the_frame = True
         self._mattings: dict[Hashable, Matting] = {}
@@ -56,13 +57,18 @@ class ServedModel:
 
     @property
     def streams(self) -> int:
-        with self._turn:
-            return sum(pool.streams for pool in self._pools.values())
+        return sum(pool.streams for pool in list(self._pools.values()))
+
+    @property
+    def device(self) -> str | None:
+        """The device that it runs on, once that is known."""
+        known = (each.device for each in (*self._mattings.values(), *self._pools.values()))
+        return next((each for each in known if each is not None), None)
 
     def join(self, size: Size, foreground: bool) -> Stream:
-        """A live stream of frames of about this size."""
-        engine = self._engine_for(size)
-        with self._turn:
+        """A live stream of frames of about this size. Loads what it needs, which takes a while."""
+        engine = self._engine_for(size, self._batch)
+        with self._opening:  # another stream of this shape waits for the pool
             key = engine, foreground
             if key not in self._pools:
                 self._close_empty_pools()
@@ -80,7 +86,7 @@ class ServedModel:
 
     def close(self) -> None:
         self.pictures.drop()
-        with self._turn:
+        with self._turn, self._opening:
             opened: list[Matting | StreamPool] = [*self._mattings.values(), *self._pools.values()]
             self._mattings, self._pools = {}, {}
         for each in opened:

@@ -80,7 +80,7 @@ class Site:
     async def about(self, request: Request) -> Response:
         names = list(self.shelf.names)
         default = self.shelf.default
-        device = self._settings.options.get("device") or "auto"
+        device = next(filter(None, (model.device for model in self.shelf.loaded)), None)
         facts: dict[str, Any] = {"version": __version__, "model": default, "models": names, "live": names}
         return JSONResponse({**facts, "slots": self._settings.streams, "device": device})
 

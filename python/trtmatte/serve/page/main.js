@@ -316,7 +316,7 @@ async function begin() {
   listen();
   await showCameras();
   about = await askAbout();
-  const device = { cpu: "Runs on the CPU · ", auto: "" }[about.device] ?? `Runs on ${about.device} · `;
+  const device = about.device ? `Runs on ${about.device === "cpu" ? "the CPU" : about.device} · ` : "";
   element.device.textContent = `${device}version ${about.version}`;
   showModels(about);
   showState();

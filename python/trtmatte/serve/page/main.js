@@ -334,6 +334,9 @@ window.trtmatte = Object.freeze({
   get latencies() {
     return statistics.latencies;
   },
+  get times() {
+    return statistics.times;
+  },
   get networkMs() {
     return statistics.networkMs;
   },

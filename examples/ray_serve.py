@@ -9,13 +9,29 @@ The paths are those of `trtmatte serve` (docs/serve.md): curl -F file=@photo.jpg
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from fastapi import FastAPI
 from ray import serve
+from starlette.applications import Starlette
+from starlette.types import Receive, Scope, Send
 
 from trtmatte.serve.settings import Settings
 from trtmatte.serve.site import site
+
+
+class Entrance:
+    """The site of a replica, made there: models do not travel. It begins and ends with the replica."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._site: Starlette | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._site is None:
+            self._site = site(self._settings)
+            await asyncio.to_thread(self._site.state.site.warm_up)
+        await self._site(scope, receive, send)
 
 
 def service(arguments: dict[str, Any]) -> Any:
@@ -27,24 +43,13 @@ def service(arguments: dict[str, Any]) -> Any:
         hosts=tuple(filter(None, [arguments.get("host")])),
         options={"device": "cuda" if gpu else "cpu"},
     )
-    entrance = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
-    @serve.deployment(
+    class Replica:
+        pass
+
+    deployment: Any = serve.deployment(
         num_replicas=int(arguments.get("replicas", 1)),
         max_ongoing_requests=settings.waiting,
-        ray_actor_options={"num_gpus": gpu, "num_cpus": 1},
-        health_check_period_s=10,
+        ray_actor_options={"num_gpus": gpu, "num_cpus": 0 if gpu else 1},
     )
-    @serve.ingress(entrance)
-    class Replica:
-        def __init__(self) -> None:
-            application = site(settings)
-            entrance.mount("/", application)
-            self._site = application.state.site
-            self._site.warm_up()
-
-        def __del__(self) -> None:
-            self._site.close()
-
-    replica: Any = Replica
-    return replica.bind()
+    return deployment(serve.ingress(Entrance(settings))(Replica)).bind()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
 import functools
@@ -47,7 +48,8 @@ def is_clean(client: Client) -> bool:
     site = client.server.site
     models = site.shelf.loaded
     held = [(len(each.pictures), each.leases, each.streams) for each in models]
-    return not any(map(any, held)) and site.pictures._budget._held == 0 and site.live.count == 0
+    bodies, batches = site.pictures._budget._held, site.pictures._batches
+    return not (any(map(any, held)) or bodies or batches or site.live.count or site.live._hellos)
 
 
 def connections(client: Client) -> int:
@@ -91,6 +93,41 @@ def test_clients_that_die_before_their_answer(client: Client) -> None:
         with connected(client) as opened:
             opened.sendall(head(len(body)) + body)
     until(lambda: connections(client) == 0)
+
+
+def test_batches_that_are_left(client: Client) -> None:
+    """In the middle of a line, or before the answers; those of others go on."""
+    line = b'{"id": 1, "image": "' + base64.b64encode(FILE) + b'"}\n'
+    for number in range(12):
+        with connected(client) as opened:
+            sent = head(None, "application/x-ndjson", **{"Transfer-Encoding": "chunked"})
+            sent = sent.replace(b"/api/remove", b"/api/batch")
+            opened.sendall(sent + f"{len(line) * 20:x}\r\n".encode() + line * number + line[: 40 * number])
+    until(lambda: is_clean(client))
+
+
+def test_too_many_batches(client: Client) -> None:
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(connected(client)) for _ in range(9)]
+        sent = head(None, "application/x-ndjson", **{"Transfer-Encoding": "chunked"})
+        for number, each in enumerate(opened):
+            each.sendall(sent.replace(b"/api/remove", b"/api/batch"))
+            until(lambda number=number: client.server.site.pictures._batches == min(number + 1, 8))
+        assert status_of(opened[8]) == 429
+
+
+def test_too_many_clients_that_say_nothing(client: Client) -> None:
+    """They cannot keep others out for long: they have ten seconds."""
+    upgrade = b"GET /api/live HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        for _ in range(32):
+            stack.enter_context(connected(client)).sendall(upgrade + key)
+        until(lambda: client.server.site.live._hellos == 32)
+        with pytest.raises(exceptions.ConnectionClosed) as closed, LiveClient(client.port) as stream:
+            stream.ready()
+        assert closed.value.rcvd.code == 1013
+    until(lambda: client.server.site.live._hellos == 0)
 
 
 def test_a_body_that_does_not_come(client: Client) -> None:

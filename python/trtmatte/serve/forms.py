@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -74,6 +75,15 @@ class Budget:
 
     def give_back(self, count: int) -> None:
         self._held -= count
+
+    @contextmanager
+    def held(self, count: int) -> Iterator[None]:
+        """Hold so many bytes meanwhile."""
+        self.take(count)
+        try:
+            yield
+        finally:
+            self.give_back(count)
 
 
 class Body:

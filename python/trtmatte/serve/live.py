@@ -39,11 +39,12 @@ _MATRICES: Final = (colour.SD, colour.BT709)
 _THREADS: Final = 4  # that decode frames and encode alphas
 _QUALITY: Final = 90  # of foregrounds, which are JPEG files
 _HELLO: Final = 10.0  # seconds for the first message
+_MOST_HELLOS: Final = 32  # clients at the same time that have not said what they want: they may be anybody
 _SILENCE: Final = 60.0  # seconds without a frame, after which a stream loses its slot
 _MOST_WAITING: Final = 8  # frames that are not answered; a client that sends more has to wait
 _WORST: Final = 60  # frames in turn that cannot be read
 
-_POLICY, _TOO_BIG, _FAILED, _RESTART, _LATER = 1008, 1009, 1011, 1012, 1013
+_POLICY, _FAILED, _RESTART, _LATER = 1008, 1011, 1012, 1013
 
 
 class Live:
@@ -53,6 +54,7 @@ class Live:
         self._shelf, self._settings, self._metrics = shelf, settings, metrics
         self._threads = ThreadPoolExecutor(_THREADS, "trtmatte-live")
         self._open: set[asyncio.Task[Any]] = set()
+        self._hellos = 0
         self._ends = False
 
     @property
@@ -96,14 +98,20 @@ class Live:
         self._ends = True
         for task in list(self._open):
             task.cancel()
+        self._threads.shutdown(wait=False)
 
     async def _hello(self, socket: WebSocket) -> _Hello:
+        if self._hellos >= _MOST_HELLOS:
+            raise _End(_LATER, "too many clients come at the same time; try again later")
+        self._hellos += 1
         try:
             text = await asyncio.wait_for(socket.receive_text(), _HELLO)
         except asyncio.TimeoutError:
             raise _End(_POLICY, f"no message came in {_HELLO:g} seconds; expected one in JSON") from None
         except KeyError:
             raise _End(_POLICY, "the first message is binary; expected text, in JSON") from None
+        finally:
+            self._hellos -= 1
         given = _json(text)
         if not is_token(given.get("token"), self._settings.token):
             raise _End(_POLICY, "the token is missing or wrong")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ __all__ = ["Pictures"]
 
 _UPLOADS: Final = 8  # bodies of the largest size that may be held at a time
 _FETCHES: Final = 4  # pictures that are fetched at a time
+_BATCHES: Final = 8  # at the same time
 _ABREAST: Final = 8  # pictures of one batch that are under way
 _PAUSE: Final = 0.02  # seconds, until a full queue is asked again for a batch
 _LONGEST_WAIT: Final = 60  # seconds that a client is told to wait, at most
@@ -41,7 +42,11 @@ class Pictures:
     def __init__(self, shelf: Shelf, settings: Settings) -> None:
         self._shelf, self._settings = shelf, settings
         self._budget = Budget(_UPLOADS * settings.body_bytes)
+        self._batches = 0
         self._fetching = ThreadPoolExecutor(_FETCHES, "trtmatte-fetching")
+
+    def close(self) -> None:
+        self._fetching.shutdown(wait=False)
 
     async def remove(self, request: Request) -> Response:
         """The picture of a form without its background."""
@@ -69,8 +74,15 @@ class Pictures:
     async def batch(self, request: Request) -> Response:
         """Lines of JSON with pictures in base64; the answers are lines in the order in which they are done."""
         asked = read_fields(request.query_params)
+        if self._batches >= _BATCHES:
+            raise Refusal(429, f"{_BATCHES} batches are under way, and no more may be", {"Retry-After": "10"})
         model = self._shelf.lend(asked.model)
-        return _LinesWhileReading(self._answers(request, model, asked.wanted))
+        self._batches += 1
+        return _LinesWhileReading(self._answers(request, model, asked.wanted), partial(self._end_batch, model))
+
+    def _end_batch(self, model: ServedModel) -> None:
+        self._batches -= 1
+        self._shelf.take_back(model)
 
     async def _answered(self, request: Request, data: bytes, asked: Asked) -> Response:
         model = self._shelf.lend(asked.model)
@@ -83,7 +95,7 @@ class Pictures:
         finally:
             self._shelf.take_back(model)
 
-    async def _answers(self, request: Request, model: ServedModel, wanted: Wanted) -> AsyncIterator[bytes]:
+    async def _answers(self, request: Request, model: ServedModel, wanted: Wanted) -> AsyncGenerator[bytes, None]:
         """The answers of a batch, as they are done. A few pictures are under way at a time."""
         lines = self._lines(request)
         reading: asyncio.Future[tuple[int, bytes]] | None = asyncio.ensure_future(anext(lines))
@@ -110,7 +122,6 @@ class Pictures:
                 reading.cancel()
             for each in matting:
                 each.cancel()
-            self._shelf.take_back(model)
 
     async def _lines(self, request: Request) -> AsyncIterator[tuple[int, bytes]]:
         splitter = LineSplitter(self._settings.limits)
@@ -127,7 +138,8 @@ class Pictures:
         except RequestError as error:
             return refusal(error.key, error)
         try:
-            return answer(request.key, await _patiently(model, request.picture, wanted))
+            with self._budget.held(len(line)):
+                return answer(request.key, await _patiently(model, request.picture, wanted))
         except Exception as error:
             return refusal(request.key, of_error(error).message)
 
@@ -137,16 +149,21 @@ class _LinesWhileReading(Response):
 
     media_type = _JSON_LINES
 
-    def __init__(self, lines: AsyncIterator[bytes]) -> None:
+    def __init__(self, lines: AsyncGenerator[bytes, None], end: Callable[[], None]) -> None:
+        """`end` is called when the answer is complete, or nobody takes it."""
         super().__init__()
-        self._lines = lines
+        self._lines, self._end = lines, end
         del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async for line in self._lines:
-            await send({"type": "http.response.body", "body": line, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            async with aclosing(self._lines):
+                async for line in self._lines:
+                    await send({"type": "http.response.body", "body": line, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            self._end()
 
 
 async def _patiently(model: ServedModel, picture: Encoded, wanted: Wanted) -> bytes:

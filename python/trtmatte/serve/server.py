@@ -23,7 +23,7 @@ _CONNECTIONS: Final = 1024
 _KEEP_ALIVE: Final = 15  # seconds
 _PATIENCE: Final = 120  # seconds for the answers under way, at the end
 _PING: Final = 20.0  # seconds, so that no proxy takes a stream for dead
-_MESSAGE: Final = 1 << 25  # bytes of a live frame: one of 4K as it is in memory fits
+_MESSAGE: Final = 1 << 24  # bytes of a live frame: one of 4K as it is in memory fits
 
 
 class Server:

@@ -58,15 +58,16 @@ class Site:
     def warm_up(self) -> None:
         """Load the default model. The server is ready then."""
         picture = still.encoded(np.zeros((720, 1280, 3), np.uint8), "png")
-        model = self.shelf.lend(None)
         try:
-            model.pictures.submit(Encoded(picture), Wanted()).result()
+            model = self.shelf.lend(None)
+            try:
+                model.pictures.submit(Encoded(picture), Wanted()).result()
+            finally:
+                self.shelf.take_back(model)
             self._not_ready = ""
         except Exception as error:
-            self._not_ready = f"{model.name} cannot be loaded: {error}"
+            self._not_ready = f"{self.shelf.default} cannot be loaded: {error}"
             _LOG.warning("%s", self._not_ready)
-        finally:
-            self.shelf.take_back(model)
 
     def end(self) -> None:
         """Take no more streams, and tell that no more requests should come. Pictures that were taken are answered."""
@@ -75,14 +76,16 @@ class Site:
 
     def close(self) -> None:
         self.end()
+        self.pictures.close()
         self.shelf.close()
 
     async def about(self, request: Request) -> Response:
         names = list(self.shelf.names)
         default = self.shelf.default
         device = next(filter(None, (model.device for model in self.shelf.loaded)), None)
-        facts: dict[str, Any] = {"version": __version__, "model": default, "models": names, "live": names}
-        return JSONResponse({**facts, "slots": self._settings.streams, "device": device})
+        slots = self._settings.streams
+        facts: dict[str, Any] = {"version": __version__, "model": default, "models": names}
+        return JSONResponse({**facts, "live": names if slots else [], "slots": slots, "device": device})
 
     async def health(self, request: Request) -> Response:
         return JSONResponse({"status": "ok"})

@@ -62,8 +62,8 @@ class ServedModel:
     @property
     def device(self) -> str | None:
         """The device that it runs on, once that is known."""
-        known = (each.device for each in (*self._mattings.values(), *self._pools.values()))
-        return next((each for each in known if each is not None), None)
+        opened: list[Matting | StreamPool] = [*self._mattings.values(), *self._pools.values()]
+        return next(filter(None, (each.device for each in opened)), None)
 
     def join(self, size: Size, foreground: bool) -> Stream:
         """A live stream of frames of about this size. Loads what it needs, which takes a while."""

@@ -18,6 +18,7 @@ from PIL import Image
 from tests.media import films
 from tools import wheels
 
+ROOT = Path(__file__).parents[2]
 FOLDER = os.environ.get("TRTMATTE_WHEELS")
 
 
@@ -38,7 +39,10 @@ def test_a_wheel_holds_the_package_alone() -> None:
     for path in built("*.whl"):
         names = [name for name in zipfile.ZipFile(path).namelist() if not name.endswith("/")]  # no folders
         assert {name.split("/")[0] for name in names} == {"trtmatte", path.name.split("-cp")[0] + ".dist-info"}
-        assert {Path(name).suffix for name in names if name.startswith("trtmatte/")} == {".py", ".pyi", ".typed", ".so"}
+        page = {"trtmatte/serve/page/" + each.name for each in (ROOT / "python/trtmatte/serve/page").iterdir()}
+        assert page <= set(names)
+        code = {name for name in names if name.startswith("trtmatte/")} - page
+        assert {Path(name).suffix for name in code} == {".py", ".pyi", ".typed", ".so"}
         assert [name for name in names if name.endswith(".so")] == [
             f"trtmatte/_core.cpython-{path.name.split('-')[2][2:]}-{platform.machine()}-linux-gnu.so"
         ]

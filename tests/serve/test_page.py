@@ -238,4 +238,5 @@ def test_a_token(browser: Browser) -> None:
         page.wait_for("!document.querySelector('#start').disabled")
         assert "open-sesame" not in page.evaluate("location.href")
         start(page, 3)
+        page.wait_for("document.querySelector('#device').textContent.startsWith('Runs on the CPU')")
         page.close()

@@ -112,7 +112,10 @@ async function takeFilm(file) {
 }
 
 function drawn() {
-  if (element.view.hidden || element.size.textContent !== statistics.size) showState();
+  if (element.view.hidden || element.size.textContent !== statistics.size) {
+    showState();
+    showDevice();
+  }
   if (recording && recording.size !== statistics.size) finishRecording("The frames have another size now.");
   if (wantsRecording) beginRecording();
   const now = performance.now();
@@ -135,6 +138,7 @@ async function cutOut(file) {
     if (asking !== request) return;
     showPicture(result, `${file.name.replace(/\.[^.]*$/, "")}-cutout.png`);
     say(`The background of ${file.name} is removed.`);
+    showDevice();
   } catch (error) {
     if (error.name === "AbortError" || asking !== request) return;
     if (error instanceof TokenWanted) {
@@ -305,6 +309,13 @@ function listenToDrops() {
   };
 }
 
+/** Say where the networks run. The server knows that once it has loaded one. */
+async function showDevice() {
+  if (!about?.device) about = await askAbout();
+  const device = about.device ? `Runs on ${about.device === "cpu" ? "the CPU" : about.device} · ` : "";
+  element.device.textContent = `${device}version ${about.version}`;
+}
+
 async function begin() {
   restore();
   try {
@@ -315,9 +326,7 @@ async function begin() {
   applyBackground();
   listen();
   await showCameras();
-  about = await askAbout();
-  const device = about.device ? `Runs on ${about.device === "cpu" ? "the CPU" : about.device} · ` : "";
-  element.device.textContent = `${device}version ${about.version}`;
+  await showDevice();
   showModels(about);
   showState();
   if (!compositor) return;

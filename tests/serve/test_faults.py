@@ -62,11 +62,21 @@ def connected(client: Client, seconds: float = 30) -> Iterator[socket.socket]:
         yield opened
 
 
-def head(length: int | None = None, kind: str = "multipart/form-data; boundary=a-boundary", **headers: str) -> bytes:
-    lines = ["POST /api/remove HTTP/1.1", "Host: localhost", f"Content-Type: {kind}"]
+def head(
+    length: int | None = None,
+    kind: str = "multipart/form-data; boundary=a-boundary",
+    path: str = "/api/remove",
+    **headers: str,
+) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Type: {kind}"]
     lines += [f"Content-Length: {length}"] if length is not None else []
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+BATCH = head(None, "application/x-ndjson", "/api/batch", **{"Transfer-Encoding": "chunked"})
+UPGRADE = b"GET /api/live HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 
 
 def status_of(opened: socket.socket) -> int:
@@ -100,29 +110,24 @@ def test_batches_that_are_left(client: Client) -> None:
     line = b'{"id": 1, "image": "' + base64.b64encode(FILE) + b'"}\n'
     for number in range(12):
         with connected(client) as opened:
-            sent = head(None, "application/x-ndjson", **{"Transfer-Encoding": "chunked"})
-            sent = sent.replace(b"/api/remove", b"/api/batch")
-            opened.sendall(sent + f"{len(line) * 20:x}\r\n".encode() + line * number + line[: 40 * number])
+            opened.sendall(BATCH + f"{len(line) * 20:x}\r\n".encode() + line * number + line[: 40 * number])
     until(lambda: is_clean(client))
 
 
 def test_too_many_batches(client: Client) -> None:
     with contextlib.ExitStack() as stack:
         opened = [stack.enter_context(connected(client)) for _ in range(9)]
-        sent = head(None, "application/x-ndjson", **{"Transfer-Encoding": "chunked"})
         for number, each in enumerate(opened):
-            each.sendall(sent.replace(b"/api/remove", b"/api/batch"))
+            each.sendall(BATCH)
             until(lambda number=number: client.server.site.pictures._batches == min(number + 1, 8))
         assert status_of(opened[8]) == 429
 
 
 def test_too_many_clients_that_say_nothing(client: Client) -> None:
     """They cannot keep others out for long: they have ten seconds."""
-    upgrade = b"GET /api/live HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     with contextlib.ExitStack() as stack:
         for _ in range(32):
-            stack.enter_context(connected(client)).sendall(upgrade + key)
+            stack.enter_context(connected(client)).sendall(UPGRADE + KEY + b"\r\n")
         until(lambda: client.server.site.live._hellos == 32)
         with pytest.raises(exceptions.ConnectionClosed) as closed, LiveClient(client.port) as stream:
             stream.ready()
@@ -351,11 +356,9 @@ def hostile(seed: int) -> tuple[bytes, Callable[[int], bool]]:
         + b"\r\n--a-boundary--\r\n"
     )
     ways.append((head(len(large)) + large, lambda status: status == 400))
-    upgrade = b"GET /api/live HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    ways.append((upgrade + b"\r\n", lambda status: status in (400, 426)))
-    key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-    ways.append((upgrade + key + b"Origin: https://evil.example\r\n\r\n", lambda status: status == 403))
-    ways.append((upgrade + key + b"\r\n" + rng.randbytes(500), lambda status: status == 101))
+    ways.append((UPGRADE + b"\r\n", lambda status: status in (400, 426)))
+    ways.append((UPGRADE + KEY + b"Origin: https://evil.example\r\n\r\n", lambda status: status == 403))
+    ways.append((UPGRADE + KEY + b"\r\n" + rng.randbytes(500), lambda status: status == 101))
     damaged = bytearray(body)
     for _ in range(rng.randint(1, 200)):
         damaged[rng.randrange(len(damaged))] = rng.randrange(256)

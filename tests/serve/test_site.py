@@ -50,7 +50,7 @@ def test_ready(client: Client) -> None:
     assert json.loads(client.get("/healthz").body) == {"status": "ok"}
 
 
-def test_a_model_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_cannot_be_loaded() -> None:
     with running(pixels=1) as client:  # not even the picture of the start
         until(lambda: "cannot be loaded" in client.get("/readyz").error)
         assert client.get("/readyz").status == 503

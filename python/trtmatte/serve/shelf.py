@@ -62,8 +62,7 @@ class ServedModel:
     @property
     def device(self) -> str | None:
         """The device that it runs on, once that is known."""
-        opened: list[Matting | StreamPool] = [*self._mattings.values(), *self._pools.values()]
-        return next(filter(None, (each.device for each in opened)), None)
+        return next(filter(None, (each.device for each in self._at_work)), None)
 
     def join(self, size: Size, foreground: bool) -> Stream:
         """A live stream of frames of about this size. Loads what it needs, which takes a while."""
@@ -87,16 +86,19 @@ class ServedModel:
     def close(self) -> None:
         self.pictures.drop()
         with self._turn, self._opening:
-            opened: list[Matting | StreamPool] = [*self._mattings.values(), *self._pools.values()]
-            self._mattings, self._pools = {}, {}
+            opened, self._mattings, self._pools = self._at_work, {}, {}
         for each in opened:
             each.close()
+
+    @property
+    def _at_work(self) -> list[Matting | StreamPool]:
+        return [*self._mattings.values(), *self._pools.values()]
 
     @property
     def _batch(self) -> int:
         return self._settings.batch if self._given is None else self._given.program.batch
 
-    def _engine_for(self, size: Size, batch: int = 1) -> Engine:
+    def _engine_for(self, size: Size, batch: int) -> Engine:
         """The engine for pictures of this shape. All sessions on it share its networks."""
         if self._source is None:
             assert self._given is not None

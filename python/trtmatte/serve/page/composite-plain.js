@@ -10,7 +10,6 @@ const COLOUR = 0x00ffffff; // the part of a pixel that is not alpha
 const OPAQUE = 0xff000000;
 
 export class PlainCompositor {
-  name = "2D canvas";
   wantsPlanes = false;
   background = NO_BACKGROUND;
   mirror = false;

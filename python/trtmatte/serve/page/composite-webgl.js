@@ -11,7 +11,6 @@ const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
 const LUMA = [[0.299, 0.114], [0.2126, 0.0722]]; // red's and blue's part, of BT.601 and BT.709
 
 export class WebGLCompositor {
-  name = "WebGL 2";
   wantsPlanes = true; // uploading planes is many times quicker than uploading a VideoFrame
   background = NO_BACKGROUND;
   mirror = false;

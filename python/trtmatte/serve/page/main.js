@@ -227,7 +227,6 @@ function showState() {
   element.result.hidden = element.download.hidden = !hasResult;
   element.hint.hidden = hasResult || hasFrame;
   element.size.textContent = statistics.size || "–";
-  document.documentElement.dataset.state = matting ? "running" : isStarting ? "starting" : "idle";
   window.onbeforeunload = recording ? (event) => event.preventDefault() : null; // the recording would be lost
 }
 
@@ -335,37 +334,13 @@ async function begin() {
   else say("Ready.");
 }
 
-/** What is measured, for tests and for the curious. */
+/** What is measured, for tests and benchmarks. */
 window.trtmatte = Object.freeze({
-  get state() {
-    return document.documentElement.dataset.state;
-  },
-  get latencies() {
-    return statistics.latencies;
-  },
-  get times() {
-    return statistics.times;
-  },
-  get networkMs() {
-    return statistics.networkMs;
-  },
   get frames() {
     return statistics.frames;
   },
-  get dropped() {
-    return statistics.dropped;
-  },
-  get codec() {
-    return statistics.codec;
-  },
-  get size() {
-    return statistics.size;
-  },
-  get drawnBy() {
-    return compositor?.name ?? "";
-  },
-  get lastDrawn() {
-    return statistics.lastDrawn;
+  get times() {
+    return statistics.times;
   },
 });
 

@@ -1,7 +1,7 @@
 // What is measured of the live stream.
 
 const SPAN_MS = 5000;
-const KEPT = 600; // latencies
+const KEPT = 600; // frames
 
 export class Statistics {
   frames = 0;
@@ -26,19 +26,9 @@ export class Statistics {
     if (this.#drawn.length > KEPT) this.#drawn.shift();
   }
 
-  /** Milliseconds from a frame's arrival until it was drawn, of the last frames. */
-  get latencies() {
-    return this.#drawn.map((each) => each.latency);
-  }
-
-  /** The same, each with the milliseconds of the network. */
+  /** Of the last frames: milliseconds from arrival until it was drawn, and those of the network and the matte. */
   get times() {
     return this.#drawn.map((each) => [each.latency, each.networkMs]);
-  }
-
-  /** Milliseconds that the network and the matte took for the last frame. */
-  get networkMs() {
-    return this.#drawn.at(-1)?.networkMs ?? 0;
   }
 
   /** Sum up the last seconds before a time. */

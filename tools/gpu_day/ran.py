@@ -99,6 +99,11 @@ ROWS: Final = (
     ),
     Row("Triton's configuration", "checked against Triton's own schema; not served"),
     Row("windows and virtual cameras of `trtmatte live`", "tested with simulated windows and cameras"),
+    Row(
+        "`trtmatte serve`",
+        "run and tested on the CPU, its page in Chromium with Python 3.11; by hand in Firefox. **Its container, its "
+        "unit of systemd, Safari and telephones were not tried**",
+    ),
 )
 
 
